@@ -1,0 +1,37 @@
+//! Primitives behind small types of our own. The only room that knows crypto crates.
+//!
+//! | file | what | rests on |
+//! |---|---|---|
+//! | `keys` | 32-byte secrets in locked, undumpable pages | GUIDE 5 |
+//! | `aead` | AES-256-GCM over whole segments, two backends | NIST SP 800-38D |
+//! | `hash` | BLAKE3, SHA-256, HMAC-SHA256 | BLAKE3 paper, FIPS 180-4, RFC 2104 |
+//! | `kdf` | HKDF-SHA256, Argon2id | RFC 5869, RFC 9106 |
+//! | `wrap` | the committing wrap of one key under another | docs/format.md 4.1 |
+//! | `hybrid` | HPKE with X-Wing | RFC 9180 |
+//! | `sign` | Ed25519 and key ids | RFC 8032, RFC 8410 |
+//! | `dsse` | signed envelopes | DSSE v1 |
+//! | `outboard` | BLAKE3 trees over 1 MiB groups | docs/format.md 7.3 |
+//! | `merkle` | the append-only log tree | RFC 6962 |
+//! | `random` | the system's generator, hedged | docs/format.md 5.4 |
+
+pub mod aead;
+pub mod dsse;
+pub mod hash;
+pub mod hybrid;
+pub mod kdf;
+pub mod keys;
+pub mod merkle;
+pub mod outboard;
+pub mod random;
+pub mod sign;
+pub mod wrap;
+
+/// Authentication failed. Says no more on purpose: why it failed would help whoever altered the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("authentication failed")]
+pub struct AuthFailed;
+
+/// Compares in constant time.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    subtle::ConstantTimeEq::ct_eq(a, b).into()
+}

@@ -1,0 +1,380 @@
+//! A strict reader of JSON for bytes that are signed or encrypted by others (docs/format.md 7.1, 8).
+//!
+//! Stricter than RFC 8259 where two readers could differ: no duplicate key, no lone surrogate, no byte order mark, bounded
+//! nesting, numbers kept as written. Memory is bounded by a small multiple of the text's length.
+
+/// A value; objects keep the order of their keys.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as written.
+    Number(String),
+    /// A string.
+    String(String),
+    /// `[...]`
+    Array(Vec<Value>),
+    /// `{...}`, keys unique.
+    Object(Vec<(String, Value)>),
+}
+
+/// The text is not JSON, or breaks one of the stricter rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {at}: {what}")]
+pub struct JsonError {
+    /// Byte offset of the place.
+    pub at: usize,
+    /// The rule.
+    pub what: &'static str,
+}
+
+/// Reads one value and nothing after it. `max_depth` counts arrays and objects inside one another.
+///
+/// # Errors
+/// The first rule broken, with its place.
+pub fn parse(text: &[u8], max_depth: usize) -> Result<Value, JsonError> {
+    let text = std::str::from_utf8(text).map_err(|e| JsonError { at: e.valid_up_to(), what: "not UTF-8" })?;
+    let mut reader = Reader { text, at: 0, depth_left: max_depth };
+    reader.space();
+    let value = reader.value()?;
+    reader.space();
+    if reader.at == text.len() { Ok(value) } else { reader.fail("something after the value") }
+}
+
+impl Value {
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is written as decimal digits only and fits.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Number(n) if n.bytes().all(|b| b.is_ascii_digit()) => n.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The elements, if it is an array.
+    pub fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(a) => Some(a),
+            _ => None,
+        }
+    }
+
+    /// The entries, if it is an object.
+    pub fn as_object(&self) -> Option<&[(String, Self)]> {
+        match self {
+            Self::Object(o) => Some(o),
+            _ => None,
+        }
+    }
+
+    /// The entry of an object.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_object()?.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// The entries of an object that has no other keys than `allowed`.
+    pub fn exactly(&self, allowed: &[&str]) -> Option<&[(String, Self)]> {
+        self.as_object().filter(|o| o.iter().all(|(k, _)| allowed.contains(&k.as_str())))
+    }
+
+    /// The same value for serde.
+    pub fn to_serde(&self) -> serde_json::Value {
+        use serde_json::Value as V;
+        match self {
+            Self::Null => V::Null,
+            Self::Bool(b) => V::Bool(*b),
+            // Free content only: a number serde cannot hold is kept as its text.
+            Self::Number(n) => n.parse().map_or_else(|_| V::String(n.clone()), V::Number),
+            Self::String(s) => V::String(s.clone()),
+            Self::Array(a) => V::Array(a.iter().map(Self::to_serde).collect()),
+            Self::Object(o) => V::Object(o.iter().map(|(k, v)| (k.clone(), v.to_serde())).collect()),
+        }
+    }
+}
+
+/// Writes a string with the quotes and the escapes that JSON demands, and no others.
+pub fn quote(text: &str, out: &mut String) {
+    use std::fmt::Write;
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c < ' ' => write!(out, "\\u{:04x}", u32::from(c)).expect("writing to a string"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    depth_left: usize,
+}
+
+impl Reader<'_> {
+    fn fail<T>(&self, what: &'static str) -> Result<T, JsonError> {
+        Err(JsonError { at: self.at, what })
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self) -> Result<Value, JsonError> {
+        match self.peek() {
+            Some(b'{') => self.nested(Self::object),
+            Some(b'[') => self.nested(Self::array),
+            Some(b'"') => Ok(Value::String(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            _ => self.fail("a value is expected"),
+        }
+    }
+
+    fn nested(&mut self, inner: fn(&mut Self) -> Result<Value, JsonError>) -> Result<Value, JsonError> {
+        if self.depth_left == 0 {
+            return self.fail("nested too deeply");
+        }
+        self.depth_left -= 1;
+        self.at += 1;
+        let value = inner(self);
+        self.depth_left += 1;
+        value
+    }
+
+    fn word(&mut self, word: &str, value: Value) -> Result<Value, JsonError> {
+        if !self.text[self.at..].starts_with(word) {
+            return self.fail("a value is expected");
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn object(&mut self) -> Result<Value, JsonError> {
+        let mut entries = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        self.space();
+        if self.eat(b'}') {
+            return Ok(Value::Object(entries));
+        }
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return self.fail("a key is expected");
+            }
+            let key = self.string()?;
+            if !seen.insert(key.clone()) {
+                return self.fail("duplicate key");
+            }
+            self.space();
+            if !self.eat(b':') {
+                return self.fail("':' is expected");
+            }
+            self.space();
+            entries.push((key, self.value()?));
+            self.space();
+            if self.eat(b'}') {
+                return Ok(Value::Object(entries));
+            }
+            if !self.eat(b',') {
+                return self.fail("',' or '}' is expected");
+            }
+        }
+    }
+
+    fn array(&mut self) -> Result<Value, JsonError> {
+        let mut elements = Vec::new();
+        self.space();
+        if self.eat(b']') {
+            return Ok(Value::Array(elements));
+        }
+        loop {
+            self.space();
+            elements.push(self.value()?);
+            self.space();
+            if self.eat(b']') {
+                return Ok(Value::Array(elements));
+            }
+            if !self.eat(b',') {
+                return self.fail("',' or ']' is expected");
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<Value, JsonError> {
+        let start = self.at;
+        self.eat(b'-');
+        if !self.eat(b'0') && self.digits() == 0 {
+            return self.fail("a digit is expected");
+        }
+        if matches!(self.peek(), Some(b'0'..=b'9')) {
+            return self.fail("a number has no leading zero");
+        }
+        if self.eat(b'.') && self.digits() == 0 {
+            return self.fail("a digit is expected");
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            let _ = self.eat(b'+') || self.eat(b'-');
+            if self.digits() == 0 {
+                return self.fail("a digit is expected");
+            }
+        }
+        Ok(Value::Number(self.text[start..self.at].into()))
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn string(&mut self) -> Result<String, JsonError> {
+        self.at += 1;
+        let mut out = String::new();
+        loop {
+            let plain =
+                self.text.as_bytes()[self.at..].iter().take_while(|b| !matches!(b, b'"' | b'\\' | 0..=0x1f)).count();
+            out.push_str(&self.text[self.at..self.at + plain]);
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    out.push(self.escape()?);
+                }
+                Some(_) => return self.fail("a control character in a string"),
+                None => return self.fail("the string has no end"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let Some(byte) = self.peek() else { return self.fail("the string has no end") };
+        self.at += 1;
+        Ok(match byte {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let first = self.hex4()?;
+                let code = match first {
+                    0xd800..=0xdbff if self.eat(b'\\') && self.eat(b'u') => match self.hex4()? {
+                        second @ 0xdc00..=0xdfff => 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00),
+                        _ => return self.fail("a lone surrogate"),
+                    },
+                    _ => first,
+                };
+                match char::from_u32(code) {
+                    Some(c) => c,
+                    None => return self.fail("a lone surrogate"),
+                }
+            }
+            _ => return self.fail("an unknown escape"),
+        })
+    }
+
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4);
+        let Some(digits) = digits.filter(|d| d.iter().all(u8::is_ascii_hexdigit)) else {
+            return self.fail("four hex digits are expected");
+        };
+        self.at += 4;
+        Ok(digits.iter().fold(0, |n, d| n << 4 | char::from(*d).to_digit(16).unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serde_reads_without_loss_is_read_alike() {
+        for text in [r#"{"a":[1,-2.5e3,true,null,"x\u00e9\ud83d\ude00\n"],"":{}}"#, " [ ] ", "0", r#""\/""#] {
+            let ours = parse(text.as_bytes(), 8).unwrap().to_serde();
+            assert_eq!(ours, serde_json::from_str::<serde_json::Value>(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#""\ud800""#,
+            r#""\ud800\u0041""#,
+            r#""\udc00""#,
+            "\u{feff}1",
+            "01",
+            "1.",
+            "+1",
+            "NaN",
+            "Infinity",
+            "1 2",
+            "[1,]",
+            "{,}",
+            "\"\u{1}\"",
+            r#""\x""#,
+            "",
+            "{",
+            "[[[]]]",
+            "'a'",
+            "-",
+        ] {
+            assert!(parse(text.as_bytes(), 2).is_err(), "{text}");
+        }
+        assert!(parse(b"\xff", 2).is_err());
+    }
+
+    #[test]
+    fn integers_are_digits_only() {
+        let integer = |t: &str| parse(t.as_bytes(), 1).unwrap().as_u64();
+        assert_eq!(integer("18446744073709551615"), Some(u64::MAX));
+        assert_eq!([integer("18446744073709551616"), integer("-0"), integer("1.0"), integer("1e3")], [None; 4]);
+    }
+
+    #[test]
+    fn quoting_round_trips() {
+        let text = "a\"\\\n\u{1}é😀/";
+        let mut quoted = String::new();
+        quote(text, &mut quoted);
+        assert_eq!(parse(quoted.as_bytes(), 0).unwrap().as_str(), Some(text));
+    }
+}
