@@ -2,7 +2,9 @@
 
 pub mod crypto;
 pub mod error;
+pub mod facts;
 pub mod json;
+pub mod manifest;
 pub mod names;
 pub mod seal;
 

@@ -118,6 +118,15 @@ pub fn path_to(groups: Groups, index: u64) -> Vec<u64> {
     path
 }
 
+/// Nodes that group `index` needs and that were not needed for `previous`, the group before it in the same stream; top first.
+/// Sender and [`GroupVerifier`] agree on this without talking about it.
+pub fn new_nodes(groups: Groups, previous: Option<u64>, index: u64) -> Vec<u64> {
+    let path = path_to(groups, index);
+    let before = previous.map_or_else(Vec::new, |p| path_to(groups, p));
+    let shared = before.iter().zip(&path).take_while(|(a, b)| a == b).count();
+    path[shared..].to_vec()
+}
+
 /// Checks groups of one member against its digest, in any order, without trusting whoever sends them.
 ///
 /// Verified nodes are kept, so consecutive groups need only the nodes that are new; memory is the way to one group.
@@ -239,8 +248,10 @@ mod tests {
             let (bytes, digest, outboard) = tree(size, 10);
             let layout = Groups::new(size as u64, 10);
             let mut verifier = GroupVerifier::new(layout, digest);
+            let mut previous = None;
             for index in (0..groups as u64).chain((0..groups as u64).rev().step_by(3)) {
                 let group = &bytes[index as usize * 1024..][..layout.len_of(index) as usize];
+                assert_eq!(new_nodes(layout, previous.replace(index), index), verifier.missing(index));
                 let nodes: Vec<u8> =
                     verifier.missing(index).iter().flat_map(|o| outboard[*o as usize..][..NODE_LEN].to_vec()).collect();
                 let mut wrong = group.to_vec();

@@ -1,0 +1,233 @@
+//! What the vault tells about its things: plain data, shared by the facade, the wire and the command line. Field names are a
+//! contract: `--json` prints these types, and `contracts/schemas/` describes them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{
+    ArtifactId, ArtifactKind, Blake3, Commitment, FileId, KeyId, Name, Root, Sha256, Tag, Timestamp, VaultId,
+};
+
+/// One immutable version of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionFacts {
+    /// Namespace of the artifact.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Number of the version: `v3` is 3.
+    pub version: u64,
+    /// Id of the artifact, for life.
+    pub artifact_id: ArtifactId,
+    /// Names the sealed content; `b3:` in references.
+    pub root: Root,
+    /// Id of the sealed file.
+    pub file_id: FileId,
+    /// Generation of its header; grows with each rotation.
+    pub generation: u32,
+    /// Model, dataset or opaque.
+    pub kind: ArtifactKind,
+    /// Bytes of the payload.
+    pub payload_size: u64,
+    /// Number of members.
+    pub member_count: u64,
+    /// When it was published.
+    pub created: Timestamp,
+    /// Who signed the artifact statement.
+    pub signer: KeyId,
+    /// The principal who sealed it.
+    pub sealed_by: String,
+    /// Tags that point here now.
+    pub tags: Vec<Tag>,
+    /// Removed, still recoverable.
+    pub unlisted: bool,
+    /// Its key was destroyed.
+    pub shredded: bool,
+}
+
+/// One member of a sealed file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberFacts {
+    /// Path within the artifact.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the bytes.
+    pub blake3: Blake3,
+    /// Digest of the bytes, unless left out at seal.
+    pub sha256: Option<Sha256>,
+}
+
+/// One key slot of a header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotFacts {
+    /// `passphrase`, `recipient`, `vault-key`, `external`, or `unknown`.
+    pub kind: String,
+    /// Random id of the slot, hex.
+    pub slot_id: String,
+    /// What it names: a key id, a URI, costs.
+    pub detail: String,
+}
+
+/// A sealed file, as far as the caller may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedFacts {
+    /// The version, if it is one of this vault's.
+    pub version: Option<VersionFacts>,
+    /// `MVLT 1`.
+    pub format: String,
+    /// Id of the sealed file.
+    pub file_id: FileId,
+    /// Commitment to its file key.
+    pub commitment: Commitment,
+    /// Name of the sealed content; absent when only the header was read.
+    pub root: Option<Root>,
+    /// Bytes of a segment.
+    pub segment_size: u64,
+    /// Bytes of the header.
+    pub header_len: u64,
+    /// Generation of the header.
+    pub generation: u32,
+    /// Bytes of the payload.
+    pub payload_size: u64,
+    /// Who can unlock it.
+    pub slots: Vec<SlotFacts>,
+    /// Key ids named by the seal statements of the file. Named, not verified.
+    pub claimed_signers: Vec<String>,
+    /// The members; absent without a key.
+    pub members: Option<Vec<MemberFacts>>,
+}
+
+/// Outcome of a full verification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyFacts {
+    /// The version, if it is one of this vault's.
+    pub version: Option<VersionFacts>,
+    /// Name of the verified content.
+    pub root: Root,
+    /// Bytes of the payload that were read and checked.
+    pub payload_size: u64,
+    /// Trusted keys whose signatures verified.
+    pub signers: Vec<KeyId>,
+    /// Whether the plaintext was checked too, or only what can be checked without a key.
+    pub plaintext: bool,
+}
+
+/// An enrolled workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadFacts {
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// When it was enrolled.
+    pub created: Timestamp,
+    /// When its newest certificate ends.
+    pub not_after: Option<Timestamp>,
+    /// Whether it may call at all.
+    pub revoked: bool,
+    /// Artifacts it was granted, as NAMESPACE/NAME.
+    pub grants: Vec<String>,
+}
+
+/// A public key whose signatures are accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignerFacts {
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub keyid: KeyId,
+    /// DER SubjectPublicKeyInfo.
+    pub spki: Vec<u8>,
+}
+
+/// A certificate that was issued to a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedFacts {
+    /// DER certificate.
+    pub certificate: Vec<u8>,
+    /// DER certificate of the CA to pin.
+    pub ca_certificate: Vec<u8>,
+    /// Keys whose artifact statements the workload may trust.
+    pub signers: Vec<SignerFacts>,
+    /// When the certificate ends.
+    pub not_after: Timestamp,
+    /// `host:port` of the daemon, if one serves workloads.
+    pub address: Option<String>,
+}
+
+/// Who the caller is to the vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoamiFacts {
+    /// `operator` or `workload`.
+    pub kind: String,
+    /// Who vouches for the subject.
+    pub issuer: String,
+    /// Unique within the issuer.
+    pub subject: String,
+    /// Namespace of a workload.
+    pub namespace: Option<Name>,
+    /// Key exchange of the connection.
+    pub tls_group: Option<String>,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyFacts {
+    /// 0: the built-in policy.
+    pub version: u64,
+    /// Cedar.
+    pub text: String,
+}
+
+/// State of a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusFacts {
+    /// Id of the vault.
+    pub vault_id: VaultId,
+    /// Release of the software that answers.
+    pub release: String,
+    /// How the root secret is kept: `passphrase` or `key-file`.
+    pub custody: String,
+    /// Namespaces by name.
+    pub namespaces: Vec<Name>,
+    /// Artifacts that are listed.
+    pub artifacts: u64,
+    /// Versions that are listed.
+    pub versions: u64,
+    /// Enrolled workloads that are not revoked.
+    pub workloads: u64,
+    /// Rows of the audit log.
+    pub audit_records: u64,
+    /// Version of the policy; 0: built in.
+    pub policy_version: u64,
+    /// Key id of the default namespace's signing identity.
+    pub signer: KeyId,
+    /// Key whose signature is on the checkpoints, in the form other log tools take.
+    pub audit_key: String,
+    /// Whether a daemon answers, and where it serves workloads.
+    pub serving: Option<String>,
+    /// Key pages are locked into memory.
+    pub keys_locked: bool,
+    /// Key pages are left out of core dumps.
+    pub keys_undumpable: bool,
+}
+
+/// One row of the audit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// Position in the log.
+    pub sequence: u64,
+    /// The record.
+    pub record: serde_json::Value,
+}
+
+/// Outcome of checking the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditFacts {
+    /// Rows checked.
+    pub records: u64,
+    /// Checkpoints whose signatures and roots hold.
+    pub checkpoints: u64,
+    /// Root over all rows.
+    pub root: Sha256,
+    /// The newest checkpoint: keep it elsewhere and compare later.
+    pub checkpoint: String,
+}
