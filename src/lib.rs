@@ -2,7 +2,11 @@
 
 pub mod crypto;
 pub mod error;
+#[cfg(feature = "daemon")]
+pub mod home;
 pub mod json;
+#[cfg(feature = "daemon")]
+pub mod keyring;
 pub mod names;
 pub mod seal;
 
