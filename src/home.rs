@@ -205,9 +205,7 @@ impl Home {
     /// `NoVault` if there is no vault here, `ConfigInvalid` if the file breaks a rule or strangers may enter the directory,
     /// `UnsupportedVersion` if a newer release made it.
     pub fn config(&self) -> Result<VaultToml> {
-        if !self.has_vault() {
-            return Err(Error::new(ErrorId::NoVault, format!("no vault in {}", self.0.display())));
-        }
+        self.must_have_vault()?;
         self.private()?;
         let path = self.config_path();
         let bytes = read_bounded(&path, CONFIG_MAX).map_err(|e| Error::from(e).on(path.display()))?;
@@ -218,6 +216,23 @@ impl Home {
     pub fn write_config(&self, config: &VaultToml) -> Result<()> {
         let text = config.to_toml()?;
         replace_file(&self.config_path(), text.as_bytes()).map_err(|e| Error::from(e).on(self.config_path().display()))
+    }
+
+    /// Says why there is no vault, so that nobody is told to make one over keys that are still there.
+    fn must_have_vault(&self) -> Result<()> {
+        if self.mark_path().exists() {
+            let text = format!("vault init was cut short in {}", self.0.display());
+            return Err(Error::new(ErrorId::NoVault, text));
+        }
+        match fs::metadata(self.config_path()) {
+            Ok(facts) if facts.is_file() => Ok(()),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::from(e).on(self.config_path().display())),
+            _ if self.keyring_path().exists() => {
+                let text = format!("{} holds a keyring, but its vault.toml is missing", self.0.display());
+                Err(Error::new(ErrorId::ConfigInvalid, text).hint("restore vault.toml from a backup"))
+            }
+            _ => Err(Error::new(ErrorId::NoVault, format!("no vault in {}", self.0.display()))),
+        }
     }
 
     /// Refuses a home that users other than owner and group may enter: they could exchange its files.
@@ -233,11 +248,9 @@ impl Home {
     /// Becomes the one process that holds this vault, until the lock is dropped.
     ///
     /// # Errors
-    /// `NoVault` if there is none, `Busy` if another process holds it.
+    /// `NoVault` if there is none (`ConfigInvalid` if only its vault.toml is lost), `Busy` if another process holds it.
     pub fn lock(&self) -> Result<HomeLock> {
-        if !self.has_vault() {
-            return Err(Error::new(ErrorId::NoVault, format!("no vault in {}", self.0.display())));
-        }
+        self.must_have_vault()?;
         self.take_lock()
     }
 
@@ -595,6 +608,9 @@ mod tests {
         fs::write(home.keyring_path(), "somebody's keys").unwrap();
         assert_eq!(home.create(|h| h.write_config(&config())).unwrap_err().id(), ErrorId::InvalidArgument);
         assert_eq!(names(dir.path()), ["keyring.bin"]);
+        for refused in [home.config().map(drop), home.lock().map(drop)] {
+            assert_eq!(refused.unwrap_err().id(), ErrorId::ConfigInvalid);
+        }
     }
 
     #[test]

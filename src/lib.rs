@@ -1,5 +1,7 @@
 //! Model Vault: sealed, signed, policy-gated storage and verified streaming for models and training data.
 
+#[cfg(feature = "daemon")]
+pub mod audit;
 pub mod crypto;
 pub mod error;
 #[cfg(feature = "daemon")]

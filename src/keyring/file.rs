@@ -109,6 +109,7 @@ impl Keyring {
     pub fn open(path: &Path, root: &Key<RootSecret>, vault: VaultId) -> Result<Self, KeyringFileError> {
         let bytes = read_bounded(path, KEYRING_MAX).map_err(|e| match e.kind() {
             io::ErrorKind::InvalidData => KeyringFileError::Damaged("it is larger than any keyring"),
+            io::ErrorKind::NotFound => KeyringFileError::Damaged("keyring.bin is missing"),
             _ => e.into(),
         })?;
         unseal(&bytes, root, vault)
@@ -474,7 +475,7 @@ mod tests {
         original.save(&path, &root(), &SystemRandom).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         let missing = Keyring::open(&dir.path().join("no"), &root(), VAULT).unwrap_err();
-        assert_eq!(Error::from(missing).id(), ErrorId::NotFound);
+        assert_eq!(Error::from(missing).id(), ErrorId::KeyringDamaged);
     }
 
     #[test]
