@@ -4,6 +4,8 @@ pub mod crypto;
 pub mod error;
 pub mod json;
 pub mod names;
+#[cfg(feature = "daemon")]
+pub mod policy;
 pub mod seal;
 
 pub use error::{Error, ErrorId, Kind, Result};
