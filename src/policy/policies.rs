@@ -3,9 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use cedar_policy::{
-    Authorizer, Effect, EntityUid, PolicyId, PolicySet, Response, SlotId, ValidationMode, Validator,
-};
+use cedar_policy::{Authorizer, Effect, EntityUid, PolicyId, PolicySet, Response, SlotId, ValidationMode, Validator};
 
 use super::grant::{Denied, Grant, Lease};
 use super::request::{Action, Asked, Request, Resource, SCHEMA, artifact_uid, workload_uid};
@@ -17,8 +15,12 @@ use crate::names::{ArtifactId, Name, Sha256, VersionId};
 pub const MAX_TEXT_BYTES: usize = 256 * 1024;
 /// Most policies and templates in one text: a decision takes time in proportion to their number.
 pub const MAX_POLICIES: usize = 1000;
-/// Deepest nesting, and most operators, of one policy. Cedar walks a policy by recursion.
-const MAX_TOKENS_OF_ONE: usize = 4096;
+/// Most words and marks in one policy, and deepest nesting of its brackets. Cedar walks a policy by recursion: a deep one
+/// exhausts the stack in its parser and, which is worse, is passed unchecked by its validator when the stack runs low.
+const MAX_TOKENS_OF_ONE: usize = 2048;
+const MAX_NESTING: usize = 32;
+/// For the same reason policies are checked on a stack of known size, whoever calls: five times what the bounds need.
+const CHECKING_STACK_BYTES: usize = 16 << 20;
 const MAX_ID_BYTES: usize = 64;
 /// Between a template's id and what marks its instance; no id of a policy contains it.
 const INSTANCE_MARK: &str = "#grant";
@@ -40,11 +42,14 @@ pub enum PolicyError {
         count: usize,
     },
     /// One policy is larger than any person would write.
-    #[error("the policy that begins on line {line} is too large; split it")]
+    #[error("the policy that begins on line {line} is too large or nested too deeply; split it")]
     TooLarge {
         /// The line of its first word, from 1.
         line: usize,
     },
+    /// No thread to check it on.
+    #[error("this machine has no room to check policies: {0}")]
+    NoRoom(String),
     /// Not Cedar.
     #[error("not a Cedar policy: {0}")]
     Syntax(String),
@@ -72,6 +77,9 @@ pub enum PolicyError {
 
 impl From<PolicyError> for Error {
     fn from(e: PolicyError) -> Self {
+        if let PolicyError::NoRoom(_) = e {
+            return Self::new(ErrorId::Overloaded, e.to_string()).caused_by(e);
+        }
         Self::new(ErrorId::InvalidArgument, e.to_string())
             .hint("nothing was changed; correct the policy text and try it with: vault policy test")
             .caused_by(e)
@@ -122,6 +130,16 @@ impl Policies {
             return Err(PolicyError::TooLong { bytes: text.len() });
         }
         bound_each(text)?;
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("policy-check".into()).stack_size(CHECKING_STACK_BYTES);
+            let checking =
+                builder.spawn_scoped(scope, || Self::check(text)).map_err(|e| PolicyError::NoRoom(e.to_string()))?;
+            // A panic inside Cedar refuses the text; it does not take the daemon down.
+            checking.join().unwrap_or_else(|_| Err(PolicyError::Syntax("it cannot be checked".into())))
+        })
+    }
+
+    fn check(text: &str) -> Result<Self, PolicyError> {
         let parsed: PolicySet = text.parse().map_err(|e| PolicyError::Syntax(format!("{e}")))?;
         let count = parsed.num_of_policies() + parsed.num_of_templates();
         if count > MAX_POLICIES {
@@ -180,15 +198,9 @@ impl Policies {
         let mut decision = self.decide(request);
         let opens = matches!(request.action, Action::Open | Action::OpenRange | Action::Verify | Action::Export);
         match request.resource {
-            Resource::Artifact { id, .. } if opens && decision.allowed => Ok(Grant::new(
-                request.principal.clone(),
-                request.action,
-                id,
-                version,
-                decision,
-                request.now,
-                lease,
-            )),
+            Resource::Artifact { id, .. } if opens && decision.allowed => {
+                Ok(Grant::new(request.principal.clone(), request.action, id, version, decision, request.now, lease))
+            }
             Resource::Artifact { .. } if opens => Err(Denied { decision, asked: request.to_string() }),
             _ => {
                 decision.allowed = false;
@@ -281,10 +293,10 @@ fn position_of(parsed: &PolicyId) -> usize {
     parsed.to_string().trim_start_matches("policy").parse::<usize>().map_or(0, |n| n + 1)
 }
 
-/// Refuses a single policy of extreme size before Cedar walks it by recursion: counts its words and marks, string literals
+/// Refuses a single policy of extreme size or depth before Cedar sees it: counts its words and marks, string literals
 /// and comments apart. Policies end at a `;` outside of both.
 fn bound_each(text: &str) -> Result<(), PolicyError> {
-    let (mut tokens, mut line, mut start) = (0, 1, None);
+    let (mut tokens, mut nesting, mut line, mut start) = (0, 0usize, 1, None);
     let mut in_word = false;
     let mut bytes = text.bytes().peekable();
     while let Some(byte) = bytes.next() {
@@ -296,12 +308,17 @@ fn bound_each(text: &str) -> Result<(), PolicyError> {
                     bytes.next();
                 }
             }
-            b';' => (tokens, start) = (0, None),
+            b';' => (tokens, nesting, start) = (0, 0, None),
             b if b.is_ascii_whitespace() || (word && in_word) => {}
             _ => {
                 tokens += 1;
+                match byte {
+                    b'(' | b'[' | b'{' => nesting += 1,
+                    b')' | b']' | b'}' => nesting = nesting.saturating_sub(1),
+                    _ => {}
+                }
                 let line = *start.get_or_insert(line);
-                if tokens > MAX_TOKENS_OF_ONE {
+                if tokens > MAX_TOKENS_OF_ONE || nesting > MAX_NESTING {
                     return Err(PolicyError::TooLarge { line });
                 }
             }

@@ -183,9 +183,8 @@ impl Context {
     }
 
     fn to_cedar(&self, now: Timestamp) -> Result<CedarContext, String> {
-        let long = |value: Option<u64>| {
-            Expression::new_long(value.map_or(i64::MAX, |v| i64::try_from(v).unwrap_or(i64::MAX)))
-        };
+        let long =
+            |value: Option<u64>| Expression::new_long(value.map_or(i64::MAX, |v| i64::try_from(v).unwrap_or(i64::MAX)));
         let word = |text: &str| Expression::new_string(text.into());
         let members = [
             ("transport", word(self.transport.as_str())),

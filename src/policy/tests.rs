@@ -223,7 +223,10 @@ fn bad_policy_text_is_refused_by_name() {
     let typo = refused(
         r#"@id("serve") permit (principal, action == ModelVault::Action::"open", resource) when { context.atested };"#,
     );
-    assert!(matches!(&typo, PolicyError::Invalid { id, message } if id == "serve" && message.contains("atested")), "{typo}");
+    assert!(
+        matches!(&typo, PolicyError::Invalid { id, message } if id == "serve" && message.contains("atested")),
+        "{typo}"
+    );
     assert_eq!(Error::from(typo).id(), ErrorId::InvalidArgument);
     let of_type = refused(
         r#"@id("t") permit (principal, action == ModelVault::Action::"open", resource) when { context.hour == "9" };"#,
@@ -231,7 +234,7 @@ fn bad_policy_text_is_refused_by_name() {
     assert!(matches!(of_type, PolicyError::Invalid { .. }), "{of_type}");
     for unknown in ["ModelVault::Action::\"opne\"", "ModelVault::Actoin::\"open\"", "Action::\"open\""] {
         let e = refused(&format!("@id(\"u\") permit (principal, action == {unknown}, resource);"));
-        assert!(e.to_string().contains("\"u\""), "{e}");
+        assert!(e.to_string().contains("\"u\"") || e.to_string().contains("Actoin"), "{e}");
     }
     let all = "permit (principal, action, resource);";
     assert_eq!(refused(&format!("@id(\"a\") {all} {all}")), PolicyError::NoId { position: 2 });
@@ -241,7 +244,9 @@ fn bad_policy_text_is_refused_by_name() {
     assert_eq!(refused(&format!("@id {all}")), PolicyError::BadId(String::new()));
     assert!(matches!(refused("permit (principal"), PolicyError::Syntax(_)));
     // A forbid that can never apply protects nothing.
-    let never = refused("@id(\"n\") forbid (principal, action == ModelVault::Action::\"open\", resource is ModelVault::Vault);");
+    let never = refused(
+        "@id(\"n\") forbid (principal, action == ModelVault::Action::\"open\", resource is ModelVault::Vault);",
+    );
     assert!(matches!(&never, PolicyError::Invalid { id, .. } if id == "n"), "{never}");
 }
 
@@ -252,22 +257,55 @@ fn oversized_policies_are_refused() {
     assert_eq!(Policies::parse(&many).unwrap_err(), PolicyError::TooMany { count: MAX_POLICIES + 1 });
     let long = format!("{}{}", rule(0), " ".repeat(MAX_TEXT_BYTES));
     assert_eq!(Policies::parse(&long).unwrap_err(), PolicyError::TooLong { bytes: long.len() });
-    // Deep and long expressions must not exhaust the stack of a server thread (2 MiB).
-    let deep = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
-        for (open, close) in [("(", ")"), ("!", ""), ("[", "]"), ("{a:", "}"), ("if true then ", " else true"), ("-", ""), ("true && ", ""), ("1 + ", ""), ("context.hour + ", "")] {
-            for n in [100, 1000, 4000, 20_000] {
-                let when = format!("{}true{}", open.repeat(n), close.repeat(n));
-                let text = format!("@id(\"p\") permit (principal, action, resource) when {{ {when} }};");
-                let outcome = Policies::parse(&text);
-                if n >= 20_000 {
-                    assert!(outcome.is_err(), "{open} {n}");
-                }
+}
+
+/// The shapes Cedar walks by recursion: what opens, what ends, and what stands in the middle.
+const DEEP: [(&str, &str, &str); 10] = [
+    ("(", ")", "true"),
+    ("[", "]", "1"),
+    ("{a:", "}", "1"),
+    ("!", "", "true"),
+    ("-", "", "1"),
+    ("if context.bound then ", " else context.pq_tls", "context.bound"),
+    ("context.bound && ", "", "context.bound"),
+    ("context.hour + ", "", "1"),
+    ("", ".a", "context"),
+    ("", ".contains(1)", "[1]"),
+];
+
+fn conditional(condition: &str) -> String {
+    format!("@id(\"p\") permit (principal, action, resource) when {{ {condition} }};")
+}
+
+#[test]
+fn deep_expressions_exhaust_no_stack() {
+    let small = std::thread::Builder::new().stack_size(1 << 20).spawn(|| {
+        for (open, close, middle) in DEEP {
+            for n in [10, 30, 100, 300, 1000, 2000, 5000, 20_000] {
+                let outcome = Policies::parse(&conditional(&format!("{}{middle}{}", open.repeat(n), close.repeat(n))));
+                assert!(n < 5000 || outcome.is_err(), "{open} {n}");
             }
-            let path = format!("@id(\"p\") permit (principal, action, resource) when {{ context{} }};", ".a".repeat(20_000));
-            assert!(Policies::parse(&path).is_err());
         }
     });
-    deep.unwrap().join().unwrap();
+    small.unwrap().join().unwrap();
+}
+
+#[test]
+fn no_expression_within_the_bounds_is_too_deep_to_be_validated() {
+    for (open, close, middle) in DEEP {
+        for n in [1, 3, 10, 25, 100, 200, 225, 300, 400, 500, 670, 1000, 2000] {
+            // A wrong name before, inside and behind the deep part.
+            let deep = |m: &str| format!("{}{m}{}", open.repeat(n), close.repeat(n));
+            for text in [
+                format!("context.atested == 1 || {} == 1", deep(middle)),
+                format!("{} == 1 || context.atested == 1", deep(middle)),
+                deep(&format!("({middle} == context.atested)")),
+            ] {
+                let outcome = Policies::parse(&conditional(&text));
+                assert!(outcome.is_err(), "{open}{close} {n} passed unchecked");
+            }
+        }
+    }
 }
 
 #[test]
@@ -279,7 +317,8 @@ fn size_is_counted_per_policy_and_not_in_strings_or_comments() {
         (0..500).map(|i| format!("@id(\"b{i}\") permit (principal, action, resource);\n")).collect::<String>()
     );
     Policies::parse(&text).unwrap();
-    let large = format!("\n\n@id(\"a\") permit (principal, action, resource) when {{ {}true }};", "true || ".repeat(3000));
+    let large =
+        format!("\n\n@id(\"a\") permit (principal, action, resource) when {{ {}true }};", "true || ".repeat(3000));
     assert_eq!(Policies::parse(&large).unwrap_err(), PolicyError::TooLarge { line: 3 });
 }
 
@@ -288,11 +327,19 @@ fn a_grant_names_what_was_decided_and_ends() {
     let (policies, world, serve) = (Policies::defaults(), World::new(), serve());
     let request = ask(&serve, Transport::Mtls, Action::Open, world.artifact(), true);
     let grant = policies.authorize(&request, VERSION, Lease::default()).unwrap();
-    assert_eq!((grant.principal(), grant.action(), grant.artifact(), grant.version()), (&serve, Action::Open, MODEL, VERSION));
+    assert_eq!(
+        (grant.principal(), grant.action(), grant.artifact(), grant.version()),
+        (&serve, Action::Open, MODEL, VERSION)
+    );
     assert_eq!(grant.decision().determining, ["granted-read"]);
-    assert_eq!((grant.issued_at(), grant.expires_at(), grant.lease_bytes()), (NOW, NOW.plus(Duration::from_secs(60)), 1 << 30));
+    assert_eq!(
+        (grant.issued_at(), grant.expires_at(), grant.lease_bytes()),
+        (NOW, NOW.plus(Duration::from_secs(60)), 1 << 30)
+    );
     let after = |ms: i64| Timestamp::from_millis(NOW.as_millis() + ms);
-    for (ms, holds) in [(0, true), (59_999, true), (60_000, false), (-5_000, true), (-5_001, false), (-3_600_000, false)] {
+    for (ms, holds) in
+        [(0, true), (59_999, true), (60_000, false), (-5_000, true), (-5_001, false), (-3_600_000, false)]
+    {
         assert_eq!(grant.check(after(ms)).is_ok(), holds, "{ms}");
     }
     grant.check_for(Action::Open, VERSION, NOW).unwrap();
