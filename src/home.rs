@@ -324,7 +324,7 @@ pub fn check_socket_dir(socket: &Path, uid: u32) -> Result<()> {
     let facts = fs::symlink_metadata(dir).map_err(|e| Error::from(e).on(dir.display()))?;
     if !facts.is_dir() || facts.uid() != uid || facts.mode() & 0o022 != 0 {
         let text = format!("{} is not a directory that only you can write to", dir.display());
-        return Err(Error::new(ErrorId::ConfigInvalid, text).hint("remove it, or set XDG_RUNTIME_DIR"));
+        return Err(Error::new(ErrorId::ConfigInvalid, text).hint("set XDG_RUNTIME_DIR to a directory of your own"));
     }
     Ok(())
 }

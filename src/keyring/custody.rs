@@ -329,6 +329,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(KeyFile::at(dir.path()).read(), Err(CustodyError::KeyFileExposed { .. })));
         assert!(matches!(KeyFile::at(dir.path().join("no")).read(), Err(CustodyError::NoKeyFile(_))));
+        // A pipe without a writer must not make the vault wait.
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        assert!(matches!(KeyFile::at(&pipe).read(), Err(CustodyError::KeyFileExposed { .. })));
     }
 
     #[test]

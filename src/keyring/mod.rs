@@ -33,7 +33,9 @@ pub const PUBLISHERS_MAX: usize = 4096;
 pub const CA_PART_MAX: usize = 64 << 10;
 
 /// All keys of an unsealed vault. Prints no secret.
-#[derive(Debug)]
+///
+/// To change it so that no key is used before it is durable: change a clone, [`save`](Self::save) that, then put it in place.
+#[derive(Clone, Debug)]
 pub struct Keyring {
     vault: VaultId,
     catalogue: Key<CatalogueKey>,
@@ -103,7 +105,7 @@ impl From<KeyringError> for Error {
 }
 
 /// The keys of one namespace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NamespaceKeys {
     name: Name,
     identity: SigningIdentity,
