@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use rustix::fs::OFlags;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::key::{PrivateKey, internal};
@@ -138,6 +139,9 @@ impl Enrolment {
         if self.signers.len() > MAX_SIGNERS {
             return Err(Error::new(ErrorId::InvalidArgument, format!("more than {MAX_SIGNERS} signers")));
         }
+        if !X509Certificate::from_der(&self.ca).is_ok_and(|(rest, ca)| rest.is_empty() && ca.is_ca()) {
+            return Err(mismatch("ca.crt is not the certificate of a CA"));
+        }
         let identity = self.identity()?;
         if identity.id.namespace != self.namespace {
             return Err(mismatch("trust.json and client.crt name different namespaces"));
@@ -148,7 +152,7 @@ impl Enrolment {
         Ok(())
     }
 
-    fn trust_json(&self) -> String {
+    pub(super) fn trust_json(&self) -> String {
         let signers: Vec<_> = self
             .signers
             .iter()
