@@ -70,12 +70,18 @@ acts! {
     WorkloadRenew = "workload.renew",
     /// A workload or certificate was refused from then on.
     WorkloadRevoke = "workload.revoke",
+    /// Workloads were listed.
+    WorkloadList = "workload.list",
     /// A grant was given.
     GrantAdd = "grant.add",
     /// A grant was taken back.
     GrantRemove = "grant.remove",
     /// The policies were replaced.
     PolicySet = "policy.set",
+    /// The policies were read.
+    PolicyRead = "policy.read",
+    /// The vault's state was asked for.
+    VaultStatus = "vault.status",
     /// A signing key was made.
     KeyNew = "key.new",
     /// A namespace's KEK was rotated.
@@ -88,6 +94,8 @@ acts! {
     DaemonStop = "daemon.stop",
     /// Callers without a valid credential were turned away; sampled, details: `count`.
     AuthRefused = "auth.refused",
+    /// Rows of the audit log were read.
+    AuditRead = "audit.read",
     /// The audit log was verified.
     AuditVerify = "audit.verify",
     /// The audit log was exported.

@@ -53,6 +53,7 @@ pub struct Reader {
     facts: HeaderFacts,
     root: Root,
     signers: Vec<KeyId>,
+    claimed_signers: Vec<String>,
     index: Vec<u8>,
     manifest: Manifest,
     outboard: Vec<u8>,
@@ -97,10 +98,11 @@ impl Reader {
             None => Vec::new(),
         };
 
+        let claimed_signers = signatures::claimed(&parts.signatures);
         let (manifest, outboard) = open_manifest(parts.manifest, &key, preamble, tail.segments)?;
         let layout = Layout::new(tail.segments, manifest.members.iter().map(|m| (m.offset, m.size)));
         let cipher = segment_cipher(&derive::<PayloadKey>(&key, &preamble.commitment).expose());
-        Ok(Self { source, root, signers, index: parts.index, manifest, outboard, layout, cipher, facts })
+        Ok(Self { source, root, signers, claimed_signers, index: parts.index, manifest, outboard, layout, cipher, facts })
     }
 
     /// The fixed part of the header.
@@ -126,6 +128,11 @@ impl Reader {
     /// The required signers that did sign; empty where none was required.
     pub fn signers(&self) -> &[KeyId] {
         &self.signers
+    }
+
+    /// Key ids that the seal statements name. Named, not verified: for display only.
+    pub fn claimed_signers(&self) -> &[String] {
+        &self.claimed_signers
     }
 
     /// What the file holds.
@@ -240,6 +247,28 @@ impl Reader {
             sink(&buffer[(part.start - segment.start) as usize..(part.end - segment.start) as usize])?;
         }
         Ok(())
+    }
+
+    /// Fills `place` with the payload bytes from `offset` on; zeroed after a failure. Whole segments are decrypted in place.
+    ///
+    /// # Errors
+    /// As [`read_range`](Self::read_range).
+    pub fn read_at(&self, offset: u64, place: &mut [u8], check: HashCheck) -> Result<(), SealError> {
+        let end = offset.saturating_add(place.len() as u64);
+        let index = self.segments().containing(offset);
+        if !place.is_empty() && self.segment_range(index) == Some(offset..end) {
+            return self.read_segment_into(index, place, check);
+        }
+        let mut filled = 0;
+        let read = self.read_range(offset..end, check, &mut |bytes: &[u8]| {
+            place[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
+            Ok::<_, SealError>(())
+        });
+        if read.is_err() {
+            place.zeroize();
+        }
+        read
     }
 
     /// The same for bytes of one member.

@@ -74,6 +74,12 @@ pub fn check(signatures: &[u8], trusted: &[PublicKey], file_id: &FileId, root: &
     if signers.is_empty() { Err(SealError::SignatureMissing) } else { Ok(signers) }
 }
 
+/// The key ids that the envelopes name. Named, not verified: for display only.
+pub fn claimed(signatures: &[u8]) -> Vec<String> {
+    let envelopes = parse(signatures).unwrap_or_default();
+    envelopes.into_iter().flat_map(|e| e.signatures).map(|s| s.keyid).collect()
+}
+
 fn parse(signatures: &[u8]) -> Result<Vec<Envelope>, SealError> {
     if signatures.is_empty() {
         return Ok(Vec::new());

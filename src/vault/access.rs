@@ -8,7 +8,7 @@ use crate::audit::Act;
 use crate::catalogue::{NewCertificate, WorkloadFilter, WorkloadRecord};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{IssuedFacts, PolicyFacts, SignerFacts, WhoamiFacts, WorkloadFacts};
-use crate::identity::authority::Authority;
+use crate::identity::{DEFAULT_LIFETIME, Issued};
 use crate::names::{KeyId, Name, NamespaceId, PrincipalKind};
 use crate::policy::{Action, Policies, Resource, grant_as_cedar};
 
@@ -46,7 +46,7 @@ impl Vault {
             }
             e => e,
         })?;
-        let subject = subject.with("serial", hex::encode(&issued.serial)).with("not_after", issued.not_after);
+        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
         self.record_certificate(id, name, &issued, self.leaf(caller, act, &subject, &permit))?;
         self.issued_facts(id, issued)
     }
@@ -63,24 +63,24 @@ impl Vault {
         let permit = self.permit(caller, act, Action::Renew, resource, &subject)?;
         let id = self.catalogue.namespace(namespace)?.id;
         let issued = self.issue(csr, namespace, &name)?;
-        let subject = subject.with("serial", hex::encode(&issued.serial)).with("not_after", issued.not_after);
+        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
         self.record_certificate(id, &name, &issued, self.leaf(caller, act, &subject, &permit))?;
         self.issued_facts(id, issued)
     }
 
-    fn issue(&self, csr: &[u8], namespace: &Name, name: &Name) -> Result<crate::identity::authority::Issued> {
-        Ok(self.authority.issue_workload(csr, namespace, name, Authority::WORKLOAD_LIFETIME, self.now(), self.random())?)
+    fn issue(&self, csr: &[u8], namespace: &Name, name: &Name) -> Result<Issued> {
+        Ok(self.authority.issue_workload(csr, namespace, name, DEFAULT_LIFETIME, self.now(), self.random())?)
     }
 
     fn record_certificate(
         &self,
         namespace: NamespaceId,
         name: &Name,
-        issued: &crate::identity::authority::Issued,
+        issued: &Issued,
         leaf: Vec<u8>,
     ) -> Result<()> {
         let certificate = NewCertificate {
-            serial: issued.serial.clone(),
+            serial: issued.serial.0.to_vec(),
             namespace_id: namespace,
             workload: name.clone(),
             spki: KeyId(issued.spki_sha256.0),
@@ -91,7 +91,7 @@ impl Vault {
         Ok(())
     }
 
-    fn issued_facts(&self, namespace: NamespaceId, issued: crate::identity::authority::Issued) -> Result<IssuedFacts> {
+    fn issued_facts(&self, namespace: NamespaceId, issued: Issued) -> Result<IssuedFacts> {
         let keyring = self.keyring();
         let public = keyring.namespace(namespace)?.identity().public();
         Ok(IssuedFacts {

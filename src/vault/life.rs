@@ -11,10 +11,8 @@ use crate::crypto::keys::{Key, RootSecret};
 use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
 use crate::home::{Home, HomeLock, VaultToml};
-use crate::identity::authority::{Authority, IssuedServer};
-use crate::identity::key::PrivateKey;
-use crate::keyring::custody::{KeyFile, RootCustody};
-use crate::keyring::{CertificateAuthority, Keyring};
+use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
+use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
 use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, VaultId};
 use crate::policy::Policies;
 use crate::store::LocalStore;
@@ -121,8 +119,8 @@ impl Vault {
     }
 
     /// A fresh certificate for a server that answers under these host names and addresses.
-    pub fn issue_server_certificate(&self, hosts: &[String]) -> Result<IssuedServer> {
-        self.authority.issue_server(hosts, self.now(), self.random())
+    pub fn issue_server_certificate(&self, hosts: &[&str]) -> Result<IssuedServer> {
+        self.authority.issue_server(hosts, DEFAULT_LIFETIME, self.now(), self.random())
     }
 
     /// DER of the CA certificate that clients pin.
@@ -157,7 +155,7 @@ fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machi
         certificate: authority.certificate().to_vec(),
     })?;
     keyring.save(&home.keyring_path(), root, random)?;
-    let catalogue = SqliteCatalogue::create(home.path(), keyring.catalogue_key().clone(), machine.clock.clone())?;
+    let catalogue = SqliteCatalogue::create(home.path(), keyring.catalogue_key().clone(), machine.clock.clone(), random)?;
     let caller = Principal::local_operator(rustix::process::getuid().as_raw());
     let record = Record::new(now, RequestId::generate(now, random)?, &caller, Act::VaultInit)
         .detail("vault", config.vault)

@@ -29,15 +29,15 @@ pub use call::{Caller, Channel, Transport};
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
 pub use sealing::{ImportInput, PortableInput, Published, SealInput, SealMember, Sealing};
-pub use shelf::{Export, Page};
+pub use shelf::{Export, Page, sealed_facts, slot_facts};
 
-pub use crate::keyring::custody::Credential as RootCredential;
+pub use crate::keyring::Credential as RootCredential;
 
 use crate::audit::Log;
 use crate::catalogue::Catalogue;
 use crate::crypto::keys::{Key, RootSecret};
 use crate::home::{Home, HomeLock, VaultToml};
-use crate::identity::authority::Authority;
+use crate::identity::Authority;
 use crate::keyring::Keyring;
 use crate::names::{Clock, Random, VaultId};
 use crate::policy::Policies;

@@ -19,7 +19,7 @@ const BATCH: usize = 1000;
 /// strangers cannot fill the disk.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    counts: BTreeMap<&'static str, u64>,
+    counts: BTreeMap<&'static str, (ErrorId, u64)>,
     last_peer: Option<String>,
 }
 
@@ -34,7 +34,14 @@ impl Vault {
 
     /// The following rows of a reading that was permitted and recorded once.
     pub(crate) fn audit_rows_again(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
-        Ok(self.catalogue.audit_range(from.max(FIRST_SEQ), (limit as usize).clamp(1, BATCH))?)
+        self.rows(from.max(FIRST_SEQ), (limit as usize).clamp(1, BATCH))
+    }
+
+    /// The catalogue counts leaves from 0; the log numbers its records from 1, so that a checkpoint of size n covers the records
+    /// up to number n. This is the one place where the two meet.
+    fn rows(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        let rows = self.catalogue.audit_range(from - FIRST_SEQ, limit)?;
+        Ok(rows.into_iter().map(|(index, leaf)| (index + FIRST_SEQ, leaf)).collect())
     }
 
     /// Checks every row against every checkpoint, and against one kept elsewhere if given. Signs a checkpoint first, so that no
@@ -92,7 +99,7 @@ impl Vault {
         let mut waiting = checkpoints.into_iter().filter(|c| c.size <= end).peekable();
         let mut next = FIRST_SEQ;
         while next < FIRST_SEQ + end {
-            let rows = self.catalogue.audit_range(next, BATCH)?;
+            let rows = self.rows(next, BATCH)?;
             if rows.is_empty() {
                 break;
             }
@@ -117,7 +124,7 @@ impl Vault {
     pub(super) fn checkpoint(&self, now: bool) -> Result<()> {
         let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         loop {
-            let rows = self.catalogue.audit_range(log.next_seq(), BATCH)?;
+            let rows = self.rows(log.next_seq(), BATCH)?;
             if rows.is_empty() {
                 break;
             }
@@ -144,13 +151,13 @@ impl Vault {
     /// Counts a caller that was turned away before it had an identity.
     pub fn count_refusal(&self, peer: Option<&str>, what: ErrorId) {
         let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *refusals.counts.entry(what.name()).or_default() += 1;
+        refusals.counts.entry(what.name()).or_insert((what, 0)).1 += 1;
         refusals.last_peer = peer.map(Into::into);
     }
 
     fn record_refusals(&self) -> Result<()> {
         let taken = std::mem::take(&mut *self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for (what, count) in taken.counts {
+        for (what, count) in taken.counts.into_values() {
             let caller = Caller {
                 principal: Principal::anonymous(),
                 request_id: RequestId::generate(self.now(), self.random())?,
@@ -158,9 +165,9 @@ impl Vault {
             };
             let subject = Subject::vault().with("count", count);
             // `refuse` returns the error it recorded; only a failure to record matters here.
-            let turned_away = Error::new(what.parse()?, "turned away");
+            let turned_away = Error::new(what, "turned away");
             match self.refuse::<()>(&caller, Act::AuthRefused, &subject, turned_away) {
-                Err(e) if e.id().name() == what => {}
+                Err(e) if e.id() == what => {}
                 other => other?,
             }
         }

@@ -21,10 +21,14 @@ use crate::names::{
 };
 use crate::policy::{Action, Resource};
 use crate::seal::io::{ReadAt, WriteAt};
-use crate::seal::{
-    Credential, HeaderFacts, InProgress, MemberSource, NewSlot, OpenOptions, Reader, SealRequest, Sealed, SlotBody,
-};
+use crate::seal::writer::StatementMaker;
+use crate::seal::{Credential, Draft, HeaderFacts, MemberSource, NewSlot, OpenOptions, Reader, SealRequest, Sealed, SlotBody};
 use crate::store::BlobId;
+
+/// Header of a portable file: room for a dozen recipients beside the slot it starts with.
+const PORTABLE_HEADER_LEN: u32 = 16384;
+/// docs/format.md 7.1.
+const MAX_STATEMENTS: usize = 64;
 
 /// What every way of sealing takes.
 pub struct Sealing {
@@ -160,9 +164,10 @@ impl Vault {
         let created = self.now();
         let named = (input.namespace, input.name, 0, created);
         let signer = self.signer(namespace, &input.sealing)?;
-        let request = seal_request(input.sealing, key.slot, None, statement(named, signer.clone(), Vec::new()), &signer);
-        let header_len = u64::from(request.header_len);
-        let sealed = crate::seal::seal(request, self.random(), out, header_len)?;
+        let mut sealing = input.sealing;
+        let mut request = seal_request(&mut sealing, key.slot, None, statement(named, &signer, Vec::new()), &signer);
+        request.header_len = Some(PORTABLE_HEADER_LEN);
+        let sealed = crate::seal::seal(request, self.random(), out, PORTABLE_HEADER_LEN.into())?;
         out.write_all_at(&sealed.header, 0)?;
         self.catalogue.put_artifact_key(key.row)?;
         self.record(caller, Act::ArtifactSeal, &subject.with("root", sealed.root), &permit)?;
@@ -279,7 +284,7 @@ impl Vault {
         namespace: &Name,
         name: &Name,
         reservation: &Reservation,
-        sealing: Sealing,
+        mut sealing: Sealing,
         kept: Vec<serde_json::Value>,
     ) -> Result<(NewVersion, ArtifactKeyRow)> {
         let version_id = reservation.version_id;
@@ -289,7 +294,7 @@ impl Vault {
         let named = (namespace.clone(), name.clone(), reservation.number, created);
         let context = context_bytes(namespace_id, reservation.artifact_id, version_id);
         let artifact_key = key.row.key;
-        let request = seal_request(sealing, key.slot, Some(context), statement(named, signer.clone(), kept), &signer);
+        let request = seal_request(&mut sealing, key.slot, Some(context), statement(named, &signer, kept), &signer);
         let body = self.store.create(BlobId::Body(version_id))?;
         let sealed = crate::seal::seal(request, self.random(), &*body, 0)?;
         body.finish()?;
@@ -298,8 +303,8 @@ impl Vault {
             version_id,
             artifact_id: reservation.artifact_id,
             number: reservation.number,
-            file_id: sealed.file_id,
-            commitment: sealed.commitment,
+            file_id: sealed.file_id(),
+            commitment: sealed.commitment(),
             root: sealed.root,
             generation: sealed.generation,
             header_len: sealed.header.len() as u64,
@@ -377,12 +382,13 @@ impl Vault {
 type Named = (Name, Name, u64, crate::names::Timestamp);
 
 /// Makes the inner statements once the members' digests are known.
-fn statement(
+fn statement<'a>(
     (namespace, name, version, created): Named,
-    signer: SigningIdentity,
+    signer: &'a SigningIdentity,
     kept: Vec<serde_json::Value>,
-) -> crate::seal::StatementMaker {
-    Box::new(move |sealed: &InProgress<'_>| {
+) -> StatementMaker<'a> {
+    Box::new(move |draft: &Draft<'_>| {
+        let sealed = draft.manifest;
         let subjects = sealed.members.iter().map(|m| StatementSubject {
             path: m.path.clone(),
             size: m.size,
@@ -394,42 +400,41 @@ fn statement(
             name,
             version,
             kind: sealed.kind,
-            file_id: sealed.file_id,
+            file_id: draft.file_id,
             payload_size: sealed.payload_size,
             group_log2: sealed.group_log2,
             created,
             subjects: subjects.collect(),
         };
         let mut json = String::new();
-        statement.sign(&signer).write_json(&mut json);
+        statement.sign(signer).write_json(&mut json);
         let ours = serde_json::from_str(&json)
             .map_err(|e| Error::new(ErrorId::Internal, format!("an envelope of ours is not JSON: {e}")))?;
-        Ok(std::iter::once(ours).chain(kept).take(crate::seal::MAX_STATEMENTS).collect())
+        Ok(std::iter::once(ours).chain(kept).take(MAX_STATEMENTS).collect())
     })
 }
 
-fn seal_request(
-    sealing: Sealing,
+fn seal_request<'a>(
+    sealing: &'a mut Sealing,
     slot: NewSlot,
     context: Option<Vec<u8>>,
-    statements: crate::seal::StatementMaker,
-    signer: &SigningIdentity,
-) -> SealRequest {
-    let members = sealing.members.into_iter().map(|m| MemberSource {
+    statements: StatementMaker<'a>,
+    signer: &'a SigningIdentity,
+) -> SealRequest<'a> {
+    let sha256 = sealing.sha256;
+    let members = std::mem::take(&mut sealing.members).into_iter().map(|m| MemberSource {
         format: format_of(&m.path).map(Into::into),
         media_type: None,
         path: m.path,
         source: m.source,
-        sha256: sealing.sha256,
+        sha256,
     });
     let mut request = SealRequest::new(sealing.kind, members.collect(), vec![slot]);
     request.context = context;
-    request.statements = Some(statements);
-    request.seal_signers = vec![signer.clone()];
-    request.progress = Some(sealing.progress);
-    if sealing.sequential {
-        request.threads = 1;
-    }
+    request.statements = statements;
+    request.seal_signers = vec![signer];
+    request.progress = &*sealing.progress;
+    request.threads = sealing.sequential.then_some(1);
     request
 }
 

@@ -9,7 +9,7 @@ use crate::facts::{MemberFacts, SealedFacts, SlotFacts, VerifyFacts, VersionFact
 use crate::names::{Name, NamespaceId, Reference, Tag};
 use crate::policy::{Action, Resource};
 use crate::seal::io::{ReadAt, StoreForm};
-use crate::seal::{Reader, SlotBody, SlotTable};
+use crate::seal::{Reader, Slot, SlotBody};
 use crate::store::BlobId;
 
 /// A page of a listing.
@@ -259,7 +259,7 @@ pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFac
         generation: reader.generation(),
         payload_size: reader.payload_len(),
         slots: slot_facts(reader.slots()),
-        claimed_signers: reader.claimed_signers(),
+        claimed_signers: reader.claimed_signers().to_vec(),
         members: Some(
             members
                 .map(|m| MemberFacts { path: m.path.clone(), size: m.size, blake3: m.blake3, sha256: m.sha256 })
@@ -269,15 +269,15 @@ pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFac
 }
 
 /// What each slot names.
-pub fn slot_facts(table: &SlotTable) -> Vec<SlotFacts> {
-    let facts = table.slots.iter().map(|slot| {
+pub fn slot_facts(slots: &[Slot]) -> Vec<SlotFacts> {
+    let facts = slots.iter().map(|slot| {
         let (kind, detail) = match &slot.body {
             SlotBody::Passphrase { costs, .. } => {
                 ("passphrase", format!("Argon2id {} KiB, {} passes, {} lanes", costs.m_kib, costs.t, costs.p))
             }
             SlotBody::Hybrid { key_id, .. } => ("recipient", hex::encode(key_id)),
             SlotBody::Kek { id, version, .. } => ("vault-key", format!("{id} v{version}")),
-            SlotBody::External { uri, .. } => ("external", uri.clone()),
+            SlotBody::External { uri, .. } => ("external", String::from_utf8_lossy(uri).into_owned()),
             _ => ("unknown", format!("type {}", slot.slot_type)),
         };
         SlotFacts { kind: kind.into(), slot_id: hex::encode(slot.id), detail }
