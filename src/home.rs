@@ -373,6 +373,14 @@ pub enum Custody {
 }
 
 impl Custody {
+    /// Its word in vault.toml: `passphrase` or `key-file`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Passphrase { .. } => "passphrase",
+            Self::KeyFile { .. } => "key-file",
+        }
+    }
+
     /// The costs of a passphrase.
     pub fn argon2_costs(&self) -> Option<Argon2Costs> {
         match self {

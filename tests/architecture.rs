@@ -49,7 +49,8 @@ fn offenders(needles: &[&str], allowed_rooms: &[&str]) -> Vec<String> {
 
 #[test]
 fn only_crypto_names_the_crates_that_protect_our_data() {
-    let crates = ["ring::", "aes_gcm::", "blake3::Hasher", "::blake3::", "argon2::", "ed25519_dalek::", "hpke::", "getrandom::"];
+    let crates =
+        ["ring::", "aes_gcm::", "blake3::Hasher", "::blake3::", "argon2::", "ed25519_dalek::", "hpke::", "getrandom::"];
     assert_eq!(offenders(&crates, &["crypto"]), [""; 0]);
 }
 
@@ -93,7 +94,11 @@ fn imports_point_up_the_list_of_rooms() {
         for used in code.split("crate::").skip(1) {
             let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             let known = order.iter().any(|(name, _)| *name == used) || ["vault", "server"].contains(&used.as_str());
-            if known && used != here && !may.contains(&used.as_str()) && !(ground.contains(&used.as_str()) && here == "facts") {
+            if known
+                && used != here
+                && !may.contains(&used.as_str())
+                && !(ground.contains(&used.as_str()) && here == "facts")
+            {
                 wrong.push(format!("{} uses {used}", path.display()));
             }
         }
@@ -104,7 +109,8 @@ fn imports_point_up_the_list_of_rooms() {
 #[test]
 fn the_command_line_holds_no_cryptography_no_sql_and_no_wire_types() {
     for (path, code) in sources("cli/src") {
-        for needle in ["ring::", "blake3::", "rusqlite", "tonic::", "prost::", "rustls::", "model_vault::crypto::aead"] {
+        for needle in ["ring::", "blake3::", "rusqlite", "tonic::", "prost::", "rustls::", "model_vault::crypto::aead"]
+        {
             assert!(!code.contains(needle), "{} names {needle}", path.display());
         }
     }

@@ -190,6 +190,9 @@ pub trait Catalogue: Send + Sync {
     /// The certificate of this serial number and its workload, or `NotFound`: a certificate not recorded here is refused.
     fn certificate(&self, serial: &[u8]) -> Result<CertifiedWorkload>;
 
+    /// The certificate of a workload that is valid longest, revoked or not.
+    fn newest_certificate(&self, namespace: NamespaceId, workload: &Name) -> Result<Option<CertificateRecord>>;
+
     /// Revokes a workload with its certificates and grants. Again: keeps the first time.
     fn revoke_workload(&self, namespace: NamespaceId, name: &Name, audit: AuditLeaf) -> Result<Sequence>;
 

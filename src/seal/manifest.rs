@@ -266,8 +266,8 @@ pub(crate) fn check_paths<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> R
     Ok(())
 }
 
-/// Relative, no `.` or `..`, no byte that a file system or a terminal would take for something else.
-fn path_is_valid(path: &str) -> bool {
+/// The rule of docs/format.md 7.2 for one path: relative, no `.` or `..`, no byte that a file system or a terminal would take for something else.
+pub fn path_is_valid(path: &str) -> bool {
     let component = |c: &str| (1..=255).contains(&c.len()) && c != "." && c != "..";
     path.len() <= 1024 && path.split('/').all(component) && path.bytes().all(|b| b >= 0x20 && b != 0x7f && b != b'\\')
 }

@@ -42,7 +42,7 @@ pub mod writer;
 pub use error::SealError;
 pub use header::{HeaderFacts, rewrap};
 pub use keyless::{KeylessFacts, verify_keyless};
-pub use manifest::{Manifest, Member};
+pub use manifest::{Manifest, Member, path_is_valid};
 pub use pins::Pins;
 pub use preamble::{Preamble, context_hash};
 pub use reader::{HashCheck, OpenOptions, Reader};

@@ -102,7 +102,18 @@ impl Reader {
         let (manifest, outboard) = open_manifest(parts.manifest, &key, preamble, tail.segments)?;
         let layout = Layout::new(tail.segments, manifest.members.iter().map(|m| (m.offset, m.size)));
         let cipher = segment_cipher(&derive::<PayloadKey>(&key, &preamble.commitment).expose());
-        Ok(Self { source, root, signers, claimed_signers, index: parts.index, manifest, outboard, layout, cipher, facts })
+        Ok(Self {
+            source,
+            root,
+            signers,
+            claimed_signers,
+            index: parts.index,
+            manifest,
+            outboard,
+            layout,
+            cipher,
+            facts,
+        })
     }
 
     /// The fixed part of the header.

@@ -55,7 +55,8 @@ impl Vault {
     pub fn renew(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedFacts> {
         let act = Act::WorkloadRenew;
         self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
-        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>()) else {
+        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>())
+        else {
             return Err(Error::new(ErrorId::Denied, "only a workload renews a certificate: its own"));
         };
         let subject = Subject::named(namespace, &name);
@@ -72,13 +73,7 @@ impl Vault {
         Ok(self.authority.issue_workload(csr, namespace, name, DEFAULT_LIFETIME, self.now(), self.random())?)
     }
 
-    fn record_certificate(
-        &self,
-        namespace: NamespaceId,
-        name: &Name,
-        issued: &Issued,
-        leaf: Vec<u8>,
-    ) -> Result<()> {
+    fn record_certificate(&self, namespace: NamespaceId, name: &Name, issued: &Issued, leaf: Vec<u8>) -> Result<()> {
         let certificate = NewCertificate {
             serial: issued.serial.0.to_vec(),
             namespace_id: namespace,
@@ -187,17 +182,25 @@ impl Vault {
     }
 
     /// Lets a workload read an artifact. Returns the Cedar text that the grant amounts to.
-    pub fn grant(&self, caller: &Caller, namespace: &Name, workload: &Name, artifact: (&Name, &Name)) -> Result<String> {
+    pub fn grant(
+        &self,
+        caller: &Caller,
+        namespace: &Name,
+        workload: &Name,
+        artifact: (&Name, &Name),
+    ) -> Result<String> {
         let act = Act::GrantAdd;
         let (artifact, subject) = self.granted_artifact(caller, act, namespace, workload, artifact)?;
-        let permit = self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
+        let permit =
+            self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
         let id = self.namespace_id(namespace)?;
         let leaf = self.leaf(caller, act, &subject.0, &permit);
         let by = caller.principal.to_string();
         self.catalogue.grant(id, workload, artifact.id, by, leaf).map_err(|e| match Error::from(e) {
-            e if e.id() == ErrorId::AlreadyExists => {
-                Error::new(ErrorId::AlreadyExists, format!("{namespace}/{workload} was granted {} already", artifact.name))
-            }
+            e if e.id() == ErrorId::AlreadyExists => Error::new(
+                ErrorId::AlreadyExists,
+                format!("{namespace}/{workload} was granted {} already", artifact.name),
+            ),
             e => absent(e, namespace, workload),
         })?;
         Ok(grant_as_cedar(namespace, workload, artifact.id))
@@ -207,7 +210,8 @@ impl Vault {
     pub fn ungrant(&self, caller: &Caller, namespace: &Name, workload: &Name, artifact: (&Name, &Name)) -> Result<()> {
         let act = Act::GrantRemove;
         let (artifact, subject) = self.granted_artifact(caller, act, namespace, workload, artifact)?;
-        let permit = self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
+        let permit =
+            self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
         let id = self.namespace_id(namespace)?;
         let leaf = self.leaf(caller, act, &subject.0, &permit);
         self.catalogue.revoke_grant(id, workload, artifact.id, leaf)?;

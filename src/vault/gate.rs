@@ -86,7 +86,8 @@ impl Vault {
             }
             PrincipalKind::Workload => {}
         }
-        let revoked = || Error::new(ErrorId::BadCredential, "the certificate was revoked, or was not issued by this vault");
+        let revoked =
+            || Error::new(ErrorId::BadCredential, "the certificate was revoked, or was not issued by this vault");
         let (serial, spki) = caller.channel.certificate.as_ref().ok_or_else(revoked)?;
         let known = match self.catalogue.certificate(serial).map_err(Error::from) {
             Err(e) if e.id() == ErrorId::NotFound => return Err(revoked()),
@@ -105,7 +106,12 @@ impl Vault {
     }
 
     /// The question that is put to the policy.
-    pub(super) fn request<'a>(&self, caller: &'a Caller, action: Action, resource: Resource<'a>) -> Result<Request<'a>> {
+    pub(super) fn request<'a>(
+        &self,
+        caller: &'a Caller,
+        action: Action,
+        resource: Resource<'a>,
+    ) -> Result<Request<'a>> {
         let granted = match resource {
             Resource::Artifact { id, .. } if caller.principal.kind == PrincipalKind::Workload => {
                 self.is_granted(caller, id)?
@@ -120,7 +126,8 @@ impl Vault {
     }
 
     fn is_granted(&self, caller: &Caller, artifact: crate::names::ArtifactId) -> Result<bool> {
-        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>()) else {
+        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>())
+        else {
             return Ok(false);
         };
         let namespace = self.catalogue.namespace(namespace)?;

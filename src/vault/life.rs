@@ -70,16 +70,27 @@ impl Vault {
         Self::assemble(home, config, root, lock, machine)
     }
 
-    fn assemble(home: Home, config: VaultToml, root: Key<RootSecret>, lock: HomeLock, machine: Machine) -> Result<Self> {
+    fn assemble(
+        home: Home,
+        config: VaultToml,
+        root: Key<RootSecret>,
+        lock: HomeLock,
+        machine: Machine,
+    ) -> Result<Self> {
         let keyring = Keyring::open(&home.keyring_path(), &root, config.vault)?;
         let catalogue = SqliteCatalogue::open(home.path(), keyring.catalogue_key().clone(), machine.clock.clone())?;
         let store = LocalStore::open(home.blobs_path())?;
         let policies = match catalogue.policy()? {
-            Some(stored) => PolicyInForce { version: stored.version, policies: Arc::new(Policies::parse(&stored.text)?) },
+            Some(stored) => {
+                PolicyInForce { version: stored.version, policies: Arc::new(Policies::parse(&stored.text)?) }
+            }
             None => PolicyInForce { version: 0, policies: Arc::new(Policies::defaults()) },
         };
-        let ca = keyring.ca().ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the keyring holds no certificate authority"))?;
-        let authority = Authority::load(config.vault, PrivateKey::from_pkcs8(ca.private_key.clone())?, &ca.certificate)?;
+        let ca = keyring
+            .ca()
+            .ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the keyring holds no certificate authority"))?;
+        let authority =
+            Authority::load(config.vault, PrivateKey::from_pkcs8(ca.private_key.clone())?, &ca.certificate)?;
         let log = restore_log(&catalogue, &keyring, config.vault, machine.clock.now())?;
         let owner_uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(home.path())?);
         let vault = Self {
@@ -155,7 +166,8 @@ fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machi
         certificate: authority.certificate().to_vec(),
     })?;
     keyring.save(&home.keyring_path(), root, random)?;
-    let catalogue = SqliteCatalogue::create(home.path(), keyring.catalogue_key().clone(), machine.clock.clone(), random)?;
+    let catalogue =
+        SqliteCatalogue::create(home.path(), keyring.catalogue_key().clone(), machine.clock.clone(), random)?;
     let caller = Principal::local_operator(rustix::process::getuid().as_raw());
     let record = Record::new(now, RequestId::generate(now, random)?, &caller, Act::VaultInit)
         .detail("vault", config.vault)
@@ -165,7 +177,12 @@ fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machi
     home.write_config(config)
 }
 
-fn restore_log(catalogue: &dyn Catalogue, keyring: &Keyring, vault: VaultId, now: crate::names::Timestamp) -> Result<Log> {
+fn restore_log(
+    catalogue: &dyn Catalogue,
+    keyring: &Keyring,
+    vault: VaultId,
+    now: crate::names::Timestamp,
+) -> Result<Log> {
     let (origin, identity) = (audit::origin(vault), keyring.audit_identity().clone());
     Ok(match catalogue.latest_checkpoint()? {
         Some(stored) => Log::restore(origin, identity, &stored.note, &stored.frontier, now)?,

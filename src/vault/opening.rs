@@ -63,13 +63,27 @@ impl Vault {
         let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
         let statement = artifact_statement(&reader).or_else(|e| self.refuse(caller, act, &subject, e))?;
         let members = reader.manifest().members.iter();
-        let placed =
-            members.clone().map(|m| Placed { offset: m.offset, outboard: m.outboard.as_ref().map_or(0, |o| o.start) }).collect();
+        let placed = members
+            .clone()
+            .map(|m| Placed { offset: m.offset, outboard: m.outboard.as_ref().map_or(0, |o| o.start) })
+            .collect();
         let members = members.map(|m| OpenMember { path: m.path.clone(), size: m.size }).collect();
         let version = self.version_facts(&reference.namespace, &artifact, &record)?;
         let vault = self.clone();
         let caller = caller.clone();
-        Ok(OpenArtifact { vault, caller, artifact, record, version, statement, members, placed, reader, grant, ended: false })
+        Ok(OpenArtifact {
+            vault,
+            caller,
+            artifact,
+            record,
+            version,
+            statement,
+            members,
+            placed,
+            reader,
+            grant,
+            ended: false,
+        })
     }
 
     /// Policy, then the durable row, then the grant.
@@ -83,13 +97,14 @@ impl Vault {
     ) -> Result<(Subject, Grant)> {
         let subject = Subject::version(&reference.namespace, artifact, record);
         let resource = resource(&reference.namespace, artifact);
-        let permit = self.permit(caller, act, Action::Open, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
-        let grant = self.grant(caller, &reference.namespace, artifact, record)?;
+        let permit =
+            self.permit(caller, act, Action::Open, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let grant = self.lease(caller, &reference.namespace, artifact, record)?;
         self.record(caller, act, &subject.clone().with("lease_ends", grant.expires_at()), &permit)?;
         Ok((subject, grant))
     }
 
-    fn grant(
+    fn lease(
         &self,
         caller: &Caller,
         namespace: &crate::names::Name,
@@ -102,7 +117,12 @@ impl Vault {
     }
 
     /// The version a caller means. What a workload may not stat does not exist for it.
-    pub(super) fn find(&self, caller: &Caller, act: Act, reference: &Reference) -> Result<(ArtifactRecord, VersionRecord)> {
+    pub(super) fn find(
+        &self,
+        caller: &Caller,
+        act: Act,
+        reference: &Reference,
+    ) -> Result<(ArtifactRecord, VersionRecord)> {
         let subject = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
         self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
         let found = self.lookup(reference, Visibility::Listed);
@@ -113,7 +133,10 @@ impl Vault {
     }
 
     pub(super) fn lookup(&self, reference: &Reference, seen: Visibility) -> Result<(ArtifactRecord, VersionRecord)> {
-        let artifact = self.catalogue.artifact_named(&reference.namespace, &reference.name).map_err(|e| missing(e.into(), reference))?;
+        let artifact = self
+            .catalogue
+            .artifact_named(&reference.namespace, &reference.name)
+            .map_err(|e| missing(e.into(), reference))?;
         let record = self
             .catalogue
             .resolve(&reference.namespace, &reference.name, &reference.revision, seen)
@@ -127,8 +150,12 @@ impl Vault {
         if caller.principal.kind == PrincipalKind::Operator || !telling {
             return error;
         }
-        Error::new(ErrorId::NotFound, format!("there is no {reference} that {} may see", caller.principal))
-            .hint(format!("ask an operator: vault grant {} {}/{}", caller.principal.subject, reference.namespace, reference.name))
+        Error::new(ErrorId::NotFound, format!("there is no {reference} that {} may see", caller.principal)).hint(
+            format!(
+                "ask an operator: vault grant {} {}/{}",
+                caller.principal.subject, reference.namespace, reference.name
+            ),
+        )
     }
 
     /// Opens the stored file of a version, pinned to what the catalogue says of it.
@@ -148,7 +175,7 @@ impl Vault {
             min_generation: Some(facts.generation),
         };
         let credential = Credential::Kek { id: facts.artifact_key.id, version: facts.artifact_key.version, key };
-        let options = OpenOptions { pins, required_signers: None };
+        let options = OpenOptions { pins, ..OpenOptions::default() };
         Ok(Reader::open(StoreForm::new(header, body), &credential, &options)?)
     }
 
@@ -156,7 +183,10 @@ impl Vault {
         let blob = self.store.open(BlobId::Header(record.facts.version_id, record.facts.generation))?;
         let len = blob.len()?;
         if len != record.facts.header_len {
-            return Err(Error::new(ErrorId::BindingMismatch, "the stored header has another length than the catalogue pins"));
+            return Err(Error::new(
+                ErrorId::BindingMismatch,
+                "the stored header has another length than the catalogue pins",
+            ));
         }
         let mut header = vec![0; usize::try_from(len).unwrap_or(0)];
         blob.read_exact_at(&mut header, 0)?;
@@ -201,7 +231,7 @@ impl OpenArtifact {
             return Ok(());
         }
         self.vault.admit(&self.caller)?;
-        self.grant = self.vault.grant(&self.caller, &self.version.namespace, &self.artifact, &self.record)?;
+        self.grant = self.vault.lease(&self.caller, &self.version.namespace, &self.artifact, &self.record)?;
         Ok(())
     }
 
@@ -267,7 +297,8 @@ fn artifact_statement(reader: &Reader) -> Result<Vec<u8>> {
     let mut statements = reader.manifest().statements.iter().map(Value::from_serde);
     let statement = statements.find(ArtifactStatement::is_artifact_envelope);
     let envelope = statement.and_then(|s| Envelope::from_json(&s).ok());
-    let envelope = envelope.ok_or_else(|| Error::new(ErrorId::SignatureMissing, "the sealed file carries no artifact statement"))?;
+    let envelope = envelope
+        .ok_or_else(|| Error::new(ErrorId::SignatureMissing, "the sealed file carries no artifact statement"))?;
     let mut json = String::new();
     envelope.write_json(&mut json);
     Ok(json.into_bytes())

@@ -161,7 +161,11 @@ impl Vault {
             let caller = Caller {
                 principal: Principal::anonymous(),
                 request_id: RequestId::generate(self.now(), self.random())?,
-                channel: Channel { peer: taken.last_peer.clone(), transport: super::Transport::Mtls, ..Channel::local() },
+                channel: Channel {
+                    peer: taken.last_peer.clone(),
+                    transport: super::Transport::Mtls,
+                    ..Channel::local()
+                },
             };
             let subject = Subject::vault().with("count", count);
             // `refuse` returns the error it recorded; only a failure to record matters here.
@@ -182,7 +186,8 @@ impl Vault {
         let keyring = self.keyring();
         let protection = crate::crypto::keys::protection();
         let default = keyring.namespace_named(&Reference::DEFAULT_NAMESPACE.parse()?);
-        let (_, default) = default.ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the default namespace has no keys"))?;
+        let (_, default) =
+            default.ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the default namespace has no keys"))?;
         Ok(StatusFacts {
             vault_id: self.vault_id(),
             release: env!("CARGO_PKG_VERSION").into(),

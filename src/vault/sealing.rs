@@ -16,13 +16,13 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::ArtifactKeyContext;
 use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
-use crate::names::{
-    ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Reference, Revision, Tag, VersionId,
-};
+use crate::names::{ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Reference, Revision, Tag, VersionId};
 use crate::policy::{Action, Resource};
 use crate::seal::io::{ReadAt, WriteAt};
 use crate::seal::writer::StatementMaker;
-use crate::seal::{Credential, Draft, HeaderFacts, MemberSource, NewSlot, OpenOptions, Reader, SealRequest, Sealed, SlotBody};
+use crate::seal::{
+    Credential, Draft, HeaderFacts, MemberSource, NewSlot, OpenOptions, Reader, SealRequest, Sealed, SlotBody,
+};
 use crate::store::BlobId;
 
 /// Header of a portable file: room for a dozen recipients beside the slot it starts with.
@@ -114,7 +114,16 @@ impl Vault {
     /// `Denied`; `InvalidArgument` for members that break a rule of docs/format.md 7.2; `SourceChanged`; `DiskFull`. After an
     /// error there is no version, and nothing of it is left.
     pub fn seal(&self, caller: &Caller, input: SealInput) -> Result<Published> {
-        self.publish(caller, Act::ArtifactSeal, Action::Seal, &input.namespace, &input.name, input.tag, input.sealing, Vec::new())
+        self.publish(
+            caller,
+            Act::ArtifactSeal,
+            Action::Seal,
+            &input.namespace,
+            &input.name,
+            input.tag,
+            input.sealing,
+            Vec::new(),
+        )
     }
 
     /// Takes a sealed file in: opens it, checks all of it, and seals its content anew under a key of this vault alone, so that
@@ -139,7 +148,16 @@ impl Vault {
             progress: input.progress,
         };
         let kept = manifest.statements.clone();
-        self.publish(caller, Act::ArtifactImport, Action::Import, &input.namespace, &input.name, input.tag, sealing, kept)
+        self.publish(
+            caller,
+            Act::ArtifactImport,
+            Action::Import,
+            &input.namespace,
+            &input.name,
+            input.tag,
+            sealing,
+            kept,
+        )
     }
 
     /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
@@ -157,7 +175,8 @@ impl Vault {
     /// Seals a portable file under a key that stays in this vault. `out` gets header and body; the caller makes it durable.
     pub fn seal_portable(&self, caller: &Caller, input: PortableInput, out: &dyn WriteAt) -> Result<Sealed> {
         let subject = Subject::named(&input.namespace, &input.name).with("portable", true);
-        let permit = self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &input.namespace, &input.name, &subject)?;
+        let permit =
+            self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &input.namespace, &input.name, &subject)?;
         let namespace = self.ensure_namespace(caller, &input.namespace)?;
         let owner = VersionId::generate(self.now(), self.random())?;
         let key = self.fresh_key(namespace, owner)?;
@@ -347,9 +366,7 @@ impl Vault {
         subject: &Subject,
     ) -> Result<super::gate::Permit> {
         match self.catalogue.artifact_named(namespace, name) {
-            Ok(artifact) => {
-                self.permit(caller, act, action, super::opening::resource(namespace, &artifact), subject)
-            }
+            Ok(artifact) => self.permit(caller, act, action, super::opening::resource(namespace, &artifact), subject),
             Err(_) => self.permit(caller, act, action, Resource::Namespace(namespace), subject),
         }
     }

@@ -3,7 +3,9 @@
 use super::gate::Subject;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactCursor, ArtifactFilter, ArtifactRecord, ListingScope, Pattern, VersionRecord, Visibility};
+use crate::catalogue::{
+    ArtifactCursor, ArtifactFilter, ArtifactRecord, ListingScope, Pattern, VersionRecord, Visibility,
+};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{MemberFacts, SealedFacts, SlotFacts, VerifyFacts, VersionFacts};
 use crate::names::{Name, NamespaceId, Reference, Tag};
@@ -34,11 +36,18 @@ pub struct Export {
 impl Vault {
     /// The newest version of each artifact whose NAMESPACE/NAME fits the pattern (`*`, `?`; empty: all) and that the caller may
     /// list, or at least stat.
-    pub fn list(&self, caller: &Caller, pattern: &str, include_unlisted: bool, page: &[u8], limit: u32) -> Result<Page> {
+    pub fn list(
+        &self,
+        caller: &Caller,
+        pattern: &str,
+        include_unlisted: bool,
+        page: &[u8],
+        limit: u32,
+    ) -> Result<Page> {
         let act = Act::ArtifactList;
         let subject = Subject::vault().with("pattern", pattern);
         self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        let pattern = Pattern::new(if pattern.is_empty() { "*" } else { pattern })?;
+        let pattern: Pattern = if pattern.is_empty() { Pattern::all() } else { pattern.parse()? };
         let visibility = if include_unlisted { Visibility::All } else { Visibility::Listed };
         let after = read_cursor(page)?;
         let limit = if limit == 0 { 100 } else { limit.min(1000) } as usize;
@@ -99,19 +108,29 @@ impl Vault {
         let source = StoreForm::new(header, self.store.open(BlobId::Body(record.facts.version_id))?);
         let size = source.len()?;
         if size != record.facts.header_len + record.facts.body_len {
-            return Err(Error::new(ErrorId::LengthMismatch, "the stored body has another length than the catalogue pins"));
+            return Err(Error::new(
+                ErrorId::LengthMismatch,
+                "the stored body has another length than the catalogue pins",
+            ));
         }
         let version = self.version_facts(&reference.namespace, &artifact, &record)?;
         Ok(Export { version, size, source: Box::new(source) })
     }
 
     /// Moves a tag to the version a reference means. `expect`: the version it must be at now; 0: it must not exist.
-    pub fn set_tag(&self, caller: &Caller, reference: &Reference, tag: &Tag, expect: Option<u64>) -> Result<VersionFacts> {
+    pub fn set_tag(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        tag: &Tag,
+        expect: Option<u64>,
+    ) -> Result<VersionFacts> {
         let act = Act::ArtifactTag;
         let (artifact, record) = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record).with("tag", tag);
         let resource = super::opening::resource(&reference.namespace, &artifact);
-        let permit = self.permit(caller, act, Action::Tag, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let permit =
+            self.permit(caller, act, Action::Tag, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
         let leaf = self.leaf(caller, act, &subject, &permit);
         self.catalogue.set_tag(artifact.id, tag.clone(), record.facts.number, expect, leaf)?;
         self.version_facts(&reference.namespace, &artifact, &record)
@@ -152,7 +171,8 @@ impl Vault {
         };
         let subject = if whole { subject } else { subject.with("revision", &reference.revision) };
         let resource = super::opening::resource(&reference.namespace, &artifact);
-        let permit = self.permit(caller, act, Action::Rm, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let permit =
+            self.permit(caller, act, Action::Rm, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
         let before = self.visible(&artifact)?;
         let leaf = self.leaf(caller, act, &subject, &permit);
         if restore {
@@ -176,11 +196,18 @@ impl Vault {
     }
 
     /// Finds a version, asks the policy and records the decision.
-    fn reach(&self, caller: &Caller, act: Act, action: Action, reference: &Reference) -> Result<(ArtifactRecord, VersionRecord)> {
+    fn reach(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        reference: &Reference,
+    ) -> Result<(ArtifactRecord, VersionRecord)> {
         let (artifact, record) = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record);
         let resource = super::opening::resource(&reference.namespace, &artifact);
-        let permit = self.permit(caller, act, action, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let permit =
+            self.permit(caller, act, action, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
         self.record(caller, act, &subject, &permit)?;
         Ok((artifact, record))
     }

@@ -135,6 +135,17 @@ pub(super) fn certificate(db: &Db<'_>, serial: &[u8]) -> Result<CertifiedWorkloa
     Ok(CertifiedWorkload { certificate, workload })
 }
 
+pub(super) fn newest_certificate(
+    db: &Db<'_>,
+    namespace: NamespaceId,
+    name: &Name,
+) -> Result<Option<CertificateRecord>> {
+    db.one(
+        "WHERE namespace_id = ?1 AND workload = ?2 ORDER BY not_after DESC LIMIT 1",
+        params![namespace.0, name.as_str()],
+    )
+}
+
 pub(super) fn revoke_certificate(db: &Db<'_>, serial: &[u8], audit: &[u8]) -> Result<Sequence> {
     let record = certificate(db, serial)?.certificate;
     if record.revoked.is_none() {

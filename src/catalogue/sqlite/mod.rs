@@ -284,6 +284,10 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |db| access::revoke_workload(db, namespace, &name, &audit))
     }
 
+    fn newest_certificate(&self, namespace: NamespaceId, workload: &Name) -> Result<Option<CertificateRecord>> {
+        self.read(|db| access::newest_certificate(db, namespace, workload))
+    }
+
     fn revoke_certificate(&self, serial: &[u8], audit: AuditLeaf) -> Result<Sequence> {
         let serial = serial.to_vec();
         self.write(move |db| access::revoke_certificate(db, &serial, &audit))

@@ -111,6 +111,8 @@ CREATE TABLE certificates (
     FOREIGN KEY (namespace_id, workload) REFERENCES workloads (namespace_id, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX certificates_by_workload ON certificates (namespace_id, workload, not_after);
+
 CREATE TABLE grants (
     namespace_id BLOB NOT NULL,
     workload TEXT NOT NULL,
