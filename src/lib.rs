@@ -2,6 +2,8 @@
 
 pub mod crypto;
 pub mod error;
+#[cfg(feature = "client")]
+pub mod identity;
 pub mod json;
 pub mod names;
 #[cfg(feature = "daemon")]
