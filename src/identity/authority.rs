@@ -247,15 +247,14 @@ fn common_name(text: &str) -> rcgen::DistinguishedName {
     name
 }
 
-/// Sets the validity in whole seconds, as X.509 has them.
+/// Sets the validity, and returns it as it stands in the certificate: in whole seconds, and cut to the years 1970 to 9998,
+/// so that a clock that is far off gives a useless certificate rather than a panic.
 fn validity(params: &mut CertificateParams, now: Timestamp, until: Timestamp) -> (Timestamp, Timestamp) {
-    let whole = |seconds: i64| Timestamp::from_millis(seconds.max(0).saturating_mul(1000));
+    const LAST_SECOND: i64 = 253_370_764_799;
+    let whole = |seconds: i64| Timestamp::from_millis(seconds.clamp(0, LAST_SECOND) * 1000);
     let backdating = i64::try_from(BACKDATING.as_secs()).expect("five minutes fit");
     let (from, until) = (whole(now.as_secs().saturating_sub(backdating)), whole(until.as_secs()));
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    // Years beyond what X.509 can write are cut: a clock that far off must not panic.
-    let latest = Timestamp::from_millis(253_370_764_800_000);
-    let moment = |t: Timestamp| epoch + t.min(latest).since(whole(0));
+    let moment = |t: Timestamp| rcgen::date_time_ymd(1970, 1, 1) + t.since(whole(0));
     (params.not_before, params.not_after) = (moment(from), moment(until));
     (from, until)
 }

@@ -36,5 +36,5 @@ pub use tls_server::{ServerTls, peer_of};
 #[cfg(feature = "daemon")]
 pub use unix::PeerCredentials;
 
-#[cfg(all(test, feature = "daemon"))]
+#[cfg(test)]
 mod tests;

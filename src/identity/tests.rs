@@ -1,5 +1,7 @@
 //! What identity promises: who gets in over TLS, and what a certificate must be.
 
+#![cfg(feature = "daemon")]
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -129,7 +129,7 @@ pub fn tls_error(e: io::Error) -> Error {
                     "the server's certificate ran out, or the clock of this machine is wrong"
                 }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                    "use a host name or address the server was started for (vault serve --host)"
+                    "use a host name or address that the server's certificate names"
                 }
                 _ => "the server does not prove that it is the vault of this enrolment",
             };

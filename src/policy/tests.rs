@@ -291,6 +291,28 @@ fn deep_expressions_exhaust_no_stack() {
 }
 
 #[test]
+fn policies_that_were_taken_are_evaluated_on_any_stack() {
+    let mut taken = Vec::new();
+    for (open, close, middle) in DEEP {
+        for n in [25, 300, 400, 500, 1000] {
+            let deep = format!("{}{middle}{}", open.repeat(n), close.repeat(n));
+            for condition in [deep.clone(), format!("{deep} != 1 || context.bound"), format!("{deep} > 1")] {
+                taken.extend(Policies::parse(&conditional(&condition)));
+            }
+        }
+    }
+    assert!(taken.len() > 10, "{}", taken.len());
+    let small = std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
+        let (world, serve) = (World::new(), serve());
+        for policies in taken.clone() {
+            let decision = policies.decide(&ask(&serve, Transport::Mtls, Action::Open, world.artifact(), true));
+            assert!(decision.errors.is_empty() || !decision.allowed);
+        }
+    });
+    small.unwrap().join().unwrap();
+}
+
+#[test]
 fn no_expression_within_the_bounds_is_too_deep_to_be_validated() {
     for (open, close, middle) in DEEP {
         for n in [1, 3, 10, 25, 100, 200, 225, 300, 400, 500, 670, 1000, 2000] {
