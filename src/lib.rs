@@ -51,5 +51,4 @@ pub mod store;
 pub mod vault;
 #[cfg(feature = "client")]
 //mod wire;
-
 pub use error::{Error, ErrorId, Kind, Result};

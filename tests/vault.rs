@@ -19,7 +19,8 @@ impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let vault =
-            Vault::init(&dir.path().join("home"), InitSpec::KeyFile(dir.path().join("root.key")), Machine::default()).unwrap();
+            Vault::init(&dir.path().join("home"), InitSpec::KeyFile(dir.path().join("root.key")), Machine::default())
+                .unwrap();
         Self { dir, vault: Arc::new(vault) }
     }
 
@@ -38,7 +39,12 @@ impl Fixture {
         self.seal_as(&self.caller(), reference, members)
     }
 
-    fn seal_as(&self, caller: &Caller, reference: &str, members: &[(&str, Vec<u8>)]) -> Result<model_vault::vault::Published> {
+    fn seal_as(
+        &self,
+        caller: &Caller,
+        reference: &str,
+        members: &[(&str, Vec<u8>)],
+    ) -> Result<model_vault::vault::Published> {
         let reference: Reference = reference.parse()?;
         self.vault.seal(
             caller,
@@ -278,13 +284,16 @@ fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked()
         },
         ..fixture.caller()
     };
-    let open = |reference: &str| fixture.vault.open(&workload, &reference.parse().unwrap()).map(|o| o.finish(0, "test").unwrap());
+    let open = |reference: &str| {
+        fixture.vault.open(&workload, &reference.parse().unwrap()).map(|o| o.finish(0, "test").unwrap())
+    };
     let ungranted = open("m").unwrap_err();
     let absent = open("no-such-model").unwrap_err();
     // Alike but for the name that was asked: a workload cannot probe for names.
     assert_eq!((ungranted.id(), absent.id()), (ErrorId::NotFound, ErrorId::NotFound));
     assert_eq!(ungranted.message().replace("/m@", "/no-such-model@"), absent.message());
-    let artifact: (model_vault::names::Name, model_vault::names::Name) = ("default".parse().unwrap(), "m".parse().unwrap());
+    let artifact: (model_vault::names::Name, model_vault::names::Name) =
+        ("default".parse().unwrap(), "m".parse().unwrap());
     let cedar = fixture.vault.grant(&fixture.caller(), &namespace, &name, (&artifact.0, &artifact.1)).unwrap();
     assert!(cedar.contains("permit"), "{cedar}");
     open("m").unwrap();
@@ -293,7 +302,9 @@ fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked()
     fixture.vault.revoke(&fixture.caller(), &namespace, &name, None).unwrap();
     assert_eq!(open("m").unwrap_err().id(), ErrorId::BadCredential);
     let rows = fixture.acts();
-    for (act, decision) in [("artifact.fetch.start", "Denied"), ("artifact.fetch.start", "NotFound"), ("workload.revoke", "allow")] {
+    for (act, decision) in
+        [("artifact.fetch.start", "Denied"), ("artifact.fetch.start", "NotFound"), ("workload.revoke", "allow")]
+    {
         assert!(rows.iter().any(|r| r.contains(act) && r.contains(decision)), "{act} {decision}\n{}", rows.join("\n"));
     }
 }
@@ -307,11 +318,27 @@ fn a_lease_ends_with_the_grant() {
     let policy = "@id(\"nobody\") forbid (principal, action == ModelVault::Action::\"open\", resource);\n\
                   @id(\"rest\") permit (principal is ModelVault::Operator, action, resource);";
     fixture.vault.set_policy(&fixture.caller(), policy).unwrap();
-    assert_eq!(fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(
+        fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(),
+        ErrorId::Denied
+    );
     assert_eq!(fixture.vault.policy(&fixture.caller()).unwrap().version, 1);
-    assert_eq!(fixture.vault.set_policy(&fixture.caller(), "permit (principal, action, resource);").unwrap_err().exit(), 2);
-    let fixture = Fixture { dir: fixture.dir, vault: { drop(open); fixture.vault } }.reopen();
-    assert_eq!(fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(
+        fixture.vault.set_policy(&fixture.caller(), "permit (principal, action, resource);").unwrap_err().exit(),
+        2
+    );
+    let fixture = Fixture {
+        dir: fixture.dir,
+        vault: {
+            drop(open);
+            fixture.vault
+        },
+    }
+    .reopen();
+    assert_eq!(
+        fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(),
+        ErrorId::Denied
+    );
 }
 
 #[test]
@@ -329,7 +356,8 @@ fn the_log_holds_every_act_verifies_and_extends_the_checkpoint_kept_elsewhere() 
     }
     let mut export = Vec::new();
     fixture.vault.audit_export(&fixture.caller(), &mut export).unwrap();
-    let (key, report) = model_vault::audit::verify_export(&export[..], None, std::slice::from_ref(&kept.checkpoint)).unwrap();
+    let (key, report) =
+        model_vault::audit::verify_export(&export[..], None, std::slice::from_ref(&kept.checkpoint)).unwrap();
     assert_eq!(key.to_string(), fixture.vault.status(&fixture.caller()).unwrap().audit_key);
     assert_eq!((report.uncovered, report.kept), (0, 1));
     // Another vault's checkpoint is not one of this log.
@@ -353,7 +381,8 @@ fn a_failed_seal_leaves_no_version_and_no_blob() {
     let fixture = Fixture::new();
     let mut failing = sealing(&[]);
     failing.members = vec![SealMember { path: "w".into(), source: Box::new(Failing) }];
-    let input = SealInput { namespace: "default".parse().unwrap(), name: "m".parse().unwrap(), tag: None, sealing: failing };
+    let input =
+        SealInput { namespace: "default".parse().unwrap(), name: "m".parse().unwrap(), tag: None, sealing: failing };
     assert_eq!(fixture.vault.seal(&fixture.caller(), input).unwrap_err().exit(), 10);
     assert_eq!(files_below(&fixture.dir.path().join("home/blobs")), [""; 0].map(std::path::PathBuf::from));
     assert_eq!(fixture.read("m").unwrap_err().id(), ErrorId::NotFound);

@@ -81,7 +81,8 @@ pub trait Catalogue: Send + Sync {
 
     // Tags and listing
 
-    /// Moves a tag to a listed version. `TagMoved` unless it is at `expect`, where given.
+    /// Moves a tag to a listed version. `TagMoved` unless it is at `expect`, where given; 0 is nowhere: the
+    /// tag must not exist.
     fn set_tag(
         &self,
         artifact: ArtifactId,

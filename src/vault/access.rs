@@ -260,6 +260,13 @@ impl Vault {
         let policies = Policies::parse(text)?;
         let subject = Subject::vault().with("sha256", policies.version());
         let permit = self.permit(caller, act, Action::SetPolicy, Resource::Vault, &subject)?;
+        // An owner who cannot set the next policy is locked out for good.
+        let next = policies.decide(&self.request(caller, Action::SetPolicy, Resource::Vault)?);
+        if !next.allowed {
+            let text = format!("under this policy {} could not set another", caller.principal);
+            return Err(Error::new(ErrorId::InvalidArgument, text)
+                .hint("permit ModelVault::Action::\"setPolicy\" to the operators who administer the vault"));
+        }
         // Held over the commit: decisions and catalogue never disagree about what is in force.
         let mut in_force = self.policies.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let leaf = self.leaf(caller, act, &subject, &permit);

@@ -300,7 +300,7 @@ pub(super) fn set_tag(
     let artifact = artifact(db, artifact_id)?;
     let found = tag_of(db, artifact_id, tag)?.map(|t| t.number);
     if let Some(expected) = expect
-        && found != expect
+        && found.unwrap_or(0) != expected
     {
         return Err(CatalogueError::TagMoved { tag: tag.to_string(), expected, found });
     }
