@@ -56,11 +56,13 @@ struct Queue {
     ended: bool,
 }
 
+/// With a database it runs the command; with an error it only answers.
+type Run = Box<dyn FnOnce(Result<&Db<'_>>) -> Ran + Send>;
+
 struct Job {
     /// Set by the writer when it begins the command, or by the caller when it gives up: whoever is first decides.
     claimed: Arc<AtomicBool>,
-    /// With a database it runs the command; with an error it only answers.
-    run: Box<dyn FnOnce(Result<&Db<'_>>) -> Ran + Send>,
+    run: Run,
 }
 
 /// A command that was run but not committed.
