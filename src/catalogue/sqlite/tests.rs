@@ -412,6 +412,25 @@ fn shredded_keys_are_in_no_file() {
 }
 
 #[test]
+fn a_key_deleted_by_a_process_that_died_is_scrubbed_at_open() {
+    let (home, catalogue) = Home::new();
+    let ns = prod(&catalogue);
+    let v = publish(&catalogue, ns, "resnet", 0xa7);
+    let key_of = v.artifact_key;
+    catalogue.keys.writer.run(move |db| keys::delete(db, key_of)).unwrap();
+    // The state a kill before the scrubbing leaves.
+    let crashed = Home { dir: tempfile::tempdir().unwrap(), clock: home.clock.clone() };
+    for entry in std::fs::read_dir(home.path()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), crashed.path().join(entry.file_name())).unwrap();
+    }
+    assert!(crashed.keys_contain(&[0xa7; 80]), "the log still holds the key");
+    let catalogue = crashed.open().unwrap();
+    assert!(!crashed.keys_contain(&[0xa7; 80]));
+    assert!(catalogue.artifact_key(key_of).is_err());
+}
+
+#[test]
 fn a_shred_that_died_half_way_is_refused_and_found() {
     let (home, catalogue) = Home::new();
     let ns = prod(&catalogue);
