@@ -32,6 +32,11 @@ fn room(path: &Path) -> String {
     below.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").into()
 }
 
+/// Whether the word stands in the code, not as the end of a longer one (`String::` is not `ring::`).
+fn names(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
 fn offenders(needles: &[&str], allowed_rooms: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, code) in sources("src") {
@@ -39,7 +44,7 @@ fn offenders(needles: &[&str], allowed_rooms: &[&str]) -> Vec<String> {
             continue;
         }
         for needle in needles {
-            if code.contains(needle) {
+            if names(&code, needle) {
                 found.push(format!("{} names {needle}", path.display()));
             }
         }
@@ -111,7 +116,7 @@ fn the_command_line_holds_no_cryptography_no_sql_and_no_wire_types() {
     for (path, code) in sources("cli/src") {
         for needle in ["ring::", "blake3::", "rusqlite", "tonic::", "prost::", "rustls::", "model_vault::crypto::aead"]
         {
-            assert!(!code.contains(needle), "{} names {needle}", path.display());
+            assert!(!names(&code, needle), "{} names {needle}", path.display());
         }
     }
 }
@@ -131,7 +136,7 @@ fn pure_rooms_do_no_network_spawn_nothing_and_read_no_clock() {
     for dir in ["src/crypto", "src/seal", "src/manifest", "src/policy"] {
         for (path, code) in sources(dir) {
             for needle in ["std::net", "tokio::", "std::process::Command", "SystemTime::now", "SystemClock"] {
-                assert!(!code.contains(needle), "{} names {needle}", path.display());
+                assert!(!names(&code, needle), "{} names {needle}", path.display());
             }
         }
     }
