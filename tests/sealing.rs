@@ -9,8 +9,8 @@ mod files;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use files::{Memory, content, credential, member, request, sealed};
 use model_vault::ErrorId;
@@ -83,6 +83,42 @@ proptest! {
                 prop_assert_eq!(tap.ended.get(path), Some(bytes), "{}", path);
             }
         }
+    }
+}
+
+#[test]
+fn a_range_reads_its_segments_and_nothing_else() {
+    struct Counted {
+        bytes: Vec<u8>,
+        read: Arc<AtomicU64>,
+    }
+    impl ReadAt for Counted {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.bytes.len() as u64)
+        }
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+            self.bytes.read_exact_at(buffer, offset)
+        }
+    }
+    let truth = content(40 * 65_536 + 77, 6);
+    let (sealed, bytes) = sealed(request(vec![member("m", truth.clone(), false)])).unwrap();
+    let beside_payload = bytes.len() as u64 - sealed.payload_len;
+    let read = Arc::new(AtomicU64::new(0));
+    let source = Counted { bytes, read: Arc::clone(&read) };
+    let reader = Reader::open(source, &credential(), &OpenOptions::default()).unwrap();
+    assert_eq!(read.load(Ordering::Relaxed), beside_payload, "opening reads each part once");
+    for range in [0..0, 5..6, 65_535..65_537, 1_000_000..1_800_000, 40 * 65_536..truth.len() as u64] {
+        let before = read.load(Ordering::Relaxed);
+        let mut got = Vec::new();
+        let sink = &mut |part: &[u8]| {
+            got.extend_from_slice(part);
+            Ok::<_, SealError>(())
+        };
+        reader.read_range(range.clone(), HashCheck::Compare, sink).unwrap();
+        assert_eq!(got, truth[range.start as usize..range.end as usize]);
+        let spent = read.load(Ordering::Relaxed) - before;
+        assert!(spent <= range.end - range.start + 2 * 65_536, "{range:?}: {spent}");
     }
 }
 

@@ -87,16 +87,16 @@ impl Layout {
         })
     }
 
-    /// Whether all bytes of the segment outside of members are zero.
-    pub fn gaps_are_zero(&self, index: u64, bytes: &[u8]) -> bool {
+    /// The bytes of segment `index` that belong to no member.
+    pub fn gaps(&self, index: u64) -> impl Iterator<Item = Range<usize>> {
+        let segment = self.segments.range(index).unwrap_or(0..0);
+        let len = (segment.end - segment.start) as usize;
         let mut at = 0;
-        for piece in self.pieces(index) {
-            if bytes[at..piece.within.start].iter().any(|b| *b != 0) {
-                return false;
-            }
-            at = piece.within.end;
-        }
-        bytes[at..].iter().all(|b| *b == 0)
+        self.pieces(index).map(|piece| piece.within).chain(std::iter::once(len..len)).filter_map(move |filled| {
+            let gap = at..filled.start;
+            at = filled.end;
+            (!gap.is_empty()).then_some(gap)
+        })
     }
 
     /// Runs of segments that some member crosses into the next: within a run the order matters to whoever takes a member's

@@ -44,8 +44,8 @@ pub(crate) fn write_payload(
     let buffer_len = segments.size().min(segments.payload_len());
     for_each_segment(&schedule, threads, buffer_len, &|| digests.stop(), |segment, buffer| {
         let range = segments.range(segment).expect("only existing segments are scheduled");
-        buffer.clear();
         buffer.resize((range.end - range.start) as usize, 0);
+        layout.gaps(segment).for_each(|gap| buffer[gap].fill(0));
         for piece in layout.pieces(segment) {
             let member = &members[piece.member];
             let read = member.source.read_exact_at(&mut buffer[piece.within], piece.offset);

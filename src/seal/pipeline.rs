@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_first_error_ends_the_work_of_threads_that_wait() {
         let relay = Relay::<()>::new();
-        let schedule = Schedule::new(vec![0..1000], 3);
+        let schedule = Schedule::in_any_order(0..1000);
         let result = for_each_segment(&schedule, 3, 0, &|| relay.stop(), |segment, _| {
             if segment > 0 && relay.receive(segment).is_none() {
                 return Err(SealError::NotSealed);
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_panic_of_one_thread_does_not_leave_the_others_waiting() {
         let relay = Relay::<()>::new();
-        let schedule = Schedule::new(vec![0..100], 2);
+        let schedule = Schedule::in_any_order(0..100);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _ = for_each_segment(&schedule, 2, 0, &|| relay.stop(), |segment, _| {
                 assert_ne!(segment, 0, "the worker of segment 0 panics");

@@ -102,6 +102,7 @@ pub(crate) fn nonce(index: u64, count: u64) -> Nonce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_last_segment_is_marked_and_no_two_nonces_are_equal() {
@@ -109,6 +110,26 @@ mod tests {
         assert_eq!(hex::encode(nonce(0x0102, 0x0104)), "000000000000000000010200");
         let all: std::collections::HashSet<_> = (0..1000).map(|i| nonce(i, 1000)).collect();
         assert_eq!(all.len(), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_needs_the_segments_that_hold_its_bytes_and_no_others(
+            log2 in 16..=24u8, len in 0..=MAX_PAYLOAD, a in any::<u64>(), b in any::<u64>(),
+        ) {
+            let segments = Segments::new(len, log2);
+            let (a, b) = (a % (len + 1), b % (len + 1));
+            let bytes = a.min(b)..a.max(b);
+            let covered = segments.covering(&bytes).unwrap();
+            if bytes.is_empty() {
+                prop_assert!(covered.is_empty());
+            } else {
+                let (first, last) = (segments.range(covered.start).unwrap(), segments.range(covered.end - 1).unwrap());
+                prop_assert!(first.contains(&bytes.start) && last.contains(&(bytes.end - 1)));
+                prop_assert_eq!(segments.range(segments.count() - 1).unwrap().end, len);
+                prop_assert_eq!(first.start, covered.start * segments.size());
+            }
+        }
     }
 
     #[test]

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(verdict(&other("sealed/v1", "scanned/v1"), &[&a]), Err("SignatureMissing"));
         assert_eq!(verdict(&other("\"subject\":[", "\"subject\":[{},"), &[&a]), Err("SignatureInvalid"));
         let scan_report = Envelope::sign("text/plain", statement.clone().into(), &a);
-        assert_eq!(verdict(&listed(&[scan_report.clone()]), &[&a]), Err("SignatureMissing"));
+        assert_eq!(verdict(&listed(std::slice::from_ref(&scan_report)), &[&a]), Err("SignatureMissing"));
         let good = Envelope::sign(IN_TOTO, statement.into(), &a);
         assert!(verdict(&listed(&[scan_report, good.clone()]), &[&a]).is_ok());
         let mut forged = good.clone();

@@ -78,7 +78,7 @@ pub struct SealRequest<'a> {
     pub threads: Option<usize>,
     /// Sees the plaintext in the same pass and may refuse it.
     pub tap: Option<&'a mut dyn Tap>,
-    /// Told of every some bytes of payload that were written.
+    /// Told how many bytes of payload were written each time.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
