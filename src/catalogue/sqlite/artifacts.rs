@@ -60,22 +60,19 @@ pub(super) fn list(
         }
         let after = after.filter(|(ns, _)| *ns == namespace.name).map_or("", |(_, name)| name.as_str());
         let prefix = filter.pattern.name_prefix();
-        // 0x7f sorts after every character of a name.
-        let bounds = params![namespace.id.0, after, prefix, format!("{prefix}\u{7f}")];
+        // One lower bound, so that the index is entered where the page begins. 0x7f sorts after every character of a name.
+        let (reach, from) = if after < prefix { (">=", prefix) } else { (">", after) };
+        let condition = format!("WHERE namespace_id = ?1 AND name {reach} ?2 AND name < ?3 ORDER BY name");
         let mut found = Vec::new();
-        db.each(
-            "WHERE namespace_id = ?1 AND name > ?2 AND name >= ?3 AND name < ?4 ORDER BY name",
-            bounds,
-            |artifact| {
-                let artifact: ArtifactRecord = artifact?;
-                if filter.pattern.matches_name(artifact.name.as_str())
-                    && let Some(summary) = summary(db, &namespace.name, artifact, filter.visibility)?
-                {
-                    found.push(summary);
-                }
-                Ok(rows.len() + found.len() <= limit)
-            },
-        )?;
+        db.each(&condition, params![namespace.id.0, from, format!("{prefix}\u{7f}")], |artifact| {
+            let artifact: ArtifactRecord = artifact?;
+            if filter.pattern.matches_name(artifact.name.as_str())
+                && let Some(summary) = summary(db, &namespace.name, artifact, filter.visibility)?
+            {
+                found.push(summary);
+            }
+            Ok(rows.len() + found.len() <= limit)
+        })?;
         rows.append(&mut found);
         if rows.len() > limit {
             break;
@@ -364,7 +361,7 @@ pub(super) fn purgeable(
 ) -> Result<Page<VersionRecord, VersionId>> {
     let (limit, after) = (bounded(limit), after.map_or(Vec::new(), |v| v.0.to_vec()));
     let rows = db.many(
-        "WHERE unlisted < ?1 AND shred_begun IS NULL AND id > ?2 ORDER BY id LIMIT ?3",
+        "WHERE unlisted IS NOT NULL AND unlisted < ?1 AND shred_begun IS NULL AND id > ?2 ORDER BY id LIMIT ?3",
         params![before.as_millis(), after, limit as i64 + 1],
     )?;
     Ok(page(rows, limit, |v: &VersionRecord| v.facts.version_id))

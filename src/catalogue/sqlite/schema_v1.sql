@@ -66,7 +66,7 @@ CREATE TABLE versions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX versions_by_root ON versions (artifact_id, root);
-CREATE INDEX versions_unlisted ON versions (unlisted) WHERE unlisted IS NOT NULL;
+CREATE INDEX versions_unlisted ON versions (id, unlisted) WHERE unlisted IS NOT NULL AND shred_begun IS NULL;
 CREATE INDEX versions_half_shredded ON versions (id) WHERE shred_begun IS NOT NULL AND shredded IS NULL;
 
 CREATE TABLE tags (
