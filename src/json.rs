@@ -86,6 +86,19 @@ impl Value {
         self.as_object().filter(|o| o.iter().all(|(k, _)| allowed.contains(&k.as_str())))
     }
 
+    /// The same value from serde.
+    pub fn from_serde(value: &serde_json::Value) -> Self {
+        use serde_json::Value as V;
+        match value {
+            V::Null => Self::Null,
+            V::Bool(b) => Self::Bool(*b),
+            V::Number(n) => Self::Number(n.to_string()),
+            V::String(s) => Self::String(s.clone()),
+            V::Array(a) => Self::Array(a.iter().map(Self::from_serde).collect()),
+            V::Object(o) => Self::Object(o.iter().map(|(k, v)| (k.clone(), Self::from_serde(v))).collect()),
+        }
+    }
+
     /// The same value for serde.
     pub fn to_serde(&self) -> serde_json::Value {
         use serde_json::Value as V;

@@ -64,14 +64,14 @@ impl Envelope {
         Ok(Self { payload_type: text("payloadType")?.into(), payload: decode(text("payload")?)?, signatures })
     }
 
-    /// To JSON, in the key order of the specification.
+    /// To JSON, in the key order of docs/format.md 8.
     pub fn write_json(&self, out: &mut String) {
         let quote = crate::json::quote;
-        out.push_str("{\"payload\":\"");
-        STANDARD.encode_string(&self.payload, out);
-        out.push_str("\",\"payloadType\":");
+        out.push_str("{\"payloadType\":");
         quote(&self.payload_type, out);
-        out.push_str(",\"signatures\":[");
+        out.push_str(",\"payload\":\"");
+        STANDARD.encode_string(&self.payload, out);
+        out.push_str("\",\"signatures\":[");
         for (i, signature) in self.signatures.iter().enumerate() {
             out.push_str(if i == 0 { "{\"keyid\":" } else { ",{\"keyid\":" });
             quote(&signature.keyid, out);

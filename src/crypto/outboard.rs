@@ -43,55 +43,121 @@ impl Groups {
     }
 }
 
-/// The hash of one whole group that is not the whole member: `index` counts groups from the member's start.
+/// The hash of one whole group (or granule) that is not the whole member: `index` counts from the member's start.
 pub fn group_cv(index: u64, group_log2: u8, bytes: &[u8]) -> ChainingValue {
     let mut hasher = Hasher::new();
     hasher.set_input_offset(index << group_log2);
     hasher.update(bytes).finalize_non_root()
 }
 
-/// Collects the group hashes of one member, in any order, and folds them into digest and outboard.
+/// The digest of a member that is at hand as a whole, and its outboard.
+pub fn hash_member(bytes: &[u8], group_log2: u8) -> (Blake3, Vec<u8>) {
+    let mut hasher = MemberHasher::new(Groups::new(bytes.len() as u64, group_log2));
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// Digest and outboard of a member whose bytes come in order.
+pub struct MemberHasher {
+    groups: Groups,
+    taken: u64,
+    current: Hasher,
+    cvs: Vec<ChainingValue>,
+}
+
+impl MemberHasher {
+    /// For a member that will have exactly the size of `groups`.
+    pub fn new(groups: Groups) -> Self {
+        Self { groups, taken: 0, current: Hasher::new(), cvs: Vec::new() }
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        assert!(bytes.len() as u64 <= self.groups.size - self.taken, "no more bytes than were announced");
+        while !bytes.is_empty() {
+            let group = self.taken >> self.groups.group_log2;
+            let left = ((group + 1) << self.groups.group_log2).min(self.groups.size) - self.taken;
+            let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+            self.current.update(now);
+            self.taken += now.len() as u64;
+            if now.len() as u64 == left && self.groups.count() > 1 {
+                self.cvs.push(self.current.finalize_non_root());
+                self.current = Hasher::new();
+                if self.taken < self.groups.size {
+                    self.current.set_input_offset(self.taken);
+                }
+            }
+            bytes = later;
+        }
+    }
+
+    /// Digest and outboard.
+    pub fn finish(self) -> (Blake3, Vec<u8>) {
+        assert_eq!(self.taken, self.groups.size, "no fewer bytes than were announced");
+        if self.groups.count() == 1 {
+            return (Blake3(*self.current.finalize().as_bytes()), Vec::new());
+        }
+        TreeBuilder { groups: self.groups, granule_log2: self.groups.group_log2, cvs: self.cvs }.finish()
+    }
+}
+
+/// Collects the hashes of one member's granules, in any order, and folds them into digest and outboard.
+///
+/// A granule is a group, or a smaller power of two where a group is worked on in pieces.
 pub struct TreeBuilder {
     groups: Groups,
+    granule_log2: u8,
     cvs: Vec<ChainingValue>,
 }
 
 impl TreeBuilder {
-    /// For a member of more than one group.
-    pub fn new(groups: Groups) -> Self {
-        assert!(groups.count() > 1, "a member of one group has no tree: hash it whole");
-        let count = usize::try_from(groups.count()).expect("a member's group hashes fit in memory");
-        Self { groups, cvs: vec![[0; 32]; count] }
+    /// For a member of more than one granule; a granule is at most a group.
+    pub fn new(groups: Groups, granule_log2: u8) -> Self {
+        let granules = Groups::new(groups.size, granule_log2).count();
+        assert!(granule_log2 <= groups.group_log2, "a granule is at most a group");
+        assert!(granules > 1, "a member of one granule has no tree: hash it whole");
+        let count = usize::try_from(granules).expect("a member's granule hashes fit in memory");
+        Self { groups, granule_log2, cvs: vec![[0; 32]; count] }
     }
 
-    /// Sets the hash of group `index`.
+    /// Sets the hash of granule `index`.
     pub fn set(&mut self, index: u64, cv: ChainingValue) {
-        self.cvs[usize::try_from(index).expect("index of an existing group")] = cv;
+        self.cvs[usize::try_from(index).expect("index of an existing granule")] = cv;
     }
 
     /// Digest of the member, and its outboard in pre-order.
     pub fn finish(self) -> (Blake3, Vec<u8>) {
         let mut outboard = Vec::with_capacity(self.groups.outboard_len() as usize);
-        let (left, right) = fold_children(&self.cvs, &mut outboard);
+        let granules_a_group = 1 << (self.groups.group_log2 - self.granule_log2);
+        let (left, right) = fold_children(&self.cvs, granules_a_group, &mut outboard);
         (Blake3(*merge_subtrees_root(&left, &right, Mode::Hash).as_bytes()), outboard)
     }
 }
 
-/// Writes the node of a subtree of at least two groups, then its subtrees; returns the node.
-fn fold_children(cvs: &[ChainingValue], outboard: &mut Vec<u8>) -> (ChainingValue, ChainingValue) {
+/// Folds a subtree of at least two granules into its two children. Where it has more than one group, its node is written,
+/// then those of its subtrees.
+fn fold_children(
+    cvs: &[ChainingValue],
+    granules_a_group: usize,
+    outboard: &mut Vec<u8>,
+) -> (ChainingValue, ChainingValue) {
     let (left, right) = cvs.split_at(left_groups(cvs.len() as u64) as usize);
-    let place = outboard.len();
-    outboard.resize(place + NODE_LEN, 0);
+    let place = (cvs.len() > granules_a_group).then(|| {
+        outboard.resize(outboard.len() + NODE_LEN, 0);
+        outboard.len() - NODE_LEN
+    });
     let mut fold = |side: &[ChainingValue]| match side {
         [leaf] => *leaf,
         _ => {
-            let (l, r) = fold_children(side, outboard);
+            let (l, r) = fold_children(side, granules_a_group, outboard);
             merge_subtrees_non_root(&l, &r, Mode::Hash)
         }
     };
     let node = (fold(left), fold(right));
-    outboard[place..place + 32].copy_from_slice(&node.0);
-    outboard[place + 32..place + NODE_LEN].copy_from_slice(&node.1);
+    if let Some(place) = place {
+        outboard[place..place + 32].copy_from_slice(&node.0);
+        outboard[place + 32..place + NODE_LEN].copy_from_slice(&node.1);
+    }
     node
 }
 
@@ -224,7 +290,7 @@ mod tests {
 
     fn tree(size: usize, log2: u8) -> (Vec<u8>, Blake3, Vec<u8>) {
         let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-        let mut builder = TreeBuilder::new(Groups::new(size as u64, log2));
+        let mut builder = TreeBuilder::new(Groups::new(size as u64, log2), log2);
         for (i, group) in bytes.chunks(1 << log2).enumerate() {
             builder.set(i as u64, group_cv(i as u64, log2, group));
         }
@@ -239,6 +305,27 @@ mod tests {
         assert_eq!(digest.0, *blake3::hash(&bytes).as_bytes());
         assert!(hex::encode(&outboard).starts_with("9776ca1d775bf31fe48f4a16b59664dee3fc44930de332ba401db785580d3a8f"));
         assert_eq!(outboard.len() as u64, Groups::new(196_613, 16).outboard_len());
+    }
+
+    #[test]
+    fn the_way_the_bytes_arrive_changes_nothing() {
+        for size in [0, 1, 1024, 2048, 2049, 4096, 9000, 65_536, 70_001] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i % 241) as u8).collect();
+            for group_log2 in [11, 12, 20] {
+                let whole = hash_member(&bytes, group_log2);
+                assert_eq!(whole.0.0, *blake3::hash(&bytes).as_bytes());
+                let mut stream = MemberHasher::new(Groups::new(size as u64, group_log2));
+                bytes.chunks(777).for_each(|c| stream.update(c));
+                assert_eq!(stream.finish(), whole);
+                if size > 1024 {
+                    let mut granules = TreeBuilder::new(Groups::new(size as u64, group_log2), 10);
+                    for (i, granule) in bytes.chunks(1024).enumerate() {
+                        granules.set(i as u64, group_cv(i as u64, 10, granule));
+                    }
+                    assert_eq!(granules.finish(), whole, "{size} bytes, groups of 2^{group_log2}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 
 /// Bytes that can be read at any place. `read_exact_at` past the end fails with `UnexpectedEof`.
 pub trait ReadAt: Send + Sync {
@@ -38,6 +39,66 @@ impl ReadAt for File {
 impl WriteAt for File {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         FileExt::write_all_at(self, bytes, offset)
+    }
+}
+
+/// A file that is opened for each read: a folder of a hundred thousand files must not need as many descriptors. Reading fails
+/// with [`Changed`] as soon as the path no longer leads to the file that was there first, or that file was modified.
+pub struct PathSource {
+    path: PathBuf,
+    first: Stamp,
+}
+
+/// Another file, or another content, than the one that was there first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the file changed")]
+pub struct Changed;
+
+/// What changes when a file is replaced or written to.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let facts = file.metadata()?;
+        let modified = (facts.mtime(), facts.mtime_nsec());
+        Ok(Self { device: facts.dev(), inode: facts.ino(), len: facts.len(), modified })
+    }
+}
+
+impl PathSource {
+    /// The regular file at `path`, as it is now.
+    pub fn new(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        // Asked before opening: to open a named pipe would wait for its writer.
+        if !std::fs::metadata(&path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let first = Stamp::of(&File::open(&path)?)?;
+        Ok(Self { path, first })
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let file = File::open(&self.path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => io::Error::other(Changed),
+            _ => e,
+        })?;
+        if Stamp::of(&file)? == self.first { Ok(file) } else { Err(io::Error::other(Changed)) }
+    }
+}
+
+impl ReadAt for PathSource {
+    fn len(&self) -> io::Result<u64> {
+        self.open().map(|_| self.first.len)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(&self.open()?, buffer, offset)
     }
 }
 

@@ -1,0 +1,275 @@
+//! Names, versions, tags, grants, workloads, policies, audit rows: the vault's mutable facts.
+//!
+//! [`Catalogue`] is a list of domain commands. Each is one transaction with its preconditions; a command that fails had no
+//! effect. Commands that change something take the bytes of an audit row, which commits in the same transaction and gets the
+//! next sequence number: there is no act without its row. No SQL, row or transaction is seen above this room.
+//!
+//! What it defends: whoever can write the database but has no key gets refusals, not access, because rows that decide access
+//! are authenticated one by one. What it cannot see alone: rows put back to an earlier state, rows deleted, the whole file rolled
+//! back. Those contradict the audit log, whose checkpoints are signed and can be kept elsewhere.
+//!
+//! Every call waits a bounded time ([`CatalogueError::Overloaded`], [`CatalogueError::DeadlineExceeded`]), and blocks its
+//! thread while it waits: call it from a blocking pool.
+
+mod error;
+mod pattern;
+mod records;
+pub mod sqlite;
+
+#[cfg(test)]
+mod contract;
+
+pub use error::{CatalogueError, Result};
+pub use pattern::Pattern;
+pub use records::*;
+pub use sqlite::SqliteCatalogue;
+
+use crate::names::{ArtifactId, Name, NamespaceId, RequestId, Revision, Tag, Timestamp, VersionId};
+
+/// The commands. `after` and `limit` page through a listing; a `limit` above [`MAX_PAGE`] is taken as that.
+pub trait Catalogue: Send + Sync {
+    // Namespaces and artifacts
+
+    /// Makes a namespace. `AlreadyExists` if its name or id is taken.
+    fn create_namespace(&self, namespace: NamespaceRecord, audit: AuditLeaf) -> Result<Sequence>;
+
+    /// All namespaces, by name.
+    fn namespaces(&self) -> Result<Vec<NamespaceRecord>>;
+
+    /// The namespace of this name, or `NotFound`.
+    fn namespace(&self, name: &Name) -> Result<NamespaceRecord>;
+
+    /// The artifact of this id, or `NotFound`.
+    fn artifact(&self, id: ArtifactId) -> Result<ArtifactRecord>;
+
+    /// The artifact of this name, or `NotFound`. It may have no version yet.
+    fn artifact_named(&self, namespace: &Name, name: &Name) -> Result<ArtifactRecord>;
+
+    /// Artifacts that have a version the filter shows, by namespace and name.
+    fn list(
+        &self,
+        filter: &ArtifactFilter,
+        after: Option<&ArtifactCursor>,
+        limit: usize,
+    ) -> Result<Page<ArtifactSummary, ArtifactCursor>>;
+
+    // Versions
+
+    /// Takes the next number of a name, for good, and makes the artifact if the name is new. A number may stay unused.
+    /// The same `version_id` again gets the same reservation. `AlreadyExists` if the name is of another kind.
+    fn reserve_version(&self, reservation: NewReservation) -> Result<Reservation>;
+
+    /// Makes a sealed version visible; its blobs and its key row must be durable. Moves `latest` to it unless that is at a
+    /// higher number already (seals that end in another order than they began), and `tag` in any case.
+    /// `NotFound` without an unused reservation of exactly this version and number.
+    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: AuditLeaf) -> Result<Published>;
+
+    /// What a request has published, if it has: ask before sealing anew after a cut.
+    fn publication(&self, request: RequestId) -> Result<Option<Published>>;
+
+    /// The version a reference means. `NotFound` for an unlisted one unless asked for; `Shredded`.
+    fn resolve(&self, namespace: &Name, name: &Name, revision: &Revision, seen: Visibility) -> Result<VersionRecord>;
+
+    /// The version of this id in any state, or `NotFound`.
+    fn version(&self, id: VersionId) -> Result<VersionRecord>;
+
+    /// Versions of an artifact in any state, highest number first; `before` is a number.
+    fn versions_of(&self, artifact: ArtifactId, before: Option<u64>, limit: usize) -> Result<Page<VersionRecord, u64>>;
+
+    /// Puts a new header in force. `AlreadyExists` if another generation than the expected one is in force.
+    fn rotate_header(&self, rotation: HeaderRotation, audit: AuditLeaf) -> Result<Sequence>;
+
+    // Tags and listing
+
+    /// Moves a tag to a listed version. `TagMoved` unless it is at `expect`, where given; 0 is nowhere: the
+    /// tag must not exist.
+    fn set_tag(
+        &self,
+        artifact: ArtifactId,
+        tag: Tag,
+        number: u64,
+        expect: Option<u64>,
+        audit: AuditLeaf,
+    ) -> Result<(TagRecord, Sequence)>;
+
+    /// The tags of an artifact, by name.
+    fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>>;
+
+    /// Hides versions from [`Catalogue::resolve`] and [`Catalogue::list`]. Those hidden already keep their time.
+    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence>;
+
+    /// Undoes [`Catalogue::unlist`]. `Shredded` for a version that was shredded.
+    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence>;
+
+    /// Versions that were unlisted before this time and not shredded, by id.
+    fn purgeable(
+        &self,
+        before: Timestamp,
+        after: Option<VersionId>,
+        limit: usize,
+    ) -> Result<Page<VersionRecord, VersionId>>;
+
+    // Artifact keys
+
+    /// Keeps a wrapped artifact key. `AlreadyExists` if there is one of this id and version.
+    fn put_artifact_key(&self, row: ArtifactKeyRow) -> Result<()>;
+
+    /// A wrapped artifact key, or `NotFound`.
+    fn artifact_key(&self, key: ArtifactKeyRef) -> Result<ArtifactKeyRow>;
+
+    /// Keys wrapped under this KEK version, by reference: what is left to rewrap before the KEK version can be dropped.
+    fn artifact_keys_under(
+        &self,
+        namespace: NamespaceId,
+        kek_version: u32,
+        after: Option<ArtifactKeyRef>,
+        limit: usize,
+    ) -> Result<Page<ArtifactKeyRow, ArtifactKeyRef>>;
+
+    /// Replaces the wrapping of a key. `AlreadyExists` if it is not under the expected KEK version.
+    fn rewrap_artifact_key(&self, rewrap: Rewrap) -> Result<()>;
+
+    /// Destroys one key (after a rotation, or an orphan) and says whether there was one. When this returns, the wrapped bytes
+    /// are in no file of the catalogue.
+    fn delete_artifact_key(&self, key: ArtifactKeyRef) -> Result<bool>;
+
+    /// Destroys all keys of a version and says how many there were; same promise. Also repeats the scrubbing where an earlier
+    /// call failed half-way.
+    fn delete_artifact_keys(&self, version: VersionId) -> Result<u64>;
+
+    /// Artifact keys by id, for finding those whose version was never published.
+    fn artifact_keys(
+        &self,
+        after: Option<ArtifactKeyRef>,
+        limit: usize,
+    ) -> Result<Page<(ArtifactKeyRef, VersionId), ArtifactKeyRef>>;
+
+    /// Shreds a version: refuses it from now on, destroys its keys, then records it as shredded with the audit row.
+    ///
+    /// Keys and names are in two databases, so these are three commits in this order, and a crash leaves a version that nobody
+    /// can open, listed by [`Catalogue::unfinished_shreds`]; the same call again finishes it. `Shredded` if it was finished.
+    fn shred(&self, version: VersionId, audit: AuditLeaf) -> Result<Sequence>;
+
+    /// Versions whose shredding began and did not end.
+    fn unfinished_shreds(&self) -> Result<Vec<VersionRecord>>;
+
+    // Policy
+
+    /// Puts a policy in force and returns its version. Earlier ones are kept.
+    fn set_policy(&self, text: String, audit: AuditLeaf) -> Result<(u64, Sequence)>;
+
+    /// The policy in force; `None` if none was ever set.
+    fn policy(&self) -> Result<Option<PolicyRecord>>;
+
+    /// A policy that was in force, or `NotFound`.
+    fn policy_version(&self, version: u64) -> Result<PolicyRecord>;
+
+    // Workloads and grants
+
+    /// Enrols a workload. `AlreadyExists` unless the name is new or was revoked.
+    fn enroll_workload(
+        &self,
+        namespace: NamespaceId,
+        name: Name,
+        audit: AuditLeaf,
+    ) -> Result<(WorkloadRecord, Sequence)>;
+
+    /// The workload of this name, revoked or not, or `NotFound`.
+    fn workload(&self, namespace: NamespaceId, name: &Name) -> Result<WorkloadRecord>;
+
+    /// Workloads by namespace id and name.
+    fn workloads(
+        &self,
+        filter: WorkloadFilter,
+        after: Option<&WorkloadCursor>,
+        limit: usize,
+    ) -> Result<Page<WorkloadRecord, WorkloadCursor>>;
+
+    /// Records a certificate before it is handed out. `NotFound` if the workload is unknown or revoked; `AlreadyExists`.
+    fn record_certificate(&self, certificate: NewCertificate, audit: AuditLeaf) -> Result<Sequence>;
+
+    /// The certificate of this serial number and its workload, or `NotFound`: a certificate not recorded here is refused.
+    fn certificate(&self, serial: &[u8]) -> Result<CertifiedWorkload>;
+
+    /// The certificate of a workload that is valid longest, revoked or not.
+    fn newest_certificate(&self, namespace: NamespaceId, workload: &Name) -> Result<Option<CertificateRecord>>;
+
+    /// Revokes a workload with its certificates and grants. Again: keeps the first time.
+    fn revoke_workload(&self, namespace: NamespaceId, name: &Name, audit: AuditLeaf) -> Result<Sequence>;
+
+    /// Revokes one certificate. Again: keeps the first time.
+    fn revoke_certificate(&self, serial: &[u8], audit: AuditLeaf) -> Result<Sequence>;
+
+    /// Grants an artifact to a workload. `NotFound` if either is unknown or the workload revoked; `AlreadyExists`.
+    fn grant(
+        &self,
+        namespace: NamespaceId,
+        workload: &Name,
+        artifact: ArtifactId,
+        created_by: String,
+        audit: AuditLeaf,
+    ) -> Result<Sequence>;
+
+    /// Takes a grant back. `NotFound` if there is none.
+    fn revoke_grant(
+        &self,
+        namespace: NamespaceId,
+        workload: &Name,
+        artifact: ArtifactId,
+        audit: AuditLeaf,
+    ) -> Result<Sequence>;
+
+    /// The grants in force of a workload, by artifact id.
+    fn grants_of(
+        &self,
+        namespace: NamespaceId,
+        workload: &Name,
+        after: Option<ArtifactId>,
+        limit: usize,
+    ) -> Result<Page<GrantRecord, ArtifactId>>;
+
+    /// Whether a grant is in force: given to the present enrolment of a workload that is not revoked.
+    fn is_granted(&self, namespace: NamespaceId, workload: &Name, artifact: ArtifactId) -> Result<bool>;
+
+    // Audit
+
+    /// Appends a row that belongs to no other change, such as a decision. Durable when this returns.
+    fn append_audit(&self, leaf: AuditLeaf) -> Result<Sequence>;
+
+    /// Rows from a sequence number on, without gaps: at most `limit` and about 16 MiB.
+    fn audit_range(&self, from: Sequence, limit: usize) -> Result<Vec<(Sequence, AuditLeaf)>>;
+
+    /// How many rows there are.
+    fn audit_len(&self) -> Result<u64>;
+
+    /// Keeps a checkpoint. It must cover no more than there is and more than the one before; the very same again is no error.
+    fn put_checkpoint(&self, checkpoint: Checkpoint) -> Result<()>;
+
+    /// The newest checkpoint.
+    fn latest_checkpoint(&self) -> Result<Option<Checkpoint>>;
+
+    /// Checkpoints of at least this size, smallest first.
+    fn checkpoints(&self, from_size: u64, limit: usize) -> Result<Vec<Checkpoint>>;
+
+    // Housekeeping
+
+    /// Reservations made before this time and not used, by version id.
+    fn unused_reservations(
+        &self,
+        before: Timestamp,
+        after: Option<VersionId>,
+        limit: usize,
+    ) -> Result<Page<Reservation, VersionId>>;
+
+    /// Gives a reservation up and says whether there was one: it can no longer be published, its blobs are orphans.
+    fn abandon_reservation(&self, version: VersionId) -> Result<bool>;
+
+    /// What the blobs of these versions are to the catalogue, in their order.
+    fn blob_states(&self, versions: &[VersionId]) -> Result<Vec<BlobState>>;
+
+    /// Reads everything: structure, references, authentication of every row, gaps in the audit log.
+    fn integrity_check(&self) -> Result<IntegrityReport>;
+
+    /// Numbers.
+    fn stats(&self) -> Result<Stats>;
+}

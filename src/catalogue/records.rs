@@ -1,0 +1,455 @@
+//! What the catalogue takes and gives. Plain data; times are points on the vault's clock.
+
+use crate::names::{
+    ArtifactId, ArtifactKind, Commitment, FileId, KekId, KeyId, Name, NamespaceId, RequestId, Root, Sha256, Tag,
+    Timestamp, VersionId,
+};
+
+/// Place of a row in the audit log: 0-based, without gaps.
+pub type Sequence = u64;
+
+/// The opaque bytes of an audit row that commits with the act it describes. At most [`MAX_LEAF`] bytes.
+pub type AuditLeaf = Vec<u8>;
+
+/// The longest audit leaf, in bytes.
+pub const MAX_LEAF: usize = 64 * 1024;
+/// The longest policy text, in bytes.
+pub const MAX_POLICY: usize = 1024 * 1024;
+/// The most tags of one artifact.
+pub const MAX_TAGS: u64 = 1024;
+/// The most rows of one page, whatever the caller asks for.
+pub const MAX_PAGE: usize = 1000;
+
+/// Whether unlisted versions are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// What is listed.
+    Listed,
+    /// Unlisted versions too. Shredded ones stay shredded.
+    All,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, C> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Pass it on to get the next page; `None`: that was all.
+    pub next: Option<C>,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceRecord {
+    /// For life.
+    pub id: NamespaceId,
+    /// Unique in the vault.
+    pub name: Name,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A named artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactRecord {
+    /// For life.
+    pub id: ArtifactId,
+    /// Where it is.
+    pub namespace_id: NamespaceId,
+    /// Unique in its namespace.
+    pub name: Name,
+    /// Fixed by its first reservation.
+    pub kind: ArtifactKind,
+    /// The number the next reservation gets; from 1.
+    pub next_number: u64,
+    /// When it was first reserved.
+    pub created: Timestamp,
+}
+
+/// Asks for the next version number of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReservation {
+    /// Where.
+    pub namespace_id: NamespaceId,
+    /// The artifact.
+    pub name: Name,
+    /// Must be that of the artifact, if there is one.
+    pub kind: ArtifactKind,
+    /// Becomes the artifact's id if the name is new.
+    pub artifact_id: ArtifactId,
+    /// The version to be.
+    pub version_id: VersionId,
+}
+
+/// A number that no other version of the artifact will have, used or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The version to be.
+    pub version_id: VersionId,
+    /// Of which artifact.
+    pub artifact_id: ArtifactId,
+    /// `vN`.
+    pub number: u64,
+    /// When it was reserved.
+    pub reserved: Timestamp,
+}
+
+/// Names one version of an artifact key (FORMAT 4.3: `kek_id`, `kek_version`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArtifactKeyRef {
+    /// The key.
+    pub id: KekId,
+    /// Its version.
+    pub version: u32,
+}
+
+/// The facts of a version, pinned when it is published. A reader compares the sealed file with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewVersion {
+    /// Also names the blobs.
+    pub version_id: VersionId,
+    /// Of which artifact.
+    pub artifact_id: ArtifactId,
+    /// As reserved.
+    pub number: u64,
+    /// FORMAT 3.
+    pub file_id: FileId,
+    /// FORMAT 3.
+    pub commitment: Commitment,
+    /// FORMAT 8.
+    pub root: Root,
+    /// Of the header.
+    pub generation: u32,
+    /// Bytes of the header blob.
+    pub header_len: u64,
+    /// Bytes of the body blob.
+    pub body_len: u64,
+    /// Bytes of plaintext.
+    pub payload_len: u64,
+    /// Files inside.
+    pub member_count: u64,
+    /// For example `application/vnd.onnx`; empty if not known.
+    pub media_type: String,
+    /// For example `onnx`; empty if not known.
+    pub format: String,
+    /// Who signed the artifact statement.
+    pub signer: KeyId,
+    /// The principal who sealed, as text.
+    pub sealed_by: String,
+    /// As in the artifact statement.
+    pub created: Timestamp,
+    /// Opens the header.
+    pub artifact_key: ArtifactKeyRef,
+    /// A second publication of the same request changes nothing.
+    pub request_id: RequestId,
+}
+
+/// What a publication did, or had done when it was first made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The version.
+    pub version_id: VersionId,
+    /// `vN`.
+    pub number: u64,
+    /// The audit row of the first publication.
+    pub sequence: Sequence,
+    /// Nothing was changed now: the request had been carried out before.
+    pub replayed: bool,
+}
+
+/// A published version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRecord {
+    /// The pinned facts.
+    pub facts: NewVersion,
+    /// Where it is.
+    pub namespace_id: NamespaceId,
+    /// The artifact's kind when it was published.
+    pub kind: ArtifactKind,
+    /// Audit row of its publication.
+    pub sequence: Sequence,
+    /// Since when it is unlisted (`rm`); recoverable.
+    pub unlisted: Option<Timestamp>,
+    /// Since when nobody may open it because its key is being destroyed.
+    pub shred_begun: Option<Timestamp>,
+    /// When its key was gone.
+    pub shredded: Option<Timestamp>,
+}
+
+/// A tag of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagRecord {
+    /// Of which artifact.
+    pub artifact_id: ArtifactId,
+    /// The tag.
+    pub tag: Tag,
+    /// Where it is.
+    pub version_id: VersionId,
+    /// Where it is, as `vN`.
+    pub number: u64,
+    /// Grows by one with every move; the first is 1.
+    pub moves: u64,
+    /// When it came here.
+    pub moved: Timestamp,
+}
+
+/// Which artifacts to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactFilter {
+    /// By name.
+    pub pattern: super::Pattern,
+    /// `Listed` leaves out artifacts without a listed version.
+    pub visibility: Visibility,
+}
+
+/// Where a page of artifacts ended: namespace and name.
+pub type ArtifactCursor = (Name, Name);
+
+/// A line of `vault ls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactSummary {
+    /// Name of the namespace.
+    pub namespace: Name,
+    /// The artifact.
+    pub artifact: ArtifactRecord,
+    /// How many of its versions the filter shows.
+    pub versions: u64,
+    /// The highest of them.
+    pub newest: VersionRecord,
+    /// All its tags, by name.
+    pub tags: Vec<TagRecord>,
+}
+
+/// What `rm` and its undoing are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListingScope {
+    /// One version.
+    Version(VersionId),
+    /// All versions there are now.
+    Artifact(ArtifactId),
+}
+
+/// A new header in place of the one in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderRotation {
+    /// Whose header.
+    pub version_id: VersionId,
+    /// The generation in force, as the caller read it.
+    pub expect_generation: u32,
+    /// Higher than that.
+    pub generation: u32,
+    /// Bytes of the new header blob.
+    pub header_len: u64,
+    /// Opens the new header.
+    pub artifact_key: ArtifactKeyRef,
+}
+
+/// A wrapped artifact key. The only secret rows of the catalogue, in a database of their own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ArtifactKeyRow {
+    /// Which key.
+    pub key: ArtifactKeyRef,
+    /// Whose KEK wraps it.
+    pub namespace_id: NamespaceId,
+    /// What it opens.
+    pub version_id: VersionId,
+    /// Version of that KEK.
+    pub namespace_kek_version: u32,
+    /// FORMAT 4.1.
+    pub salt: [u8; 32],
+    /// FORMAT 4.1: commitment and wrapped key.
+    pub wrapped: [u8; 80],
+}
+
+impl std::fmt::Debug for ArtifactKeyRow {
+    /// Without the wrapped bytes: whoever shreds a key relies on there being no copy in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ArtifactKeyRow({:?} of {:?}, REDACTED)", self.key, self.version_id)
+    }
+}
+
+/// The same artifact key wrapped under another version of the namespace KEK.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rewrap {
+    /// Which key.
+    pub key: ArtifactKeyRef,
+    /// The KEK version in force, as the caller read it.
+    pub expect_kek_version: u32,
+    /// The new KEK version.
+    pub kek_version: u32,
+    /// FORMAT 4.1.
+    pub salt: [u8; 32],
+    /// FORMAT 4.1.
+    pub wrapped: [u8; 80],
+}
+
+/// A policy that was or is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRecord {
+    /// From 1, without gaps.
+    pub version: u64,
+    /// As given.
+    pub text: String,
+    /// Since when.
+    pub created: Timestamp,
+}
+
+/// An enrolled workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadRecord {
+    /// Where it belongs.
+    pub namespace_id: NamespaceId,
+    /// Unique in the namespace.
+    pub name: Name,
+    /// 1, and one more each time the name was enrolled again after a revocation: certificates and grants of an earlier
+    /// enrolment stay without effect.
+    pub enrolment: u32,
+    /// When it was enrolled, last time.
+    pub created: Timestamp,
+    /// Since when it is refused.
+    pub revoked: Option<Timestamp>,
+}
+
+/// A certificate to be recorded before it is handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCertificate {
+    /// 1 to 20 bytes (RFC 5280, 4.1.2.2).
+    pub serial: Vec<u8>,
+    /// Namespace of the workload.
+    pub namespace_id: NamespaceId,
+    /// The workload.
+    pub workload: Name,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub spki: KeyId,
+    /// Valid from.
+    pub not_before: Timestamp,
+    /// Valid until.
+    pub not_after: Timestamp,
+}
+
+/// A certificate that was handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRecord {
+    /// What was recorded.
+    pub certificate: NewCertificate,
+    /// The workload's enrolment it was made for.
+    pub enrolment: u32,
+    /// When it was recorded.
+    pub created: Timestamp,
+    /// Since when it is refused.
+    pub revoked: Option<Timestamp>,
+}
+
+/// A certificate with its workload: all that revocation is decided from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedWorkload {
+    /// The certificate.
+    pub certificate: CertificateRecord,
+    /// The workload as it stands now.
+    pub workload: WorkloadRecord,
+}
+
+impl CertifiedWorkload {
+    /// Whether the certificate, or the workload it was made for, was revoked. Validity in time is the caller's to check.
+    pub fn is_revoked(&self) -> bool {
+        self.certificate.revoked.is_some()
+            || self.workload.revoked.is_some()
+            || self.certificate.enrolment != self.workload.enrolment
+    }
+}
+
+/// Which workloads to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkloadFilter {
+    /// Of this namespace only.
+    pub namespace_id: Option<NamespaceId>,
+    /// Those that were revoked too.
+    pub revoked_too: bool,
+}
+
+/// Where a page of workloads ended.
+pub type WorkloadCursor = (NamespaceId, Name);
+
+/// A workload may read an artifact, if the policy agrees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRecord {
+    /// Namespace of the workload.
+    pub namespace_id: NamespaceId,
+    /// The workload.
+    pub workload: Name,
+    /// What it may read.
+    pub artifact_id: ArtifactId,
+    /// The workload's enrolment it was given to.
+    pub enrolment: u32,
+    /// The principal who granted, as text.
+    pub created_by: String,
+    /// When.
+    pub created: Timestamp,
+}
+
+/// A signed state of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// How many leaves it covers.
+    pub size: u64,
+    /// The tree's root over them.
+    pub root: Sha256,
+    /// The signed note.
+    pub note: String,
+    /// The roots of the perfect subtrees, so that the tree can be continued.
+    pub frontier: Vec<u8>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Which blobs of a version are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobState {
+    /// Reserved, being sealed: keep what is there.
+    Reserved,
+    /// Published: the body and the header of this generation.
+    Live {
+        /// The generation in force; lower ones may be deleted.
+        generation: u32,
+    },
+    /// Its key is gone: no blob is wanted.
+    Shredded,
+    /// The catalogue never heard of it, or gave its reservation up: an orphan.
+    Unknown,
+}
+
+/// What [`super::Catalogue::integrity_check`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IntegrityReport {
+    /// Rows whose authentication was checked.
+    pub rows: u64,
+    /// One sentence each; empty: all is well. At most 1000 are kept.
+    pub findings: Vec<String>,
+}
+
+/// Numbers for `vault status` and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Namespaces.
+    pub namespaces: u64,
+    /// Artifacts, also those without a version.
+    pub artifacts: u64,
+    /// Published versions, also unlisted and shredded ones.
+    pub versions: u64,
+    /// Versions that are unlisted.
+    pub unlisted: u64,
+    /// Versions whose key is gone.
+    pub shredded: u64,
+    /// Workloads that are not revoked.
+    pub workloads: u64,
+    /// Grants.
+    pub grants: u64,
+    /// Audit rows.
+    pub audit_rows: u64,
+    /// Bytes of header and body blobs of versions that are not shredded.
+    pub blob_bytes: u64,
+    /// Commands carried out since this process opened the catalogue.
+    pub commands: u64,
+    /// Transactions they took.
+    pub commits: u64,
+}

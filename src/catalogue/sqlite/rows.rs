@@ -1,0 +1,277 @@
+//! Rows that carry their own authentication.
+//!
+//! `mac` is HMAC-SHA256 under the catalogue key over the table's name and every other column, each with its type and length
+//! before it, so that no two rows have the same encoding. It is checked, in constant time, each time a row is read; a row is
+//! written through its table's description only. So a row cannot be altered, moved to another table or made up without the key.
+
+use std::str::FromStr;
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Params, params_from_iter};
+
+use super::super::{CatalogueError, Result};
+use crate::crypto;
+use crate::crypto::keys::{CatalogueKey, Key};
+use crate::names::Timestamp;
+
+/// A table of authenticated rows.
+pub(super) struct Table {
+    pub name: &'static str,
+    /// All columns but `mac`, in the order of the schema; the first `key` of them are the primary key.
+    pub columns: &'static [&'static str],
+    pub key: usize,
+}
+
+/// What a row means.
+pub(super) trait Row: Sized {
+    const TABLE: Table;
+
+    /// The columns of the table, in order.
+    fn values(&self) -> Result<Vec<Value>>;
+
+    /// The same, backwards.
+    fn read(columns: &mut Columns<'_>) -> Result<Self>;
+}
+
+/// A connection, the key of its rows and the time: what a command works with.
+pub(super) struct Db<'a> {
+    pub conn: &'a Connection,
+    pub key: &'a RowKey,
+    pub now: Timestamp,
+}
+
+impl Db<'_> {
+    /// The row of a condition that at most one row meets.
+    pub fn one<T: Row>(&self, condition: &str, params: impl Params) -> Result<Option<T>> {
+        let mut statement = self.conn.prepare_cached(&select::<T>(condition))?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(|row| self.verified(row)).transpose()
+    }
+
+    /// The rows of a condition.
+    pub fn many<T: Row>(&self, condition: &str, params: impl Params) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        self.each(condition, params, |row| {
+            all.push(row?);
+            Ok(true)
+        })?;
+        Ok(all)
+    }
+
+    /// Hands on one row after the other until told `false`. A row that does not authenticate is handed on as its error.
+    pub fn each<T: Row>(
+        &self,
+        condition: &str,
+        params: impl Params,
+        mut take: impl FnMut(Result<T>) -> Result<bool>,
+    ) -> Result<()> {
+        let mut statement = self.conn.prepare_cached(&select::<T>(condition))?;
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            if !take(self.verified(row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new row.
+    pub fn insert<T: Row>(&self, row: &T) -> Result<()> {
+        let Table { name, columns, .. } = T::TABLE;
+        let places: Vec<String> = (1..=columns.len() + 1).map(|i| format!("?{i}")).collect();
+        let sql = format!("INSERT INTO {name} ({}, mac) VALUES ({})", columns.join(", "), places.join(", "));
+        self.conn.prepare_cached(&sql)?.execute(params_from_iter(self.with_mac(row)?))?;
+        Ok(())
+    }
+
+    /// The row of the same primary key becomes this one.
+    pub fn update<T: Row>(&self, row: &T) -> Result<()> {
+        let Table { name, columns, key } = T::TABLE;
+        let assign = |from: usize, to: usize, between: &str| {
+            let parts: Vec<String> = (from..to).map(|i| format!("{} = ?{}", columns[i], i + 1)).collect();
+            parts.join(between)
+        };
+        let sql = format!(
+            "UPDATE {name} SET {}, mac = ?{} WHERE {}",
+            assign(key, columns.len(), ", "),
+            columns.len() + 1,
+            assign(0, key, " AND ")
+        );
+        match self.conn.prepare_cached(&sql)?.execute(params_from_iter(self.with_mac(row)?))? {
+            1 => Ok(()),
+            n => Err(CatalogueError::Internal(format!("{n} rows of {name} changed instead of one"))),
+        }
+    }
+
+    /// Runs a statement and says how many rows it changed.
+    pub fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
+        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// The first column of the first row, if there is one.
+    pub fn value<V: rusqlite::types::FromSql>(&self, sql: &str, params: impl Params) -> Result<Option<V>> {
+        Ok(self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?)
+    }
+
+    /// A count or a sum.
+    pub fn number(&self, sql: &str, params: impl Params) -> Result<u64> {
+        let number: i64 = self.value(sql, params)?.unwrap_or(0);
+        u64::try_from(number).map_err(|_| CatalogueError::Damaged(format!("a negative count: {number}")))
+    }
+
+    fn with_mac<T: Row>(&self, row: &T) -> Result<Vec<Value>> {
+        let mut values = row.values()?;
+        debug_assert_eq!(values.len(), T::TABLE.columns.len());
+        let mac = self.key.mac(T::TABLE.name, values.iter().map(ValueRef::from));
+        values.push(Value::Blob(mac.to_vec()));
+        Ok(values)
+    }
+
+    fn verified<T: Row>(&self, row: &rusqlite::Row<'_>) -> Result<T> {
+        let Table { name, columns, .. } = T::TABLE;
+        let values = (0..columns.len()).map(|i| row.get_ref(i)).collect::<Result<Vec<_>, _>>()?;
+        let stored = row.get_ref(columns.len())?.as_blob().unwrap_or_default();
+        if !crypto::equal(&self.key.mac(name, values.iter().copied()), stored) {
+            return Err(CatalogueError::Damaged(format!(
+                "a row of {name} was altered, or this is another vault's key"
+            )));
+        }
+        let mut columns = Columns { values, at: 0, table: name };
+        T::read(&mut columns)
+    }
+}
+
+fn select<T: Row>(condition: &str) -> String {
+    format!("SELECT {}, mac FROM {} {condition}", T::TABLE.columns.join(", "), T::TABLE.name)
+}
+
+/// Authenticates rows.
+pub(super) struct RowKey(pub Key<CatalogueKey>);
+
+impl RowKey {
+    fn mac<'v>(&self, table: &str, values: impl Iterator<Item = ValueRef<'v>>) -> [u8; 32] {
+        let mut text = Vec::with_capacity(512);
+        let mut field = |kind: u8, bytes: &[u8]| {
+            text.push(kind);
+            text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            text.extend_from_slice(bytes);
+        };
+        field(b'T', table.as_bytes());
+        for value in values {
+            match value {
+                ValueRef::Null => field(b'n', &[]),
+                ValueRef::Integer(n) => field(b'i', &n.to_le_bytes()),
+                ValueRef::Real(n) => field(b'r', &n.to_bits().to_le_bytes()),
+                ValueRef::Text(t) => field(b't', t),
+                ValueRef::Blob(b) => field(b'b', b),
+            }
+        }
+        crypto::hash::hmac(&self.0.expose(), &[&text])
+    }
+}
+
+/// The columns of an authentic row, one after the other.
+pub(super) struct Columns<'r> {
+    values: Vec<ValueRef<'r>>,
+    at: usize,
+    table: &'static str,
+}
+
+impl<'r> Columns<'r> {
+    fn next(&mut self) -> ValueRef<'r> {
+        let value = self.values.get(self.at).copied().unwrap_or(ValueRef::Null);
+        self.at += 1;
+        value
+    }
+
+    fn bad(&self) -> CatalogueError {
+        CatalogueError::Damaged(format!("column {} of a row of {} has an impossible value", self.at, self.table))
+    }
+
+    pub fn id<T: for<'b> TryFrom<&'b [u8]>>(&mut self) -> Result<T> {
+        let value = self.next();
+        value.as_blob().ok().and_then(|b| T::try_from(b).ok()).ok_or_else(|| self.bad())
+    }
+
+    pub fn bytes(&mut self) -> Result<Vec<u8>> {
+        let value = self.next();
+        value.as_blob().map(Into::into).map_err(|_| self.bad())
+    }
+
+    /// Text that means something: a name, a tag, a kind, or itself.
+    pub fn text<T: FromStr>(&mut self) -> Result<T> {
+        let value = self.next();
+        value.as_str().ok().and_then(|t| t.parse().ok()).ok_or_else(|| self.bad())
+    }
+
+    /// An integer of any width that holds it.
+    pub fn number<T: TryFrom<i64>>(&mut self) -> Result<T> {
+        let value = self.next();
+        value.as_i64().ok().and_then(|n| T::try_from(n).ok()).ok_or_else(|| self.bad())
+    }
+
+    pub fn time(&mut self) -> Result<Timestamp> {
+        self.number().map(Timestamp::from_millis)
+    }
+
+    pub fn time_if_any(&mut self) -> Result<Option<Timestamp>> {
+        match self.values.get(self.at) {
+            Some(ValueRef::Null) => {
+                self.at += 1;
+                Ok(None)
+            }
+            _ => self.time().map(Some),
+        }
+    }
+}
+
+/// A number as a column; SQLite has 63 bits.
+pub(super) fn number(n: u64) -> Result<Value> {
+    i64::try_from(n).map(Value::Integer).map_err(|_| CatalogueError::InvalidArgument(format!("{n} is too large")))
+}
+
+pub(super) fn blob(bytes: &[u8]) -> Value {
+    Value::Blob(bytes.into())
+}
+
+pub(super) fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+pub(super) fn time(time: Timestamp) -> Value {
+    Value::Integer(time.as_millis())
+}
+
+pub(super) fn time_if_any(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, time)
+}
+
+impl From<rusqlite::Error> for CatalogueError {
+    fn from(e: rusqlite::Error) -> Self {
+        use rusqlite::Error as E;
+        use rusqlite::ErrorCode as C;
+        let text = e.to_string();
+        match &e {
+            E::SqliteFailure(failure, _) => match failure.code {
+                C::DiskFull => Self::DiskFull(text),
+                C::DatabaseBusy | C::DatabaseLocked | C::FileLockingProtocolFailed => Self::Busy(text),
+                C::DatabaseCorrupt | C::NotADatabase | C::TypeMismatch => Self::Damaged(text),
+                C::SystemIoFailure | C::CannotOpen | C::ReadOnly | C::PermissionDenied => Self::Io(text),
+                C::ConstraintViolation => match failure.extended_code {
+                    rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+                        Self::AlreadyExists(format!("an id or name that must be unique is taken: {text}"))
+                    }
+                    rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY => Self::NotFound("what the row refers to".into()),
+                    _ => Self::InvalidArgument(text),
+                },
+                C::TooBig => Self::InvalidArgument(text),
+                _ => Self::Internal(text),
+            },
+            E::FromSqlConversionFailure(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::InvalidColumnType(..)
+            | E::Utf8Error(..) => Self::Damaged(text),
+            _ => Self::Internal(text),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Workloads and their certificates, grants, the policy.
+
+use std::sync::Arc;
+
+use super::gate::Subject;
+use super::{Caller, PolicyInForce, Vault};
+use crate::audit::Act;
+use crate::catalogue::{NewCertificate, WorkloadFilter, WorkloadRecord};
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::{IssuedFacts, PolicyFacts, SignerFacts, WhoamiFacts, WorkloadFacts};
+use crate::identity::{DEFAULT_LIFETIME, Issued};
+use crate::names::{KeyId, Name, NamespaceId, PrincipalKind};
+use crate::policy::{Action, Policies, Resource, grant_as_cedar};
+
+impl Vault {
+    /// Who the caller is to the vault.
+    pub fn whoami(&self, caller: &Caller) -> Result<WhoamiFacts> {
+        self.admit(caller)?;
+        let kind = match caller.principal.kind {
+            PrincipalKind::Operator => "operator",
+            PrincipalKind::Workload => "workload",
+            PrincipalKind::Anonymous => "anonymous",
+        };
+        Ok(WhoamiFacts {
+            kind: kind.into(),
+            issuer: caller.principal.issuer.clone(),
+            subject: caller.principal.subject.clone(),
+            namespace: caller.principal.namespace.clone(),
+            tls_group: caller.channel.tls_group.clone(),
+        })
+    }
+
+    /// Enrols a workload and issues its first certificate for the key of the signing request (DER).
+    pub fn enroll(&self, caller: &Caller, namespace: &Name, name: &Name, csr: &[u8]) -> Result<IssuedFacts> {
+        let act = Act::WorkloadEnroll;
+        let subject = Subject::named(namespace, name);
+        let permit = self.permit(caller, act, Action::Enroll, Resource::Namespace(namespace), &subject)?;
+        let id = self.ensure_namespace(caller, namespace)?;
+        // The request is checked before the name is taken: a bad one must not leave a workload without certificate.
+        let issued = self.issue(csr, namespace, name)?;
+        let leaf = self.leaf(caller, act, &subject, &permit);
+        self.catalogue.enroll_workload(id, name.clone(), leaf).map_err(|e| match Error::from(e) {
+            e if e.id() == ErrorId::AlreadyExists => {
+                Error::new(ErrorId::AlreadyExists, format!("workload {namespace}/{name} is enrolled already"))
+                    .hint("renew its certificate (vault workload renew DIR), or revoke it first")
+            }
+            e => e,
+        })?;
+        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
+        self.record_certificate(id, name, &issued, self.leaf(caller, act, &subject, &permit))?;
+        self.issued_facts(id, issued)
+    }
+
+    /// Issues the next certificate to a workload that calls with one that is still valid.
+    pub fn renew(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedFacts> {
+        let act = Act::WorkloadRenew;
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>())
+        else {
+            return Err(Error::new(ErrorId::Denied, "only a workload renews a certificate: its own"));
+        };
+        let subject = Subject::named(namespace, &name);
+        let resource = Resource::Workload { namespace, name: &name };
+        let permit = self.permit(caller, act, Action::Renew, resource, &subject)?;
+        let id = self.catalogue.namespace(namespace)?.id;
+        let issued = self.issue(csr, namespace, &name)?;
+        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
+        self.record_certificate(id, &name, &issued, self.leaf(caller, act, &subject, &permit))?;
+        self.issued_facts(id, issued)
+    }
+
+    fn issue(&self, csr: &[u8], namespace: &Name, name: &Name) -> Result<Issued> {
+        Ok(self.authority.issue_workload(csr, namespace, name, DEFAULT_LIFETIME, self.now(), self.random())?)
+    }
+
+    fn record_certificate(&self, namespace: NamespaceId, name: &Name, issued: &Issued, leaf: Vec<u8>) -> Result<()> {
+        let certificate = NewCertificate {
+            serial: issued.serial.0.to_vec(),
+            namespace_id: namespace,
+            workload: name.clone(),
+            spki: KeyId(issued.spki_sha256.0),
+            not_before: issued.not_before,
+            not_after: issued.not_after,
+        };
+        self.catalogue.record_certificate(certificate, leaf)?;
+        Ok(())
+    }
+
+    fn issued_facts(&self, namespace: NamespaceId, issued: Issued) -> Result<IssuedFacts> {
+        let keyring = self.keyring();
+        let public = keyring.namespace(namespace)?.identity().public();
+        Ok(IssuedFacts {
+            certificate: issued.certificate,
+            ca_certificate: self.ca_certificate(),
+            signers: vec![SignerFacts { keyid: public.key_id(), spki: public.spki() }],
+            not_after: issued.not_after,
+            address: self.address(),
+        })
+    }
+
+    /// All workloads the caller may list.
+    pub fn workloads(&self, caller: &Caller) -> Result<Vec<WorkloadFacts>> {
+        let act = Act::WorkloadList;
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        let mut listed = Vec::new();
+        let mut allowed = false;
+        for namespace in self.catalogue.namespaces()? {
+            if !self.decide(caller, Action::ListWorkloads, Resource::Namespace(&namespace.name))?.allows() {
+                continue;
+            }
+            allowed = true;
+            let filter = WorkloadFilter { namespace_id: Some(namespace.id), revoked_too: true };
+            let mut after = None;
+            loop {
+                let page = self.catalogue.workloads(filter, after.as_ref(), 1000)?;
+                for workload in page.rows {
+                    listed.push(self.workload_facts(&namespace.name, &workload)?);
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        if !allowed {
+            let denied = Error::new(ErrorId::Denied, format!("{} may not list workloads", caller.principal));
+            return self.refuse(caller, act, &Subject::vault(), denied);
+        }
+        self.note(caller, act, &Subject::vault().with("shown", listed.len()))?;
+        Ok(listed)
+    }
+
+    fn workload_facts(&self, namespace: &Name, workload: &WorkloadRecord) -> Result<WorkloadFacts> {
+        let mut grants = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.catalogue.grants_of(workload.namespace_id, &workload.name, after, 1000)?;
+            for grant in page.rows {
+                let artifact = self.catalogue.artifact(grant.artifact_id)?;
+                let keyring = self.keyring();
+                grants.push(format!("{}/{}", keyring.namespace(artifact.namespace_id)?.name(), artifact.name));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let newest = self.catalogue.newest_certificate(workload.namespace_id, &workload.name)?;
+        Ok(WorkloadFacts {
+            namespace: namespace.clone(),
+            name: workload.name.clone(),
+            created: workload.created,
+            not_after: newest.map(|c| c.certificate.not_after),
+            revoked: workload.revoked.is_some(),
+            grants,
+        })
+    }
+
+    /// Revokes a workload with all its certificates and grants, or one certificate.
+    pub fn revoke(&self, caller: &Caller, namespace: &Name, name: &Name, serial: Option<&[u8]>) -> Result<()> {
+        let act = Act::WorkloadRevoke;
+        let subject = Subject::named(namespace, name);
+        let subject = match serial {
+            Some(serial) => subject.with("serial", hex::encode(serial)),
+            None => subject,
+        };
+        let permit = self.permit(caller, act, Action::Revoke, Resource::Workload { namespace, name }, &subject)?;
+        let id = self.namespace_id(namespace)?;
+        let leaf = self.leaf(caller, act, &subject, &permit);
+        match serial {
+            None => self.catalogue.revoke_workload(id, name, leaf).map_err(|e| absent(e.into(), namespace, name))?,
+            Some(serial) => {
+                let known = self.catalogue.certificate(serial)?;
+                if known.workload.namespace_id != id || known.workload.name != *name {
+                    let text = format!("workload {namespace}/{name} has no certificate of that serial number");
+                    return Err(Error::new(ErrorId::NotFound, text));
+                }
+                self.catalogue.revoke_certificate(serial, leaf)?
+            }
+        };
+        Ok(())
+    }
+
+    /// Lets a workload read an artifact. Returns the Cedar text that the grant amounts to.
+    pub fn grant(
+        &self,
+        caller: &Caller,
+        namespace: &Name,
+        workload: &Name,
+        artifact: (&Name, &Name),
+    ) -> Result<String> {
+        let act = Act::GrantAdd;
+        let (artifact, subject) = self.granted_artifact(caller, act, namespace, workload, artifact)?;
+        let permit =
+            self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
+        let id = self.namespace_id(namespace)?;
+        let leaf = self.leaf(caller, act, &subject.0, &permit);
+        let by = caller.principal.to_string();
+        self.catalogue.grant(id, workload, artifact.id, by, leaf).map_err(|e| match Error::from(e) {
+            e if e.id() == ErrorId::AlreadyExists => Error::new(
+                ErrorId::AlreadyExists,
+                format!("{namespace}/{workload} was granted {} already", artifact.name),
+            ),
+            e => absent(e, namespace, workload),
+        })?;
+        Ok(grant_as_cedar(namespace, workload, artifact.id))
+    }
+
+    /// Takes a grant back. Open streams end at their next lease renewal.
+    pub fn ungrant(&self, caller: &Caller, namespace: &Name, workload: &Name, artifact: (&Name, &Name)) -> Result<()> {
+        let act = Act::GrantRemove;
+        let (artifact, subject) = self.granted_artifact(caller, act, namespace, workload, artifact)?;
+        let permit =
+            self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
+        let id = self.namespace_id(namespace)?;
+        let leaf = self.leaf(caller, act, &subject.0, &permit);
+        self.catalogue.revoke_grant(id, workload, artifact.id, leaf)?;
+        Ok(())
+    }
+
+    fn granted_artifact(
+        &self,
+        caller: &Caller,
+        act: Act,
+        namespace: &Name,
+        workload: &Name,
+        (artifact_namespace, name): (&Name, &Name),
+    ) -> Result<(crate::catalogue::ArtifactRecord, (Subject, Name))> {
+        let subject = Subject::named(artifact_namespace, name).with("workload", format!("{namespace}/{workload}"));
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        if caller.principal.kind != PrincipalKind::Operator {
+            let denied = Error::new(ErrorId::Denied, format!("{} may not grant", caller.principal));
+            return self.refuse(caller, act, &subject, denied);
+        }
+        let artifact = self.catalogue.artifact_named(artifact_namespace, name).map_err(|e| match Error::from(e) {
+            e if e.id() == ErrorId::NotFound => {
+                Error::new(ErrorId::NotFound, format!("there is no artifact {artifact_namespace}/{name}"))
+            }
+            e => e,
+        })?;
+        if artifact_namespace != namespace {
+            let text = format!("workload {namespace}/{workload} cannot be granted {artifact_namespace}/{name}");
+            return Err(Error::new(ErrorId::InvalidArgument, text)
+                .hint("workloads read artifacts of their own namespace; enrol one there: --namespace"));
+        }
+        Ok((artifact, (subject, artifact_namespace.clone())))
+    }
+
+    /// The policy in force.
+    pub fn policy(&self, caller: &Caller) -> Result<PolicyFacts> {
+        let permit = self.permit(caller, Act::PolicyRead, Action::ReadPolicy, Resource::Vault, &Subject::vault())?;
+        self.record(caller, Act::PolicyRead, &Subject::vault(), &permit)?;
+        let (version, policies) = self.policy_in_force();
+        Ok(PolicyFacts { version, text: policies.text().into() })
+    }
+
+    /// Puts another policy in force, after strict validation. Returns its version.
+    pub fn set_policy(&self, caller: &Caller, text: &str) -> Result<u64> {
+        let act = Act::PolicySet;
+        let policies = Policies::parse(text)?;
+        let subject = Subject::vault().with("sha256", policies.version());
+        let permit = self.permit(caller, act, Action::SetPolicy, Resource::Vault, &subject)?;
+        // An owner who cannot set the next policy is locked out for good.
+        let next = policies.decide(&self.request(caller, Action::SetPolicy, Resource::Vault)?);
+        if !next.allowed {
+            let text = format!("under this policy {} could not set another", caller.principal);
+            return Err(Error::new(ErrorId::InvalidArgument, text)
+                .hint("permit ModelVault::Action::\"setPolicy\" to the operators who administer the vault"));
+        }
+        // Held over the commit: decisions and catalogue never disagree about what is in force.
+        let mut in_force = self.policies.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let leaf = self.leaf(caller, act, &subject, &permit);
+        let (version, _) = self.catalogue.set_policy(text.into(), leaf)?;
+        *in_force = PolicyInForce { version, policies: Arc::new(policies) };
+        Ok(version)
+    }
+
+    pub(super) fn namespace_id(&self, name: &Name) -> Result<NamespaceId> {
+        let found = self.catalogue.namespace(name).map_err(|e| match Error::from(e) {
+            e if e.id() == ErrorId::NotFound => Error::new(ErrorId::NotFound, format!("there is no namespace {name}")),
+            e => e,
+        })?;
+        Ok(found.id)
+    }
+}
+
+fn absent(error: Error, namespace: &Name, name: &Name) -> Error {
+    match error.id() {
+        ErrorId::NotFound => Error::new(ErrorId::NotFound, format!("there is no enrolled workload {namespace}/{name}"))
+            .hint("vault workload ls shows them; vault workload enroll NAME -o DIR makes one"),
+        _ => error,
+    }
+}

@@ -1,0 +1,209 @@
+//! The one path every method takes: may this caller still call, what does the policy say, and is it on the record.
+
+use super::{Caller, Transport, Vault};
+use crate::audit::{self, Act, Channel as AuditChannel, Object, Record, Text};
+use crate::catalogue::{ArtifactRecord, VersionRecord};
+use crate::error::{Error, ErrorId, Result};
+use crate::names::{Name, PrincipalKind, Timestamp};
+use crate::policy::{Action, Context, Decision, Request, Resource};
+
+/// What a decision was about, for the audit row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Subject {
+    object: Option<Object>,
+    details: Vec<(&'static str, String)>,
+}
+
+impl Subject {
+    /// The vault itself.
+    pub fn vault() -> Self {
+        Self::default()
+    }
+
+    /// A name that need not exist yet.
+    pub fn named(namespace: &Name, name: &Name) -> Self {
+        let mut subject = Self::namespace(namespace);
+        if let Some(object) = &mut subject.object {
+            object.name = Some(name.clone());
+        }
+        subject
+    }
+
+    /// A namespace.
+    pub fn namespace(namespace: &Name) -> Self {
+        Self { object: Some(Object::namespace(namespace.clone())), details: Vec::new() }
+    }
+
+    /// An artifact.
+    pub fn artifact(namespace: &Name, artifact: &ArtifactRecord) -> Self {
+        let mut subject = Self::named(namespace, &artifact.name);
+        if let Some(object) = &mut subject.object {
+            object.artifact_id = Some(artifact.id);
+        }
+        subject
+    }
+
+    /// One version of an artifact.
+    pub fn version(namespace: &Name, artifact: &ArtifactRecord, version: &VersionRecord) -> Self {
+        let mut subject = Self::artifact(namespace, artifact);
+        if let Some(object) = &mut subject.object {
+            object.version = Some(version.facts.number);
+            object.root = Some(version.facts.root);
+        }
+        subject
+    }
+
+    /// Adds a fact to the row.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl std::fmt::Display) -> Self {
+        self.details.push((key, value.to_string()));
+        self
+    }
+}
+
+/// A permit on its way to the record.
+#[derive(Clone, Debug)]
+pub(super) struct Permit {
+    decision: Decision,
+    policy_version: u64,
+}
+
+impl Permit {
+    /// Whether it is one.
+    pub fn allows(&self) -> bool {
+        self.decision.allowed
+    }
+}
+
+impl Vault {
+    /// Refuses callers without a credential, and those whose credential was revoked since they connected.
+    pub(super) fn admit(&self, caller: &Caller) -> Result<()> {
+        match caller.principal.kind {
+            PrincipalKind::Operator => return Ok(()),
+            PrincipalKind::Anonymous => {
+                return Err(Error::new(ErrorId::NoCredential, "this call needs a client certificate")
+                    .hint("enrol a workload and call with its certificate: vault workload enroll NAME -o DIR"));
+            }
+            PrincipalKind::Workload => {}
+        }
+        let revoked =
+            || Error::new(ErrorId::BadCredential, "the certificate was revoked, or was not issued by this vault");
+        let (serial, spki) = caller.channel.certificate.as_ref().ok_or_else(revoked)?;
+        let known = match self.catalogue.certificate(serial).map_err(Error::from) {
+            Err(e) if e.id() == ErrorId::NotFound => return Err(revoked()),
+            known => known?,
+        };
+        let belongs = known.workload.name.as_str() == caller.principal.subject
+            && crate::crypto::equal(&known.certificate.certificate.spki.0, &spki.0);
+        if known.is_revoked() || !belongs { Err(revoked()) } else { Ok(()) }
+    }
+
+    /// What the policy says, without recording it.
+    pub(super) fn decide(&self, caller: &Caller, action: Action, resource: Resource<'_>) -> Result<Permit> {
+        let (version, policies) = self.policy_in_force();
+        let decision = policies.decide(&self.request(caller, action, resource)?);
+        Ok(Permit { decision, policy_version: version })
+    }
+
+    /// The question that is put to the policy.
+    pub(super) fn request<'a>(
+        &self,
+        caller: &'a Caller,
+        action: Action,
+        resource: Resource<'a>,
+    ) -> Result<Request<'a>> {
+        let granted = match resource {
+            Resource::Artifact { id, .. } if caller.principal.kind == PrincipalKind::Workload => {
+                self.is_granted(caller, id)?
+            }
+            _ => false,
+        };
+        let mut context = Context::new(caller.channel.transport);
+        context.bound = caller.channel.certificate.is_some();
+        context.pq_tls = caller.channel.tls_group.as_deref().is_some_and(|g| g.contains("MLKEM"));
+        context.signer_trusted = matches!(resource, Resource::Artifact { signed: true, .. });
+        Ok(Request { principal: &caller.principal, action, resource, context, granted, now: self.now() })
+    }
+
+    fn is_granted(&self, caller: &Caller, artifact: crate::names::ArtifactId) -> Result<bool> {
+        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>())
+        else {
+            return Ok(false);
+        };
+        let namespace = self.catalogue.namespace(namespace)?;
+        Ok(self.catalogue.is_granted(namespace.id, &name, artifact)?)
+    }
+
+    /// Admission and decision. A denial is recorded before it is told.
+    pub(super) fn permit(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        resource: Resource<'_>,
+        subject: &Subject,
+    ) -> Result<Permit> {
+        self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
+        let permit = self.decide(caller, action, resource)?;
+        if permit.decision.allowed {
+            return Ok(permit);
+        }
+        let denied = Error::new(ErrorId::Denied, format!("{} may not {action} {resource}", caller.principal));
+        self.append(self.row(caller, act, subject, Some(&permit)).denied(ErrorId::Denied.name()))?;
+        Err(denied)
+    }
+
+    /// Records a refusal that no policy made (revoked, not found), then returns it.
+    pub(super) fn refuse<T>(&self, caller: &Caller, act: Act, subject: &Subject, error: Error) -> Result<T> {
+        self.append(self.row(caller, act, subject, None).denied(error.id().name()))?;
+        Err(error)
+    }
+
+    /// The row of a permitted act, for the transaction that carries the act out.
+    pub(super) fn leaf(&self, caller: &Caller, act: Act, subject: &Subject, permit: &Permit) -> Vec<u8> {
+        self.row(caller, act, subject, Some(permit)).to_leaf()
+    }
+
+    /// Records a permitted act that changes nothing else. When this returns, the row is durable.
+    pub(super) fn record(&self, caller: &Caller, act: Act, subject: &Subject, permit: &Permit) -> Result<()> {
+        self.append(self.row(caller, act, subject, Some(permit)))
+    }
+
+    /// Records what followed from an earlier decision, such as the end of a stream.
+    pub(super) fn note(&self, caller: &Caller, act: Act, subject: &Subject) -> Result<()> {
+        self.append(self.row(caller, act, subject, None))
+    }
+
+    fn append(&self, record: Record) -> Result<()> {
+        self.catalogue.append_audit(record.to_leaf())?;
+        Ok(())
+    }
+
+    fn row(&self, caller: &Caller, act: Act, subject: &Subject, permit: Option<&Permit>) -> Record {
+        let mut record = Record::new(self.now(), caller.request_id, &caller.principal, act).through(AuditChannel {
+            transport: match caller.channel.transport {
+                Transport::Local => audit::Transport::Local,
+                Transport::Unix => audit::Transport::Unix,
+                Transport::Mtls => audit::Transport::Tls,
+            },
+            tls_group: caller.channel.tls_group.as_deref().map(Text::new),
+            peer: caller.channel.peer.as_deref().map(Text::new),
+        });
+        if let Some(object) = &subject.object {
+            record = record.on(object.clone());
+        }
+        if let Some(permit) = permit {
+            record = record.by_policies(&permit.decision.determining, format!("v{}", permit.policy_version));
+        }
+        subject.details.iter().fold(record, |record, (key, value)| record.detail(key, value))
+    }
+
+    pub(super) fn policy_in_force(&self) -> (u64, std::sync::Arc<crate::policy::Policies>) {
+        let in_force = self.policies.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (in_force.version, in_force.policies.clone())
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.machine.clock.now()
+    }
+}

@@ -1,0 +1,191 @@
+//! Making, unlocking and closing a vault.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+
+use super::gate::Subject;
+use super::{Caller, Channel, PolicyInForce, RootCredential, Vault, record};
+use crate::audit::{self, Act, Log, Record};
+use crate::catalogue::{Catalogue, NamespaceRecord, SqliteCatalogue};
+use crate::crypto::keys::{Key, RootSecret};
+use crate::crypto::random::SystemRandom;
+use crate::error::{Error, ErrorId, Result};
+use crate::home::{Home, HomeLock, VaultToml};
+use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
+use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
+use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, VaultId};
+use crate::policy::Policies;
+use crate::store::LocalStore;
+
+/// Time and randomness of the machine a vault runs on.
+#[derive(Clone)]
+pub struct Machine {
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable bytes.
+    pub random: Arc<dyn Random>,
+}
+
+impl Default for Machine {
+    /// The real ones.
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+    }
+}
+
+/// How a new vault keeps its root secret.
+#[derive(Clone, Debug)]
+pub enum InitSpec {
+    /// Argon2id of a passphrase.
+    Passphrase(crate::crypto::keys::Passphrase),
+    /// A key file: made if it does not exist, else used.
+    KeyFile(std::path::PathBuf),
+}
+
+impl Vault {
+    /// Makes a vault in an empty or new directory, all or nothing, and unlocks it.
+    pub fn init(home: &Path, spec: InitSpec, machine: Machine) -> Result<Self> {
+        let home = Home::at(home)?;
+        let custody = match spec {
+            InitSpec::Passphrase(passphrase) => RootCustody::new_passphrase(passphrase, &*machine.random)?,
+            InitSpec::KeyFile(path) if path.exists() => RootCustody::KeyFile(KeyFile::at(path)),
+            InitSpec::KeyFile(path) => RootCustody::KeyFile(KeyFile::generate(path, &*machine.random)?),
+        };
+        let now = machine.clock.now();
+        let config = VaultToml::new(VaultId::generate(now, &*machine.random)?, now, custody.recorded());
+        let root = custody.root_secret()?;
+        let ((), lock) = home.create(|home| fill(home, &config, &root, &machine))?;
+        Self::assemble(home, config, root, lock, machine)
+    }
+
+    /// Unlocks the vault of a home and holds it until the value is dropped.
+    ///
+    /// # Errors
+    /// `NoVault`, `Busy`, `NoCredential`, `BadCredential`, `KeyringDamaged`, `CatalogueDamaged`, `AuditBroken`.
+    pub fn unlock(home: &Path, credential: Option<RootCredential>, machine: Machine) -> Result<Self> {
+        let home = Home::at(home)?;
+        let config = home.config()?;
+        let lock = home.lock()?;
+        let root = RootCustody::of_vault(&config.custody, credential)?.root_secret()?;
+        Self::assemble(home, config, root, lock, machine)
+    }
+
+    fn assemble(
+        home: Home,
+        config: VaultToml,
+        root: Key<RootSecret>,
+        lock: HomeLock,
+        machine: Machine,
+    ) -> Result<Self> {
+        let keyring = Keyring::open(&home.keyring_path(), &root, config.vault)?;
+        let catalogue = SqliteCatalogue::open(home.path(), keyring.catalogue_key().clone(), machine.clock.clone())?;
+        let store = LocalStore::open(home.blobs_path())?;
+        let policies = match catalogue.policy()? {
+            Some(stored) => {
+                PolicyInForce { version: stored.version, policies: Arc::new(Policies::parse(&stored.text)?) }
+            }
+            None => PolicyInForce { version: 0, policies: Arc::new(Policies::defaults()) },
+        };
+        let ca = keyring
+            .ca()
+            .ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the keyring holds no certificate authority"))?;
+        let authority =
+            Authority::load(config.vault, PrivateKey::from_pkcs8(ca.private_key.clone())?, &ca.certificate)?;
+        let log = restore_log(&catalogue, &keyring, config.vault, machine.clock.now())?;
+        let owner_uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(home.path())?);
+        let vault = Self {
+            home,
+            config,
+            owner_uid,
+            root,
+            keyring: RwLock::new(keyring),
+            catalogue: Box::new(catalogue),
+            store: Box::new(store),
+            policies: RwLock::new(policies),
+            authority,
+            log: Mutex::new(log),
+            refusals: Mutex::new(record::Refusals::default()),
+            address: Mutex::new(None),
+            machine,
+            _lock: lock,
+        };
+        // Catches up with the rows after the last checkpoint; refuses to go on from a log that contradicts it.
+        vault.checkpoint(false)?;
+        Ok(vault)
+    }
+
+    /// The owner of the home as caller, in process.
+    pub fn local_caller(&self) -> Result<Caller> {
+        Ok(Caller {
+            principal: Principal::local_operator(self.owner_uid),
+            request_id: RequestId::generate(self.now(), self.random())?,
+            channel: Channel::local(),
+        })
+    }
+
+    /// Records that a daemon serves, or stops to.
+    pub fn record_daemon(&self, starts: bool, listening: &str) -> Result<()> {
+        let act = if starts { Act::DaemonStart } else { Act::DaemonStop };
+        self.note(&self.local_caller()?, act, &Subject::vault().with("listening", listening))
+    }
+
+    /// A fresh certificate for a server that answers under these host names and addresses.
+    pub fn issue_server_certificate(&self, hosts: &[&str]) -> Result<IssuedServer> {
+        self.authority.issue_server(hosts, DEFAULT_LIFETIME, self.now(), self.random())
+    }
+
+    /// DER of the CA certificate that clients pin.
+    pub fn ca_certificate(&self) -> Vec<u8> {
+        self.authority.certificate().to_vec()
+    }
+
+    pub(super) fn keyring(&self) -> RwLockReadGuard<'_, Keyring> {
+        self.keyring.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Vault {
+    /// Leaves no row without a checkpoint; if that fails now, the next start does it.
+    fn drop(&mut self) {
+        if let Err(e) = self.checkpoint(true) {
+            tracing::warn!(error = %e, "the last checkpoint could not be signed");
+        }
+    }
+}
+
+/// Everything a new home holds.
+fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machine) -> Result<()> {
+    let (now, random) = (machine.clock.now(), &*machine.random);
+    let mut keyring = Keyring::create(config.vault, random)?;
+    let namespace = NamespaceId::generate(now, random)?;
+    let name: crate::names::Name = Reference::DEFAULT_NAMESPACE.parse()?;
+    keyring.add_namespace(namespace, name.clone(), random)?;
+    let authority = Authority::create(config.vault, now, random)?;
+    keyring.set_ca(CertificateAuthority {
+        private_key: zeroize::Zeroizing::new(authority.key().expose().to_vec()),
+        certificate: authority.certificate().to_vec(),
+    })?;
+    keyring.save(&home.keyring_path(), root, random)?;
+    let catalogue =
+        SqliteCatalogue::create(home.path(), keyring.catalogue_key().clone(), machine.clock.clone(), random)?;
+    let caller = Principal::local_operator(rustix::process::getuid().as_raw());
+    let record = Record::new(now, RequestId::generate(now, random)?, &caller, Act::VaultInit)
+        .detail("vault", config.vault)
+        .detail("custody", config.custody.kind());
+    catalogue.create_namespace(NamespaceRecord { id: namespace, name, created: now }, record.to_leaf())?;
+    LocalStore::open(home.blobs_path())?;
+    home.write_config(config)
+}
+
+fn restore_log(
+    catalogue: &dyn Catalogue,
+    keyring: &Keyring,
+    vault: VaultId,
+    now: crate::names::Timestamp,
+) -> Result<Log> {
+    let (origin, identity) = (audit::origin(vault), keyring.audit_identity().clone());
+    Ok(match catalogue.latest_checkpoint()? {
+        Some(stored) => Log::restore(origin, identity, &stored.note, &stored.frontier, now)?,
+        None => Log::new(origin, identity, now),
+    })
+}

@@ -1,0 +1,103 @@
+//! The facade: every way into a vault.
+//!
+//! It joins the side rooms and keeps the order that makes the promises true: first who calls (and whether they still may), then
+//! the policy, then a durable audit row, and only then a key, a byte or a change. Synchronous: call it from blocking threads.
+//!
+//! | file | what |
+//! |---|---|
+//! | `call` | who asks, over what |
+//! | `gate` | admission, decision, audit row: the one path every method takes |
+//! | `life` | making, unlocking and closing a vault |
+//! | `sealing` | plaintext in: seal, portable seal, import |
+//! | `opening` | plaintext out: the open artifact, its lease and its end |
+//! | `shelf` | names: list, inspect, tag, remove, verify, export |
+//! | `access` | workloads, grants, policy |
+//! | `record` | the audit log as a whole, status |
+
+mod access;
+mod call;
+mod gate;
+mod life;
+mod opening;
+mod record;
+mod sealing;
+mod shelf;
+
+use std::sync::{Arc, Mutex, RwLock};
+
+pub use call::{Caller, Channel, Transport};
+pub use life::{InitSpec, Machine};
+pub use opening::{OpenArtifact, OpenMember};
+pub use sealing::{ImportInput, PortableInput, Published, SealInput, SealMember, Sealing};
+pub use shelf::{Export, Page, sealed_facts, slot_facts};
+
+pub use crate::keyring::Credential as RootCredential;
+
+use crate::audit::Log;
+use crate::catalogue::Catalogue;
+use crate::crypto::keys::{Key, RootSecret};
+use crate::home::{Home, HomeLock, VaultToml};
+use crate::identity::Authority;
+use crate::keyring::Keyring;
+use crate::names::{Clock, Random, VaultId};
+use crate::policy::Policies;
+use crate::store::BlobStore;
+
+/// An unlocked vault. Holding it is holding the home's lock.
+pub struct Vault {
+    home: Home,
+    config: VaultToml,
+    owner_uid: u32,
+    root: Key<RootSecret>,
+    keyring: RwLock<Keyring>,
+    catalogue: Box<dyn Catalogue>,
+    store: Box<dyn BlobStore>,
+    policies: RwLock<PolicyInForce>,
+    authority: Authority,
+    log: Mutex<Log>,
+    refusals: Mutex<record::Refusals>,
+    address: Mutex<Option<String>>,
+    machine: Machine,
+    // Last: given back when everything above is closed.
+    _lock: HomeLock,
+}
+
+/// The policy every decision is made by.
+struct PolicyInForce {
+    /// Of the catalogue; 0: the built-in one.
+    version: u64,
+    policies: Arc<Policies>,
+}
+
+impl Vault {
+    /// Id of the vault.
+    pub fn vault_id(&self) -> VaultId {
+        self.config.vault
+    }
+
+    /// The user who owns the home: operator on the Unix socket, as root is.
+    pub fn owner_uid(&self) -> u32 {
+        self.owner_uid
+    }
+
+    /// The vault's time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.machine.clock
+    }
+
+    /// The vault's randomness.
+    pub fn random(&self) -> &dyn Random {
+        &*self.machine.random
+    }
+
+    /// The home it lives in.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").field("id", &self.config.vault).field("home", &self.home).finish_non_exhaustive()
+    }
+}

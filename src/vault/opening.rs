@@ -1,0 +1,318 @@
+//! Plaintext out: an artifact that was opened under a [`Grant`], and the two rows that frame it in the audit log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gate::Subject;
+use super::{Caller, Vault};
+use crate::audit::Act;
+use crate::catalogue::{ArtifactRecord, VersionRecord, Visibility};
+use crate::crypto::dsse::Envelope;
+use crate::crypto::outboard::{Groups, NODE_LEN, new_nodes};
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::VersionFacts;
+use crate::json::Value;
+use crate::keyring::{ArtifactKeyContext, WrappedKey};
+use crate::manifest::ArtifactStatement;
+use crate::names::{PrincipalKind, Reference, Timestamp};
+use crate::policy::{Action, Grant, Lease, Resource};
+use crate::seal::io::StoreForm;
+use crate::seal::{Credential, HashCheck, OpenOptions, Pins, Reader};
+use crate::store::BlobId;
+
+/// An artifact that was opened under a grant. Dropping it without [`finish`](Self::finish) records it as abandoned.
+pub struct OpenArtifact {
+    vault: Arc<Vault>,
+    caller: Caller,
+    artifact: ArtifactRecord,
+    record: VersionRecord,
+    version: VersionFacts,
+    statement: Vec<u8>,
+    members: Vec<OpenMember>,
+    placed: Vec<Placed>,
+    reader: Reader,
+    grant: Grant,
+    ended: bool,
+}
+
+/// One member of an open artifact, in the order of the statement's subjects.
+#[derive(Clone, Debug)]
+pub struct OpenMember {
+    /// Path within the artifact.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Where a member lies in the payload and in the outboard.
+struct Placed {
+    offset: u64,
+    outboard: u64,
+}
+
+impl Vault {
+    /// Opens a version for reading. The start row is durable when this returns.
+    ///
+    /// # Errors
+    /// `NotFound` alike for what does not exist and for what a workload may not know of; `Denied`; the errors of
+    /// [`Reader::open`] when the stored file is not the one the catalogue pins.
+    pub fn open(self: &Arc<Self>, caller: &Caller, reference: &Reference) -> Result<OpenArtifact> {
+        let act = Act::ArtifactFetchStart;
+        let (artifact, record) = self.find(caller, act, reference)?;
+        let (subject, grant) = self.release(caller, act, reference, &artifact, &record)?;
+        let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let statement = artifact_statement(&reader).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let members = reader.manifest().members.iter();
+        let placed = members
+            .clone()
+            .map(|m| Placed { offset: m.offset, outboard: m.outboard.as_ref().map_or(0, |o| o.start) })
+            .collect();
+        let members = members.map(|m| OpenMember { path: m.path.clone(), size: m.size }).collect();
+        let version = self.version_facts(&reference.namespace, &artifact, &record)?;
+        let vault = self.clone();
+        let caller = caller.clone();
+        Ok(OpenArtifact {
+            vault,
+            caller,
+            artifact,
+            record,
+            version,
+            statement,
+            members,
+            placed,
+            reader,
+            grant,
+            ended: false,
+        })
+    }
+
+    /// Policy, then the durable row, then the grant.
+    fn release(
+        &self,
+        caller: &Caller,
+        act: Act,
+        reference: &Reference,
+        artifact: &ArtifactRecord,
+        record: &VersionRecord,
+    ) -> Result<(Subject, Grant)> {
+        let subject = Subject::version(&reference.namespace, artifact, record);
+        let resource = resource(&reference.namespace, artifact);
+        let permit =
+            self.permit(caller, act, Action::Open, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let grant = self.lease(caller, &reference.namespace, artifact, record)?;
+        self.record(caller, act, &subject.clone().with("lease_ends", grant.expires_at()), &permit)?;
+        Ok((subject, grant))
+    }
+
+    fn lease(
+        &self,
+        caller: &Caller,
+        namespace: &crate::names::Name,
+        artifact: &ArtifactRecord,
+        record: &VersionRecord,
+    ) -> Result<Grant> {
+        let request = self.request(caller, Action::Open, resource(namespace, artifact))?;
+        let (_, policies) = self.policy_in_force();
+        Ok(policies.authorize(&request, record.facts.version_id, Lease::default())?)
+    }
+
+    /// The version a caller means. What a workload may not stat does not exist for it.
+    pub(super) fn find(
+        &self,
+        caller: &Caller,
+        act: Act,
+        reference: &Reference,
+    ) -> Result<(ArtifactRecord, VersionRecord)> {
+        let subject = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let found = self.lookup(reference, Visibility::Listed);
+        found.or_else(|e| {
+            let veiled = self.veil(caller, e, reference);
+            self.refuse(caller, act, &subject, veiled)
+        })
+    }
+
+    pub(super) fn lookup(&self, reference: &Reference, seen: Visibility) -> Result<(ArtifactRecord, VersionRecord)> {
+        let artifact = self
+            .catalogue
+            .artifact_named(&reference.namespace, &reference.name)
+            .map_err(|e| missing(e.into(), reference))?;
+        let record = self
+            .catalogue
+            .resolve(&reference.namespace, &reference.name, &reference.revision, seen)
+            .map_err(|e| missing(e.into(), reference))?;
+        Ok((artifact, record))
+    }
+
+    /// Hides from workloads the difference between what is not there and what they may not see.
+    pub(super) fn veil(&self, caller: &Caller, error: Error, reference: &Reference) -> Error {
+        let telling = matches!(error.id(), ErrorId::NotFound | ErrorId::Denied | ErrorId::Shredded);
+        if caller.principal.kind == PrincipalKind::Operator || !telling {
+            return error;
+        }
+        Error::new(ErrorId::NotFound, format!("there is no {reference} that {} may see", caller.principal)).hint(
+            format!(
+                "ask an operator: vault grant {} {}/{}",
+                caller.principal.subject, reference.namespace, reference.name
+            ),
+        )
+    }
+
+    /// Opens the stored file of a version, pinned to what the catalogue says of it.
+    pub(super) fn reader_of(&self, artifact: &ArtifactRecord, record: &VersionRecord) -> Result<Reader> {
+        let facts = &record.facts;
+        let row = self.catalogue.artifact_key(facts.artifact_key)?;
+        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
+        let wrapped = WrappedKey { kek_version: row.namespace_kek_version, salt: row.salt, wrapped: row.wrapped };
+        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped, &context)?;
+        let header = self.stored_header(record)?;
+        let body = self.store.open(BlobId::Body(facts.version_id))?;
+        let pins = Pins {
+            file_id: Some(facts.file_id),
+            commitment: Some(facts.commitment),
+            context: Some(super::sealing::context_hash(record.namespace_id, artifact.id, facts.version_id)),
+            root: Some(facts.root),
+            min_generation: Some(facts.generation),
+        };
+        let credential = Credential::Kek { id: facts.artifact_key.id, version: facts.artifact_key.version, key };
+        let options = OpenOptions { pins, ..OpenOptions::default() };
+        Ok(Reader::open(StoreForm::new(header, body), &credential, &options)?)
+    }
+
+    pub(super) fn stored_header(&self, record: &VersionRecord) -> Result<Vec<u8>> {
+        let blob = self.store.open(BlobId::Header(record.facts.version_id, record.facts.generation))?;
+        let len = blob.len()?;
+        if len != record.facts.header_len {
+            return Err(Error::new(
+                ErrorId::BindingMismatch,
+                "the stored header has another length than the catalogue pins",
+            ));
+        }
+        let mut header = vec![0; usize::try_from(len).unwrap_or(0)];
+        blob.read_exact_at(&mut header, 0)?;
+        Ok(header)
+    }
+}
+
+impl OpenArtifact {
+    /// The version that is open.
+    pub fn version(&self) -> &VersionFacts {
+        &self.version
+    }
+
+    /// The DSSE envelope (JSON) with the artifact statement.
+    pub fn statement(&self) -> &[u8] {
+        &self.statement
+    }
+
+    /// The members, in the order of the statement's subjects.
+    pub fn members(&self) -> &[OpenMember] {
+        &self.members
+    }
+
+    /// Size exponent of the groups that a stream proves one by one.
+    pub fn group_log2(&self) -> u8 {
+        self.reader.manifest().group_log2
+    }
+
+    /// When the lease ends.
+    pub fn expires(&self) -> Timestamp {
+        self.grant.expires_at()
+    }
+
+    /// Renews the lease by a fresh decision when less than half of it is left. Cheap otherwise: call it before each chunk.
+    ///
+    /// # Errors
+    /// The stream must end when the caller was revoked or the policy no longer permits the read.
+    pub fn renew_lease(&mut self) -> Result<()> {
+        let now = self.vault.now();
+        let half: Duration = self.grant.expires_at().since(self.grant.issued_at()) / 2;
+        if self.grant.expires_at().since(now) > half {
+            return Ok(());
+        }
+        self.vault.admit(&self.caller)?;
+        self.grant = self.vault.lease(&self.caller, &self.version.namespace, &self.artifact, &self.record)?;
+        Ok(())
+    }
+
+    /// Plaintext bytes `offset..offset + buffer.len()` of a member, verified.
+    ///
+    /// `client_checks_groups`: the caller has announced that it checks every group against the signed statement, so the hash of
+    /// the ciphertext is left out (docs/format.md 9.2); tags are always checked.
+    ///
+    /// # Errors
+    /// `Denied` after the lease ended; integrity errors, with the buffer wiped.
+    pub fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
+        self.grant.check_for(Action::Open, self.record.facts.version_id, self.vault.now())?;
+        let bounds = || Error::new(ErrorId::RangeInvalid, "a read outside the member");
+        let (facts, placed) = self.members.get(member).zip(self.placed.get(member)).ok_or_else(bounds)?;
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > facts.size) {
+            return Err(bounds());
+        }
+        let check = if client_checks_groups { HashCheck::SkipForCheckingClient } else { HashCheck::Compare };
+        self.reader.read_at(placed.offset + offset, buffer, check)?;
+        Ok(())
+    }
+
+    /// The outboard nodes for group `index` that were not sent for `previous`, top first.
+    pub fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8> {
+        let (facts, placed) = (&self.members[member], &self.placed[member]);
+        let groups = Groups::new(facts.size, self.group_log2());
+        let outboard = self.reader.outboard();
+        let node = |at: u64| &outboard[(placed.outboard + at) as usize..][..NODE_LEN];
+        new_nodes(groups, previous, index).into_iter().flat_map(|at| node(at).iter().copied()).collect()
+    }
+
+    /// The sealed file behind it: checks and facts that give no plaintext.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Records how the stream ended and how many plaintext bytes left.
+    pub fn finish(mut self, bytes: u64, reason: &str) -> Result<()> {
+        self.end(bytes, reason)
+    }
+
+    fn end(&mut self, bytes: u64, reason: &str) -> Result<()> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        let subject = Subject::version(&self.version.namespace, &self.artifact, &self.record)
+            .with("bytes", bytes)
+            .with("reason", reason);
+        self.vault.note(&self.caller, Act::ArtifactFetchEnd, &subject)
+    }
+}
+
+impl Drop for OpenArtifact {
+    fn drop(&mut self) {
+        if let Err(e) = self.end(0, "abandoned") {
+            tracing::error!(error = %e, "the end of a stream could not be recorded");
+        }
+    }
+}
+
+/// The artifact statement among the inner statements of a sealed file, as the bytes clients verify.
+fn artifact_statement(reader: &Reader) -> Result<Vec<u8>> {
+    let mut statements = reader.manifest().statements.iter().map(Value::from_serde);
+    let statement = statements.find(ArtifactStatement::is_artifact_envelope);
+    let envelope = statement.and_then(|s| Envelope::from_json(&s).ok());
+    let envelope = envelope
+        .ok_or_else(|| Error::new(ErrorId::SignatureMissing, "the sealed file carries no artifact statement"))?;
+    let mut json = String::new();
+    envelope.write_json(&mut json);
+    Ok(json.into_bytes())
+}
+
+pub(super) fn resource<'a>(namespace: &'a crate::names::Name, artifact: &'a ArtifactRecord) -> Resource<'a> {
+    // Every version carries a signed artifact statement: publishing one without it is not possible.
+    Resource::Artifact { namespace, id: artifact.id, name: &artifact.name, kind: artifact.kind, signed: true }
+}
+
+fn missing(error: Error, reference: &Reference) -> Error {
+    match error.id() {
+        ErrorId::NotFound => Error::new(ErrorId::NotFound, format!("there is no {reference}")),
+        ErrorId::Shredded => Error::new(ErrorId::Shredded, format!("{reference} was shredded")),
+        _ => error,
+    }
+}

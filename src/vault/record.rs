@@ -1,0 +1,222 @@
+//! The audit log as a whole: reading, checkpoints, verification, export; and the state of the vault.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use super::gate::Subject;
+use super::{Caller, Channel, Vault};
+use crate::audit::{self, Act, Export, FIRST_SEQ, Verifier, VerifierKey};
+use crate::catalogue::Checkpoint;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::{AuditFacts, StatusFacts};
+use crate::names::{Principal, Reference, RequestId};
+use crate::policy::{Action, Resource};
+
+/// Rows read at once while walking the log.
+const BATCH: usize = 1000;
+
+/// Callers turned away before authentication: counted, and told to the log as one row per kind and checkpoint interval, so that
+/// strangers cannot fill the disk.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    counts: BTreeMap<&'static str, (ErrorId, u64)>,
+    last_peer: Option<String>,
+}
+
+impl Vault {
+    /// At most `limit` rows from sequence number `from` on.
+    pub fn audit_rows(&self, caller: &Caller, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
+        let subject = Subject::vault().with("from", from);
+        let permit = self.permit(caller, Act::AuditRead, Action::ReadAudit, Resource::Vault, &subject)?;
+        self.record(caller, Act::AuditRead, &subject, &permit)?;
+        self.audit_rows_again(from, limit)
+    }
+
+    /// The following rows of a reading that was permitted and recorded once.
+    pub(crate) fn audit_rows_again(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
+        self.rows(from.max(FIRST_SEQ), (limit as usize).clamp(1, BATCH))
+    }
+
+    /// The catalogue counts leaves from 0; the log numbers its records from 1, so that a checkpoint of size n covers the records
+    /// up to number n. This is the one place where the two meet.
+    fn rows(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        let rows = self.catalogue.audit_range(from - FIRST_SEQ, limit)?;
+        Ok(rows.into_iter().map(|(index, leaf)| (index + FIRST_SEQ, leaf)).collect())
+    }
+
+    /// Checks every row against every checkpoint, and against one kept elsewhere if given. Signs a checkpoint first, so that no
+    /// row is left uncovered.
+    pub fn audit_verify(&self, caller: &Caller, kept: Option<&str>) -> Result<AuditFacts> {
+        let permit = self.permit(caller, Act::AuditVerify, Action::ReadAudit, Resource::Vault, &Subject::vault())?;
+        self.record(caller, Act::AuditVerify, &Subject::vault(), &permit)?;
+        self.checkpoint(true)?;
+        let mut verifier = Verifier::new(self.origin(), *self.keyring().audit_identity().public());
+        if let Some(note) = kept {
+            verifier.kept_elsewhere(note)?;
+        }
+        self.walk(&mut verifier, |v, note| Ok(v.checkpoint(note)?), |v, seq, row| Ok(v.row(seq, row)?))?;
+        let report = verifier.finish()?;
+        let newest = self.catalogue.latest_checkpoint()?;
+        Ok(AuditFacts {
+            records: report.records,
+            checkpoints: report.checkpoints,
+            root: report.root,
+            checkpoint: newest.map_or_else(String::new, |c| c.note),
+        })
+    }
+
+    /// Writes the log in the form that is verified without a vault.
+    pub fn audit_export(&self, caller: &Caller, out: &mut dyn Write) -> Result<()> {
+        let permit = self.permit(caller, Act::AuditExport, Action::ReadAudit, Resource::Vault, &Subject::vault())?;
+        self.record(caller, Act::AuditExport, &Subject::vault(), &permit)?;
+        self.checkpoint(true)?;
+        let key = VerifierKey::of(self.origin(), *self.keyring().audit_identity().public());
+        let mut export = Export::new(out, &key)?;
+        self.walk(&mut export, Export::checkpoint, Export::row)?;
+        export.finish()?;
+        Ok(())
+    }
+
+    /// Rows in order, each checkpoint before the first row that it does not cover. Rows that come meanwhile are left out.
+    fn walk<T>(
+        &self,
+        to: &mut T,
+        mut checkpoint: impl FnMut(&mut T, &str) -> Result<()>,
+        mut row: impl FnMut(&mut T, u64, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut checkpoints = Vec::new();
+        while let Some(next) = match checkpoints.last() {
+            None => Some(0),
+            Some(Checkpoint { size, .. }) => size.checked_add(1),
+        } {
+            let more = self.catalogue.checkpoints(next, BATCH)?;
+            if more.is_empty() {
+                break;
+            }
+            checkpoints.extend(more);
+        }
+        let end = self.catalogue.audit_len()?;
+        let mut waiting = checkpoints.into_iter().filter(|c| c.size <= end).peekable();
+        let mut next = FIRST_SEQ;
+        while next < FIRST_SEQ + end {
+            let rows = self.rows(next, BATCH)?;
+            if rows.is_empty() {
+                break;
+            }
+            for (seq, bytes) in rows.into_iter().take_while(|(seq, _)| *seq < FIRST_SEQ + end) {
+                while let Some(due) = waiting.next_if(|c| c.size < seq) {
+                    checkpoint(to, &due.note)?;
+                }
+                row(to, seq, &bytes)?;
+                next = seq + 1;
+            }
+        }
+        waiting.try_for_each(|c| checkpoint(to, &c.note))
+    }
+
+    /// What is to be done every second: a checkpoint if one is due, and the row about callers that were turned away.
+    pub fn tick(&self) -> Result<()> {
+        self.record_refusals()?;
+        self.checkpoint(false)
+    }
+
+    /// Takes the rows that became durable into the tree and signs it if that is due, or wanted now.
+    pub(super) fn checkpoint(&self, now: bool) -> Result<()> {
+        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        loop {
+            let rows = self.rows(log.next_seq(), BATCH)?;
+            if rows.is_empty() {
+                break;
+            }
+            for (seq, bytes) in rows {
+                log.absorb(seq, &bytes)?;
+            }
+        }
+        let time = self.now();
+        if log.uncovered() == 0 || !(now || log.due(time)) {
+            return Ok(());
+        }
+        let signed = log.sign();
+        self.catalogue.put_checkpoint(Checkpoint {
+            size: signed.checkpoint.size(),
+            root: signed.checkpoint.root(),
+            note: signed.checkpoint.note().into(),
+            frontier: signed.frontier.clone(),
+            created: time,
+        })?;
+        log.stored(&signed, time);
+        Ok(())
+    }
+
+    /// Counts a caller that was turned away before it had an identity.
+    pub fn count_refusal(&self, peer: Option<&str>, what: ErrorId) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        refusals.counts.entry(what.name()).or_insert((what, 0)).1 += 1;
+        refusals.last_peer = peer.map(Into::into);
+    }
+
+    fn record_refusals(&self) -> Result<()> {
+        let taken = std::mem::take(&mut *self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for (what, count) in taken.counts.into_values() {
+            let caller = Caller {
+                principal: Principal::anonymous(),
+                request_id: RequestId::generate(self.now(), self.random())?,
+                channel: Channel {
+                    peer: taken.last_peer.clone(),
+                    transport: super::Transport::Mtls,
+                    ..Channel::local()
+                },
+            };
+            let subject = Subject::vault().with("count", count);
+            // `refuse` returns the error it recorded; only a failure to record matters here.
+            let turned_away = Error::new(what, "turned away");
+            match self.refuse::<()>(&caller, Act::AuthRefused, &subject, turned_away) {
+                Err(e) if e.id() == what => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// State of the vault.
+    pub fn status(&self, caller: &Caller) -> Result<StatusFacts> {
+        let permit = self.permit(caller, Act::VaultStatus, Action::Status, Resource::Vault, &Subject::vault())?;
+        self.record(caller, Act::VaultStatus, &Subject::vault(), &permit)?;
+        let stats = self.catalogue.stats()?;
+        let keyring = self.keyring();
+        let protection = crate::crypto::keys::protection();
+        let default = keyring.namespace_named(&Reference::DEFAULT_NAMESPACE.parse()?);
+        let (_, default) =
+            default.ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the default namespace has no keys"))?;
+        Ok(StatusFacts {
+            vault_id: self.vault_id(),
+            release: env!("CARGO_PKG_VERSION").into(),
+            custody: self.config.custody.kind().into(),
+            namespaces: self.catalogue.namespaces()?.into_iter().map(|n| n.name).collect(),
+            artifacts: stats.artifacts,
+            versions: stats.versions,
+            workloads: stats.workloads,
+            audit_records: stats.audit_rows,
+            policy_version: self.policy_in_force().0,
+            signer: default.identity().key_id(),
+            audit_key: VerifierKey::of(self.origin(), *keyring.audit_identity().public()).to_string(),
+            serving: self.address(),
+            keys_locked: protection.locked,
+            keys_undumpable: protection.undumpable,
+        })
+    }
+
+    /// Where a daemon over this vault serves workloads.
+    pub fn set_address(&self, address: Option<String>) {
+        *self.address.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = address;
+    }
+
+    pub(super) fn address(&self) -> Option<String> {
+        self.address.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Name of this vault's log in its checkpoints.
+    pub(super) fn origin(&self) -> String {
+        audit::origin(self.vault_id())
+    }
+}

@@ -1,0 +1,501 @@
+//! Plaintext in: a new version, a portable file, or a sealed file that is taken in.
+//!
+//! Order of durability: body, header, artifact key, then one transaction that publishes version, tags and audit row. A crash
+//! leaves orphans only; a failure removes what it made.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::gate::Subject;
+use super::{Caller, Vault};
+use crate::audit::Act;
+use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewReservation, NewVersion, Reservation, Visibility};
+use crate::crypto::keys::{ArtifactKey, Key};
+use crate::crypto::sign::SigningIdentity;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::VersionFacts;
+use crate::keyring::ArtifactKeyContext;
+use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
+use crate::names::{ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Reference, Revision, Tag, VersionId};
+use crate::policy::{Action, Resource};
+use crate::seal::io::{ReadAt, WriteAt};
+use crate::seal::writer::StatementMaker;
+use crate::seal::{
+    Credential, Draft, HeaderFacts, MemberSource, NewSlot, OpenOptions, Reader, SealRequest, Sealed, SlotBody,
+};
+use crate::store::BlobId;
+
+/// Header of a portable file: room for a dozen recipients beside the slot it starts with.
+const PORTABLE_HEADER_LEN: u32 = 16384;
+/// docs/format.md 7.1.
+const MAX_STATEMENTS: usize = 64;
+
+/// What every way of sealing takes.
+pub struct Sealing {
+    /// The members; any order, sealed in path order.
+    pub members: Vec<SealMember>,
+    /// Model, dataset or opaque.
+    pub kind: ArtifactKind,
+    /// Record SHA-256 digests beside BLAKE3.
+    pub sha256: bool,
+    /// The sources can be read once only, in path order (a stream): one thread seals.
+    pub sequential: bool,
+    /// Whoever publishes; the namespace's identity if absent.
+    pub signer: Option<SigningIdentity>,
+    /// Told the number of plaintext bytes sealed so far.
+    pub progress: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+/// One member to be sealed.
+pub struct SealMember {
+    /// Path within the artifact.
+    pub path: String,
+    /// Its bytes.
+    pub source: Box<dyn ReadAt>,
+}
+
+/// A new version of an artifact.
+pub struct SealInput {
+    /// Made if it does not exist and the caller may.
+    pub namespace: Name,
+    /// Name of the artifact.
+    pub name: Name,
+    /// Moved to the new version, as `latest` is.
+    pub tag: Option<Tag>,
+    /// What is sealed, and how.
+    pub sealing: Sealing,
+}
+
+/// A portable file under a key that stays in this vault.
+pub struct PortableInput {
+    /// Whose identity signs and whose key wraps.
+    pub namespace: Name,
+    /// Name in the artifact statement; its version is 0.
+    pub name: Name,
+    /// What is sealed, and how.
+    pub sealing: Sealing,
+}
+
+/// A sealed file to be taken in.
+pub struct ImportInput {
+    /// Made if it does not exist and the caller may.
+    pub namespace: Name,
+    /// Name of the artifact.
+    pub name: Name,
+    /// Moved to the new version, as `latest` is.
+    pub tag: Option<Tag>,
+    /// The sealed bytes.
+    pub file: Box<dyn ReadAt>,
+    /// Opens it; `None`: a key of this vault does.
+    pub credential: Option<Credential>,
+    /// Told the number of plaintext bytes sealed so far.
+    pub progress: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+/// A version that is visible now.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The version.
+    pub version: VersionFacts,
+    /// The same request had been carried out before; nothing was made now.
+    pub replayed: bool,
+}
+
+/// A key made for one sealed file, with the row that keeps it.
+struct FreshKey {
+    slot: NewSlot,
+    row: ArtifactKeyRow,
+}
+
+impl Vault {
+    /// Seals a new version.
+    ///
+    /// # Errors
+    /// `Denied`; `InvalidArgument` for members that break a rule of docs/format.md 7.2; `SourceChanged`; `DiskFull`. After an
+    /// error there is no version, and nothing of it is left.
+    pub fn seal(&self, caller: &Caller, input: SealInput) -> Result<Published> {
+        self.publish(
+            caller,
+            Act::ArtifactSeal,
+            Action::Seal,
+            &input.namespace,
+            &input.name,
+            input.tag,
+            input.sealing,
+            Vec::new(),
+        )
+    }
+
+    /// Takes a sealed file in: opens it, checks all of it, and seals its content anew under a key of this vault alone, so that
+    /// nobody who could open the file can open the version. Statements inside are kept beside the new one.
+    pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
+        let subject = Subject::named(&input.namespace, &input.name);
+        self.permit_new(caller, Act::ArtifactImport, Action::Import, &input.namespace, &input.name, &subject)?;
+        let reader = self.open_file(caller, input.file, input.credential, Act::ArtifactImport, &subject)?;
+        reader.verify_full()?;
+        let reader = std::sync::Arc::new(reader);
+        let manifest = reader.manifest();
+        let members = manifest.members.iter().map(|m| SealMember {
+            path: m.path.clone(),
+            source: Box::new(SealedMember { reader: reader.clone(), offset: m.offset, len: m.size }),
+        });
+        let sealing = Sealing {
+            members: members.collect(),
+            kind: manifest.kind,
+            sha256: manifest.members.iter().any(|m| m.sha256.is_some()),
+            sequential: false,
+            signer: None,
+            progress: input.progress,
+        };
+        let kept = manifest.statements.clone();
+        self.publish(
+            caller,
+            Act::ArtifactImport,
+            Action::Import,
+            &input.namespace,
+            &input.name,
+            input.tag,
+            sealing,
+            kept,
+        )
+    }
+
+    /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
+    pub fn spool(&self, source: &mut dyn Read, size: u64) -> Result<Box<dyn ReadAt>> {
+        let path = self.home.path().join(format!("spool-{}", VersionId::generate(self.now(), self.random())?));
+        let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        let copied = std::io::copy(&mut source.take(size.saturating_add(1)), &mut file)?;
+        if copied != size {
+            return Err(Error::new(ErrorId::InvalidArgument, format!("{size} bytes were announced, {copied} came")));
+        }
+        Ok(Box::new(file))
+    }
+
+    /// Seals a portable file under a key that stays in this vault. `out` gets header and body; the caller makes it durable.
+    pub fn seal_portable(&self, caller: &Caller, input: PortableInput, out: &dyn WriteAt) -> Result<Sealed> {
+        let subject = Subject::named(&input.namespace, &input.name).with("portable", true);
+        let permit =
+            self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &input.namespace, &input.name, &subject)?;
+        let namespace = self.ensure_namespace(caller, &input.namespace)?;
+        let owner = VersionId::generate(self.now(), self.random())?;
+        let key = self.fresh_key(namespace, owner)?;
+        let created = self.now();
+        let named = (input.namespace, input.name, 0, created);
+        let signer = self.signer(namespace, &input.sealing)?;
+        let mut sealing = input.sealing;
+        let mut request = seal_request(&mut sealing, key.slot, None, statement(named, &signer, Vec::new()), &signer);
+        request.header_len = Some(PORTABLE_HEADER_LEN);
+        let sealed = crate::seal::seal(request, self.random(), out, PORTABLE_HEADER_LEN.into())?;
+        out.write_all_at(&sealed.header, 0)?;
+        self.catalogue.put_artifact_key(key.row)?;
+        self.record(caller, Act::ArtifactSeal, &subject.with("root", sealed.root), &permit)?;
+        Ok(sealed)
+    }
+
+    /// Opens a portable file under a key of this vault.
+    pub fn open_portable(&self, caller: &Caller, file: Box<dyn ReadAt>) -> Result<Reader> {
+        let namespace: Name = Reference::DEFAULT_NAMESPACE.parse()?;
+        let subject = Subject::namespace(&namespace).with("portable", true);
+        self.open_file(caller, file, None, Act::ArtifactOpen, &subject)
+    }
+
+    /// Opens a sealed file by a credential the caller brings, or by a key of this vault if the policy lets the caller.
+    fn open_file(
+        &self,
+        caller: &Caller,
+        file: Box<dyn ReadAt>,
+        credential: Option<Credential>,
+        act: Act,
+        subject: &Subject,
+    ) -> Result<Reader> {
+        let credential = match credential {
+            Some(credential) => credential,
+            None => self.own_credential(caller, &*file, act, subject)?,
+        };
+        Ok(Reader::open(file, &credential, &OpenOptions::default())?)
+    }
+
+    /// The key of this vault that a file's slot names. Using it needs the permit to open what it was made for.
+    fn own_credential(&self, caller: &Caller, file: &dyn ReadAt, act: Act, subject: &Subject) -> Result<Credential> {
+        let facts = HeaderFacts::read(file)?;
+        let row = facts.table.slots.iter().find_map(|slot| match &slot.body {
+            SlotBody::Kek { id, version, .. } => {
+                self.catalogue.artifact_key(ArtifactKeyRef { id: *id, version: *version }).ok()
+            }
+            _ => None,
+        });
+        let Some(row) = row else {
+            return Err(Error::new(ErrorId::NoMatchingSlot, "the file was not sealed under a key of this vault")
+                .hint("name its credential: --passphrase-file for a file sealed to a passphrase"));
+        };
+        let permit = match self.catalogue.version(row.version_id) {
+            Ok(version) => {
+                let artifact = self.catalogue.artifact(version.facts.artifact_id)?;
+                let namespace = self.keyring().namespace(version.namespace_id)?.name().clone();
+                let resource = super::opening::resource(&namespace, &artifact);
+                self.permit(caller, act, Action::Open, resource, subject)?
+            }
+            Err(_) => {
+                let namespace = self.keyring().namespace(row.namespace_id)?.name().clone();
+                self.permit(caller, act, Action::Import, Resource::Namespace(&namespace), subject)?
+            }
+        };
+        self.record(caller, act, &subject.clone().with("key", row.key.id), &permit)?;
+        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
+        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped(&row), &context)?;
+        Ok(Credential::Kek { id: row.key.id, version: row.key.version, key })
+    }
+
+    /// The path both seal and import take once they have plaintext sources.
+    #[expect(clippy::too_many_arguments, reason = "one private function with two callers")]
+    fn publish(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        namespace: &Name,
+        name: &Name,
+        tag: Option<Tag>,
+        sealing: Sealing,
+        kept: Vec<serde_json::Value>,
+    ) -> Result<Published> {
+        let subject = Subject::named(namespace, name);
+        let permit = self.permit_new(caller, act, action, namespace, name, &subject)?;
+        if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
+            let reference = Reference {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                revision: Revision::Version(earlier.number),
+                member: None,
+            };
+            let (artifact, record) = self.lookup(&reference, Visibility::All)?;
+            return Ok(Published { version: self.version_facts(namespace, &artifact, &record)?, replayed: true });
+        }
+        let namespace_id = self.ensure_namespace(caller, namespace)?;
+        let reservation = self.catalogue.reserve_version(NewReservation {
+            namespace_id,
+            name: name.clone(),
+            kind: sealing.kind,
+            artifact_id: ArtifactId::generate(self.now(), self.random())?,
+            version_id: VersionId::generate(self.now(), self.random())?,
+        })?;
+        let made = self.seal_reserved(caller, namespace_id, namespace, name, &reservation, sealing, kept);
+        let published = made.and_then(|(version, row)| {
+            self.catalogue.put_artifact_key(row)?;
+            let subject = subject.with("version", format!("v{}", reservation.number)).with("root", version.root);
+            Ok(self.catalogue.publish_version(version, tag, self.leaf(caller, act, &subject, &permit))?)
+        });
+        if let Err(e) = published {
+            self.discard(&reservation);
+            return Err(e);
+        }
+        let record = self.catalogue.version(reservation.version_id)?;
+        let artifact = self.catalogue.artifact(reservation.artifact_id)?;
+        Ok(Published { version: self.version_facts(namespace, &artifact, &record)?, replayed: false })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one reservation")]
+    fn seal_reserved(
+        &self,
+        caller: &Caller,
+        namespace_id: NamespaceId,
+        namespace: &Name,
+        name: &Name,
+        reservation: &Reservation,
+        mut sealing: Sealing,
+        kept: Vec<serde_json::Value>,
+    ) -> Result<(NewVersion, ArtifactKeyRow)> {
+        let version_id = reservation.version_id;
+        let key = self.fresh_key(namespace_id, version_id)?;
+        let signer = self.signer(namespace_id, &sealing)?;
+        let created = self.now();
+        let named = (namespace.clone(), name.clone(), reservation.number, created);
+        let context = context_bytes(namespace_id, reservation.artifact_id, version_id);
+        let artifact_key = key.row.key;
+        let request = seal_request(&mut sealing, key.slot, Some(context), statement(named, &signer, kept), &signer);
+        let body = self.store.create(BlobId::Body(version_id))?;
+        let sealed = crate::seal::seal(request, self.random(), &*body, 0)?;
+        body.finish()?;
+        self.store.put(BlobId::Header(version_id, sealed.generation), &sealed.header)?;
+        let version = NewVersion {
+            version_id,
+            artifact_id: reservation.artifact_id,
+            number: reservation.number,
+            file_id: sealed.file_id(),
+            commitment: sealed.commitment(),
+            root: sealed.root,
+            generation: sealed.generation,
+            header_len: sealed.header.len() as u64,
+            body_len: sealed.body_len,
+            payload_len: sealed.payload_len,
+            member_count: sealed.manifest.members.len() as u64,
+            media_type: sealed.manifest.media_type.clone().unwrap_or_default(),
+            format: sealed.manifest.format.clone().unwrap_or_default(),
+            signer: signer.key_id(),
+            sealed_by: caller.principal.to_string(),
+            created,
+            artifact_key,
+            request_id: caller.request_id,
+        };
+        Ok((version, key.row))
+    }
+
+    /// Removes what a failed seal made. What cannot be removed now is an orphan that `sweep` finds.
+    fn discard(&self, reservation: &Reservation) {
+        let id = reservation.version_id;
+        let steps = [
+            self.catalogue.abandon_reservation(id).map(drop).map_err(Error::from),
+            self.catalogue.delete_artifact_keys(id).map(drop).map_err(Error::from),
+            self.store.delete(BlobId::Header(id, 1)).map(drop),
+            self.store.delete(BlobId::Body(id)).map(drop),
+        ];
+        for failed in steps.into_iter().filter_map(Result::err) {
+            tracing::warn!(error = %failed, version = %id, "an orphan of a failed seal is left to the sweep");
+        }
+    }
+
+    /// May this caller make a version of that name? Asked of the artifact if it exists, else of the namespace.
+    fn permit_new(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        namespace: &Name,
+        name: &Name,
+        subject: &Subject,
+    ) -> Result<super::gate::Permit> {
+        match self.catalogue.artifact_named(namespace, name) {
+            Ok(artifact) => self.permit(caller, act, action, super::opening::resource(namespace, &artifact), subject),
+            Err(_) => self.permit(caller, act, action, Resource::Namespace(namespace), subject),
+        }
+    }
+
+    fn fresh_key(&self, namespace: NamespaceId, owner: VersionId) -> Result<FreshKey> {
+        let key = Key::<ArtifactKey>::generate(self.random())?;
+        let id = ArtifactKeyRef { id: KekId::generate(self.now(), self.random())?, version: 1 };
+        let context = ArtifactKeyContext { key: id.id, key_version: id.version, version: owner };
+        let wrapped = self.keyring().wrap_artifact_key(namespace, &key, &context, self.random())?;
+        let row = ArtifactKeyRow {
+            key: id,
+            namespace_id: namespace,
+            version_id: owner,
+            namespace_kek_version: wrapped.kek_version,
+            salt: wrapped.salt,
+            wrapped: wrapped.wrapped,
+        };
+        Ok(FreshKey { slot: NewSlot::Kek { id: id.id, version: id.version, key }, row })
+    }
+
+    fn signer(&self, namespace: NamespaceId, sealing: &Sealing) -> Result<SigningIdentity> {
+        match &sealing.signer {
+            Some(publisher) => Ok(publisher.clone()),
+            None => Ok(self.keyring().namespace(namespace)?.identity().clone()),
+        }
+    }
+}
+
+/// Name, version and time that an artifact statement will carry.
+type Named = (Name, Name, u64, crate::names::Timestamp);
+
+/// Makes the inner statements once the members' digests are known.
+fn statement<'a>(
+    (namespace, name, version, created): Named,
+    signer: &'a SigningIdentity,
+    kept: Vec<serde_json::Value>,
+) -> StatementMaker<'a> {
+    Box::new(move |draft: &Draft<'_>| {
+        let sealed = draft.manifest;
+        let subjects = sealed.members.iter().map(|m| StatementSubject {
+            path: m.path.clone(),
+            size: m.size,
+            blake3: m.blake3,
+            sha256: m.sha256,
+        });
+        let statement = ArtifactStatement {
+            namespace,
+            name,
+            version,
+            kind: sealed.kind,
+            file_id: draft.file_id,
+            payload_size: sealed.payload_size,
+            group_log2: sealed.group_log2,
+            created,
+            subjects: subjects.collect(),
+        };
+        let mut json = String::new();
+        statement.sign(signer).write_json(&mut json);
+        let ours = serde_json::from_str(&json)
+            .map_err(|e| Error::new(ErrorId::Internal, format!("an envelope of ours is not JSON: {e}")))?;
+        Ok(std::iter::once(ours).chain(kept).take(MAX_STATEMENTS).collect())
+    })
+}
+
+fn seal_request<'a>(
+    sealing: &'a mut Sealing,
+    slot: NewSlot,
+    context: Option<Vec<u8>>,
+    statements: StatementMaker<'a>,
+    signer: &'a SigningIdentity,
+) -> SealRequest<'a> {
+    let sha256 = sealing.sha256;
+    let members = std::mem::take(&mut sealing.members).into_iter().map(|m| MemberSource {
+        format: format_of(&m.path).map(Into::into),
+        media_type: None,
+        path: m.path,
+        source: m.source,
+        sha256,
+    });
+    let mut request = SealRequest::new(sealing.kind, members.collect(), vec![slot]);
+    request.context = context;
+    request.statements = statements;
+    request.seal_signers = vec![signer];
+    request.progress = &*sealing.progress;
+    request.threads = sealing.sequential.then_some(1);
+    request
+}
+
+/// A hint for readers, from the file's extension (docs/format.md 7.1).
+fn format_of(path: &str) -> Option<&'static str> {
+    match Path::new(path).extension()?.to_str()? {
+        "onnx" => Some("onnx"),
+        "safetensors" => Some("safetensors"),
+        "gguf" => Some("gguf"),
+        "parquet" => Some("parquet"),
+        _ => None,
+    }
+}
+
+/// The caller context of docs/format.md 3: ids that never change, so that a file of another version is refused.
+fn context_bytes(namespace: NamespaceId, artifact: ArtifactId, version: VersionId) -> Vec<u8> {
+    [namespace.0, artifact.0, version.0].concat()
+}
+
+pub(super) fn context_hash(namespace: NamespaceId, artifact: ArtifactId, version: VersionId) -> [u8; 32] {
+    crate::seal::context_hash(&context_bytes(namespace, artifact, version))
+}
+
+pub(super) fn wrapped(row: &ArtifactKeyRow) -> crate::keyring::WrappedKey {
+    crate::keyring::WrappedKey { kek_version: row.namespace_kek_version, salt: row.salt, wrapped: row.wrapped }
+}
+
+/// A member of a sealed file as plaintext source of another.
+struct SealedMember {
+    reader: std::sync::Arc<Reader>,
+    offset: u64,
+    len: u64,
+}
+
+impl ReadAt for SealedMember {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.len)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.len) {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let read = self.reader.read_at(self.offset + offset, buffer, crate::seal::HashCheck::Compare);
+        read.map_err(|e| std::io::Error::other(Error::from(e)))
+    }
+}

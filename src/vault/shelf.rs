@@ -1,0 +1,326 @@
+//! Names: what there is, what is in it, where tags point, what is unlisted; sealed bytes out.
+
+use super::gate::Subject;
+use super::{Caller, Vault};
+use crate::audit::Act;
+use crate::catalogue::{
+    ArtifactCursor, ArtifactFilter, ArtifactRecord, ListingScope, Pattern, VersionRecord, Visibility,
+};
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::{MemberFacts, SealedFacts, SlotFacts, VerifyFacts, VersionFacts};
+use crate::names::{Name, NamespaceId, Reference, Tag};
+use crate::policy::{Action, Resource};
+use crate::seal::io::{ReadAt, StoreForm};
+use crate::seal::{Reader, Slot, SlotBody};
+use crate::store::BlobId;
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The newest version of each artifact, by name.
+    pub versions: Vec<VersionFacts>,
+    /// Where the next page starts; empty: there is none.
+    pub next: Vec<u8>,
+}
+
+/// Sealed bytes on their way out.
+pub struct Export {
+    /// The version.
+    pub version: VersionFacts,
+    /// Bytes of the sealed file.
+    pub size: u64,
+    /// The sealed file: header and body.
+    pub source: Box<dyn ReadAt>,
+}
+
+impl Vault {
+    /// The newest version of each artifact whose NAMESPACE/NAME fits the pattern (`*`, `?`; empty: all) and that the caller may
+    /// list, or at least stat.
+    pub fn list(
+        &self,
+        caller: &Caller,
+        pattern: &str,
+        include_unlisted: bool,
+        page: &[u8],
+        limit: u32,
+    ) -> Result<Page> {
+        let act = Act::ArtifactList;
+        let subject = Subject::vault().with("pattern", pattern);
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let pattern: Pattern = if pattern.is_empty() { Pattern::all() } else { pattern.parse()? };
+        let visibility = if include_unlisted { Visibility::All } else { Visibility::Listed };
+        let after = read_cursor(page)?;
+        let limit = if limit == 0 { 100 } else { limit.min(1000) } as usize;
+        let found = self.catalogue.list(&ArtifactFilter { pattern, visibility }, after.as_ref(), limit)?;
+        let mut versions = Vec::new();
+        let mut shown = None;
+        for summary in found.rows {
+            let listed = self.decide(caller, Action::List, Resource::Namespace(&summary.namespace))?;
+            let permit = if listed.allows() {
+                listed
+            } else {
+                self.decide(caller, Action::Stat, super::opening::resource(&summary.namespace, &summary.artifact))?
+            };
+            if permit.allows() {
+                versions.push(self.version_facts(&summary.namespace, &summary.artifact, &summary.newest)?);
+                shown.get_or_insert(permit);
+            }
+        }
+        let subject = subject.with("shown", versions.len());
+        match shown {
+            Some(permit) => self.record(caller, act, &subject, &permit)?,
+            None => self.note(caller, act, &subject)?,
+        }
+        Ok(Page { versions, next: found.next.map_or_else(Vec::new, |c| write_cursor(&c)) })
+    }
+
+    /// Facts of one version.
+    pub fn version(&self, caller: &Caller, reference: &Reference) -> Result<VersionFacts> {
+        let (artifact, record) = self.reach(caller, Act::ArtifactInspect, Action::Stat, reference)?;
+        self.version_facts(&reference.namespace, &artifact, &record)
+    }
+
+    /// Facts of one version and of the sealed file behind it, members included.
+    pub fn inspect(&self, caller: &Caller, reference: &Reference) -> Result<SealedFacts> {
+        let (artifact, record) = self.reach(caller, Act::ArtifactInspect, Action::Stat, reference)?;
+        let version = self.version_facts(&reference.namespace, &artifact, &record)?;
+        Ok(sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)))
+    }
+
+    /// Reads every byte of a version and checks everything there is to check.
+    pub fn verify(&self, caller: &Caller, reference: &Reference) -> Result<VerifyFacts> {
+        let (artifact, record) = self.reach(caller, Act::ArtifactVerify, Action::Verify, reference)?;
+        let reader = self.reader_of(&artifact, &record)?;
+        reader.verify_full()?;
+        Ok(VerifyFacts {
+            version: Some(self.version_facts(&reference.namespace, &artifact, &record)?),
+            root: reader.root(),
+            payload_size: reader.payload_len(),
+            signers: vec![record.facts.signer],
+            plaintext: true,
+        })
+    }
+
+    /// The sealed file of a version, byte for byte. The audit row is durable when this returns.
+    pub fn export(&self, caller: &Caller, reference: &Reference) -> Result<Export> {
+        let (artifact, record) = self.reach(caller, Act::ArtifactExport, Action::Export, reference)?;
+        let header = self.stored_header(&record)?;
+        let source = StoreForm::new(header, self.store.open(BlobId::Body(record.facts.version_id))?);
+        let size = source.len()?;
+        if size != record.facts.header_len + record.facts.body_len {
+            return Err(Error::new(
+                ErrorId::LengthMismatch,
+                "the stored body has another length than the catalogue pins",
+            ));
+        }
+        let version = self.version_facts(&reference.namespace, &artifact, &record)?;
+        Ok(Export { version, size, source: Box::new(source) })
+    }
+
+    /// Moves a tag to the version a reference means. `expect`: the version it must be at now; 0: it must not exist.
+    pub fn set_tag(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        tag: &Tag,
+        expect: Option<u64>,
+    ) -> Result<VersionFacts> {
+        let act = Act::ArtifactTag;
+        let (artifact, record) = self.find(caller, act, reference)?;
+        let subject = Subject::version(&reference.namespace, &artifact, &record).with("tag", tag);
+        let resource = super::opening::resource(&reference.namespace, &artifact);
+        let permit =
+            self.permit(caller, act, Action::Tag, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let leaf = self.leaf(caller, act, &subject, &permit);
+        self.catalogue.set_tag(artifact.id, tag.clone(), record.facts.number, expect, leaf)?;
+        self.version_facts(&reference.namespace, &artifact, &record)
+    }
+
+    /// Unlists a version, or the artifact with all of them; recoverable. Says how many versions became invisible.
+    pub fn remove(&self, caller: &Caller, reference: &Reference, whole: bool) -> Result<u64> {
+        self.relist_or_unlist(caller, reference, whole, false)
+    }
+
+    /// Takes a removal back. Says how many versions became visible.
+    pub fn restore(&self, caller: &Caller, reference: &Reference, whole: bool) -> Result<u64> {
+        self.relist_or_unlist(caller, reference, whole, true)
+    }
+
+    fn relist_or_unlist(&self, caller: &Caller, reference: &Reference, whole: bool, restore: bool) -> Result<u64> {
+        let act = Act::ArtifactRm;
+        let subject = Subject::named(&reference.namespace, &reference.name).with("restore", restore);
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let found = if whole {
+            let artifact = self.catalogue.artifact_named(&reference.namespace, &reference.name);
+            artifact.map(|a| (ListingScope::Artifact(a.id), a)).map_err(|e| match Error::from(e) {
+                e if e.id() == ErrorId::NotFound => {
+                    Error::new(ErrorId::NotFound, format!("there is no {}/{}", reference.namespace, reference.name))
+                }
+                e => e,
+            })
+        } else {
+            let seen = if restore { Visibility::All } else { Visibility::Listed };
+            self.lookup(reference, seen).map(|(a, v)| (ListingScope::Version(v.facts.version_id), a))
+        };
+        let (scope, artifact) = match found {
+            Ok(found) => found,
+            Err(e) => {
+                let veiled = self.veil(caller, e, reference);
+                return self.refuse(caller, act, &subject, veiled);
+            }
+        };
+        let subject = if whole { subject } else { subject.with("revision", &reference.revision) };
+        let resource = super::opening::resource(&reference.namespace, &artifact);
+        let permit =
+            self.permit(caller, act, Action::Rm, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let before = self.visible(&artifact)?;
+        let leaf = self.leaf(caller, act, &subject, &permit);
+        if restore {
+            self.catalogue.relist(scope, leaf)?;
+        } else {
+            self.catalogue.unlist(scope, leaf)?;
+        }
+        Ok(self.visible(&artifact)?.abs_diff(before))
+    }
+
+    fn visible(&self, artifact: &ArtifactRecord) -> Result<u64> {
+        let (mut count, mut before) = (0, None);
+        loop {
+            let page = self.catalogue.versions_of(artifact.id, before, 1000)?;
+            count += page.rows.iter().filter(|v| v.unlisted.is_none() && v.shredded.is_none()).count() as u64;
+            before = page.next;
+            if before.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Finds a version, asks the policy and records the decision.
+    fn reach(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        reference: &Reference,
+    ) -> Result<(ArtifactRecord, VersionRecord)> {
+        let (artifact, record) = self.find(caller, act, reference)?;
+        let subject = Subject::version(&reference.namespace, &artifact, &record);
+        let resource = super::opening::resource(&reference.namespace, &artifact);
+        let permit =
+            self.permit(caller, act, action, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        self.record(caller, act, &subject, &permit)?;
+        Ok((artifact, record))
+    }
+
+    pub(super) fn version_facts(
+        &self,
+        namespace: &Name,
+        artifact: &ArtifactRecord,
+        record: &VersionRecord,
+    ) -> Result<VersionFacts> {
+        let facts = &record.facts;
+        let tags = self.catalogue.tags_of(artifact.id)?;
+        Ok(VersionFacts {
+            namespace: namespace.clone(),
+            name: artifact.name.clone(),
+            version: facts.number,
+            artifact_id: artifact.id,
+            root: facts.root,
+            file_id: facts.file_id,
+            generation: facts.generation,
+            kind: artifact.kind,
+            payload_size: facts.payload_len,
+            member_count: facts.member_count,
+            created: facts.created,
+            signer: facts.signer,
+            sealed_by: facts.sealed_by.clone(),
+            tags: tags.into_iter().filter(|t| t.version_id == facts.version_id).map(|t| t.tag).collect(),
+            unlisted: record.unlisted.is_some(),
+            shredded: record.shredded.is_some() || record.shred_begun.is_some(),
+        })
+    }
+
+    /// The namespace, made with its keys if it is new: keys first, so that no namespace is ever without them.
+    pub(super) fn ensure_namespace(&self, caller: &Caller, name: &Name) -> Result<NamespaceId> {
+        match self.catalogue.namespace(name) {
+            Ok(found) => return Ok(found.id),
+            Err(e) => match Error::from(e) {
+                e if e.id() == ErrorId::NotFound => {}
+                e => return Err(e),
+            },
+        }
+        let subject = Subject::namespace(name);
+        let permit = self.permit(caller, Act::NamespaceAdd, Action::Seal, Resource::Namespace(name), &subject)?;
+        let mut keyring = self.keyring.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Looked at again under the lock: another call may have come first, or an earlier one may have died half-way.
+        if let Ok(found) = self.catalogue.namespace(name) {
+            return Ok(found.id);
+        }
+        let id = match keyring.namespace_named(name) {
+            Some((id, _)) => id,
+            None => {
+                let id = NamespaceId::generate(self.now(), self.random())?;
+                keyring.add_namespace(id, name.clone(), self.random())?;
+                keyring.save(&self.home.keyring_path(), &self.root, self.random())?;
+                id
+            }
+        };
+        let record = crate::catalogue::NamespaceRecord { id, name: name.clone(), created: self.now() };
+        self.catalogue.create_namespace(record, self.leaf(caller, Act::NamespaceAdd, &subject, &permit))?;
+        Ok(id)
+    }
+}
+
+/// Facts of an open sealed file.
+pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFacts {
+    let preamble = reader.preamble();
+    let members = reader.manifest().members.iter();
+    SealedFacts {
+        version,
+        format: "MVLT 1".into(),
+        file_id: preamble.file_id,
+        commitment: preamble.commitment,
+        root: Some(reader.root()),
+        segment_size: 1 << preamble.log2,
+        header_len: preamble.header_len.into(),
+        generation: reader.generation(),
+        payload_size: reader.payload_len(),
+        slots: slot_facts(reader.slots()),
+        claimed_signers: reader.claimed_signers().to_vec(),
+        members: Some(
+            members
+                .map(|m| MemberFacts { path: m.path.clone(), size: m.size, blake3: m.blake3, sha256: m.sha256 })
+                .collect(),
+        ),
+    }
+}
+
+/// What each slot names.
+pub fn slot_facts(slots: &[Slot]) -> Vec<SlotFacts> {
+    let facts = slots.iter().map(|slot| {
+        let (kind, detail) = match &slot.body {
+            SlotBody::Passphrase { costs, .. } => {
+                ("passphrase", format!("Argon2id {} KiB, {} passes, {} lanes", costs.m_kib, costs.t, costs.p))
+            }
+            SlotBody::Hybrid { key_id, .. } => ("recipient", hex::encode(key_id)),
+            SlotBody::Kek { id, version, .. } => ("vault-key", format!("{id} v{version}")),
+            SlotBody::External { uri, .. } => ("external", String::from_utf8_lossy(uri).into_owned()),
+            _ => ("unknown", format!("type {}", slot.slot_type)),
+        };
+        SlotFacts { kind: kind.into(), slot_id: hex::encode(slot.id), detail }
+    });
+    facts.collect()
+}
+
+fn write_cursor((namespace, name): &ArtifactCursor) -> Vec<u8> {
+    format!("{namespace}/{name}").into_bytes()
+}
+
+fn read_cursor(page: &[u8]) -> Result<Option<ArtifactCursor>> {
+    if page.is_empty() {
+        return Ok(None);
+    }
+    let bad = || Error::new(ErrorId::InvalidArgument, "not a page token of this listing");
+    let (namespace, name) = std::str::from_utf8(page).ok().and_then(|t| t.split_once('/')).ok_or_else(bad)?;
+    Ok(Some((namespace.parse()?, name.parse()?)))
+}

@@ -1,0 +1,394 @@
+//! Promises of a vault, through the facade: what is sealed comes back, what is altered does not, what is refused is on record.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use model_vault::names::{ArtifactKind, Reference, Tag};
+use model_vault::vault::{
+    Caller, Channel, ImportInput, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing, Transport, Vault,
+};
+use model_vault::{ErrorId, Result};
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    vault: Arc<Vault>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let vault =
+            Vault::init(&dir.path().join("home"), InitSpec::KeyFile(dir.path().join("root.key")), Machine::default())
+                .unwrap();
+        Self { dir, vault: Arc::new(vault) }
+    }
+
+    fn reopen(self) -> Self {
+        let Self { dir, vault } = self;
+        drop(vault);
+        let vault = Arc::new(unlock(dir.path()).unwrap());
+        Self { dir, vault }
+    }
+
+    fn caller(&self) -> Caller {
+        self.vault.local_caller().unwrap()
+    }
+
+    fn seal(&self, reference: &str, members: &[(&str, Vec<u8>)]) -> Result<model_vault::vault::Published> {
+        self.seal_as(&self.caller(), reference, members)
+    }
+
+    fn seal_as(
+        &self,
+        caller: &Caller,
+        reference: &str,
+        members: &[(&str, Vec<u8>)],
+    ) -> Result<model_vault::vault::Published> {
+        let reference: Reference = reference.parse()?;
+        self.vault.seal(
+            caller,
+            SealInput { namespace: reference.namespace, name: reference.name, tag: None, sealing: sealing(members) },
+        )
+    }
+
+    fn read(&self, reference: &str) -> Result<Vec<Vec<u8>>> {
+        let open = self.vault.open(&self.caller(), &reference.parse()?)?;
+        let members = open.members().to_vec();
+        let mut contents = Vec::new();
+        for (i, member) in members.iter().enumerate() {
+            let mut bytes = vec![0; member.size as usize];
+            open.read(i, 0, &mut bytes, false)?;
+            contents.push(bytes);
+        }
+        let total = contents.iter().map(|c| c.len() as u64).sum();
+        open.finish(total, "complete")?;
+        Ok(contents)
+    }
+
+    fn acts(&self) -> Vec<String> {
+        let rows = self.vault.audit_rows(&self.caller(), 1, 1000).unwrap();
+        rows.iter().map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap()).collect()
+    }
+}
+
+fn unlock(dir: &Path) -> Result<Vault> {
+    let key = RootCredential::KeyFile(dir.join("root.key"));
+    Vault::unlock(&dir.join("home"), Some(key), Machine::default())
+}
+
+fn sealing(members: &[(&str, Vec<u8>)]) -> Sealing {
+    Sealing {
+        members: members
+            .iter()
+            .map(|(path, bytes)| SealMember { path: (*path).into(), source: Box::new(bytes.clone()) })
+            .collect(),
+        kind: ArtifactKind::Model,
+        sha256: true,
+        sequential: false,
+        signer: None,
+        progress: Box::new(|_| {}),
+    }
+}
+
+fn bytes(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|i| (i as u8).wrapping_mul(31) ^ (i >> 8) as u8 ^ seed).collect()
+}
+
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn what_is_sealed_comes_back_after_a_restart_and_versions_count_up() {
+    let fixture = Fixture::new();
+    let first = vec![("a/config.json", b"{}".to_vec()), ("weights.bin", bytes(3_000_000, 1)), ("empty", Vec::new())];
+    assert_eq!(fixture.seal("resnet", &first).unwrap().version.version, 1);
+    assert_eq!(fixture.seal("resnet", &[("weights.bin", bytes(10, 2))]).unwrap().version.version, 2);
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.read("resnet").unwrap(), [bytes(10, 2)]);
+    // Members come in path order.
+    assert_eq!(fixture.read("resnet@v1").unwrap(), [b"{}".to_vec(), Vec::new(), bytes(3_000_000, 1)]);
+    let facts = fixture.vault.verify(&fixture.caller(), &"resnet@v1".parse().unwrap()).unwrap();
+    assert_eq!(facts.root, fixture.vault.version(&fixture.caller(), &"resnet@v1".parse().unwrap()).unwrap().root);
+    assert_eq!(fixture.read(&format!("resnet@b3:{}", facts.root)).unwrap().len(), 3);
+}
+
+#[test]
+fn the_same_request_makes_one_version() {
+    let fixture = Fixture::new();
+    let caller = fixture.caller();
+    let members = [("m", bytes(100, 1))];
+    let first = fixture.seal_as(&caller, "m", &members).unwrap();
+    let again = fixture.seal_as(&caller, "m", &members).unwrap();
+    assert!(!first.replayed && again.replayed);
+    assert_eq!(first.version, again.version);
+}
+
+#[test]
+fn no_file_of_the_home_holds_plaintext_names_or_digests() {
+    let fixture = Fixture::new();
+    let secret = b"the-weights-nobody-may-see".repeat(50);
+    let path = "secret-layer-name.bin";
+    fixture.seal("m", &[(path, secret.clone())]).unwrap();
+    let digest = model_vault::crypto::hash::blake3(&secret);
+    let home = fixture.dir.path().join("home");
+    drop(fixture.vault);
+    let files = files_below(&home);
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let content = fs::read(&file).unwrap();
+        for needle in [&secret[..26], path.as_bytes(), &digest.0, digest.to_string().as_bytes()] {
+            assert!(!content.windows(needle.len()).any(|w| w == needle), "{} holds it", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_any_blob_is_refused_by_name() {
+    let fixture = Fixture::new();
+    fixture.seal("m", &[("w", bytes(2_500_000, 3))]).unwrap();
+    for blob in files_below(&fixture.dir.path().join("home/blobs")) {
+        let good = fs::read(&blob).unwrap();
+        for at in [0, good.len() / 3, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 0x20;
+            fs::write(&blob, &bad).unwrap();
+            let e = fixture.vault.verify(&fixture.caller(), &"m".parse().unwrap()).unwrap_err();
+            assert!([3, 2, 4].contains(&e.kind().exit_status()), "{e} {:?}", e.id());
+        }
+        fs::write(&blob, &good[..good.len() - 1]).unwrap();
+        assert!(fixture.vault.verify(&fixture.caller(), &"m".parse().unwrap()).is_err());
+        fs::write(&blob, &good).unwrap();
+        fixture.vault.verify(&fixture.caller(), &"m".parse().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn another_versions_blobs_are_refused() {
+    let fixture = Fixture::new();
+    fixture.seal("m", &[("w", bytes(5000, 3))]).unwrap();
+    let first = files_below(&fixture.dir.path().join("home/blobs"));
+    fixture.seal("m", &[("w", bytes(5000, 4))]).unwrap();
+    let all = files_below(&fixture.dir.path().join("home/blobs"));
+    let second: Vec<_> = all.iter().filter(|f| !first.contains(f)).collect();
+    let pick = |files: &[&std::path::PathBuf], part: &str| {
+        (*files.iter().find(|f| f.to_string_lossy().contains(part)).unwrap()).clone()
+    };
+    for part in [".body", ".header."] {
+        fs::copy(pick(&first.iter().collect::<Vec<_>>(), part), pick(&second, part)).unwrap();
+    }
+    let e = fixture.read("m@v2").unwrap_err();
+    assert_eq!(e.id(), ErrorId::BindingMismatch);
+}
+
+#[test]
+fn a_second_process_is_told_that_the_vault_is_held_and_a_wrong_key_that_it_is_wrong() {
+    let fixture = Fixture::new();
+    assert_eq!(unlock(fixture.dir.path()).unwrap_err().id(), ErrorId::Busy);
+    let Fixture { dir, vault } = fixture;
+    drop(vault);
+    fs::write(dir.path().join("root.key"), [9; 32]).unwrap();
+    assert_eq!(unlock(dir.path()).unwrap_err().id(), ErrorId::BadCredential);
+}
+
+#[test]
+fn tags_move_only_from_where_they_were_expected() {
+    let fixture = Fixture::new();
+    for seed in 0..2 {
+        fixture.seal("m", &[("w", bytes(10, seed))]).unwrap();
+    }
+    let prod: Tag = "prod".parse().unwrap();
+    let set = |at: &str, expect| fixture.vault.set_tag(&fixture.caller(), &at.parse().unwrap(), &prod, expect);
+    set("m@v1", Some(0)).unwrap();
+    assert_eq!(set("m@v2", Some(0)).unwrap_err().id(), ErrorId::TagMoved);
+    assert_eq!(set("m@v2", Some(1)).unwrap().version, 2);
+    assert_eq!(fixture.read("m@prod").unwrap(), [bytes(10, 1)]);
+    assert_eq!(set("m@v9", None).unwrap_err().id(), ErrorId::NotFound);
+}
+
+#[test]
+fn what_is_removed_is_gone_until_it_is_restored() {
+    let fixture = Fixture::new();
+    for seed in 0..3 {
+        fixture.seal("m", &[("w", bytes(10, seed))]).unwrap();
+    }
+    let (caller, reference) = (fixture.caller(), "m".parse::<Reference>().unwrap());
+    assert_eq!(fixture.vault.remove(&caller, &reference, true).unwrap(), 3);
+    assert_eq!(fixture.read("m").unwrap_err().id(), ErrorId::NotFound);
+    assert!(fixture.vault.list(&caller, "", false, &[], 0).unwrap().versions.is_empty());
+    assert_eq!(fixture.vault.restore(&caller, &reference, true).unwrap(), 3);
+    assert_eq!(fixture.read("m").unwrap(), [bytes(10, 2)]);
+}
+
+#[test]
+fn an_exported_file_is_opened_and_taken_in_again_under_a_key_of_its_own() {
+    let fixture = Fixture::new();
+    let sealed = fixture.seal("m", &[("w", bytes(2_000_000, 5)), ("x", bytes(7, 1))]).unwrap();
+    let export = fixture.vault.export(&fixture.caller(), &"m".parse().unwrap()).unwrap();
+    let mut file = vec![0; export.size as usize];
+    export.source.read_exact_at(&mut file, 0).unwrap();
+    let reader = fixture.vault.open_portable(&fixture.caller(), Box::new(file.clone())).unwrap();
+    assert_eq!(reader.root(), sealed.version.root);
+    let import = |file: Vec<u8>| {
+        fixture.vault.import(
+            &fixture.caller(),
+            ImportInput {
+                namespace: "default".parse().unwrap(),
+                name: "copy".parse().unwrap(),
+                tag: None,
+                file: Box::new(file),
+                credential: None,
+                progress: Box::new(|_| {}),
+            },
+        )
+    };
+    let taken = import(file.clone()).unwrap();
+    assert_ne!(taken.version.root, sealed.version.root);
+    assert_eq!(fixture.read("copy").unwrap(), [bytes(2_000_000, 5), bytes(7, 1)]);
+    file[9000] ^= 1;
+    assert_eq!(import(file).unwrap_err().exit(), 3);
+    assert_eq!(fixture.read("copy@v2").unwrap_err().id(), ErrorId::NotFound);
+}
+
+trait Exit {
+    fn exit(&self) -> u8;
+}
+
+impl Exit for model_vault::Error {
+    fn exit(&self) -> u8 {
+        self.kind().exit_status()
+    }
+}
+
+#[test]
+fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked() {
+    let fixture = Fixture::new();
+    fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
+    let (namespace, name) = ("default".parse().unwrap(), "serve".parse().unwrap());
+    let (_key, csr) = model_vault::identity::new_key_and_csr(&name).unwrap();
+    let issued = fixture.vault.enroll(&fixture.caller(), &namespace, &name, &csr).unwrap();
+    let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
+    let workload = Caller {
+        principal: peer.principal(),
+        channel: Channel {
+            transport: Transport::Mtls,
+            tls_group: Some("X25519MLKEM768".into()),
+            peer: None,
+            certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
+        },
+        ..fixture.caller()
+    };
+    let open = |reference: &str| {
+        fixture.vault.open(&workload, &reference.parse().unwrap()).map(|o| o.finish(0, "test").unwrap())
+    };
+    let ungranted = open("m").unwrap_err();
+    let absent = open("no-such-model").unwrap_err();
+    // Alike but for the name that was asked: a workload cannot probe for names.
+    assert_eq!((ungranted.id(), absent.id()), (ErrorId::NotFound, ErrorId::NotFound));
+    assert_eq!(ungranted.message().replace("/m@", "/no-such-model@"), absent.message());
+    let artifact: (model_vault::names::Name, model_vault::names::Name) =
+        ("default".parse().unwrap(), "m".parse().unwrap());
+    let cedar = fixture.vault.grant(&fixture.caller(), &namespace, &name, (&artifact.0, &artifact.1)).unwrap();
+    assert!(cedar.contains("permit"), "{cedar}");
+    open("m").unwrap();
+    assert_eq!(fixture.vault.status(&workload).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(fixture.vault.list(&workload, "", false, &[], 0).unwrap().versions.len(), 1);
+    fixture.vault.revoke(&fixture.caller(), &namespace, &name, None).unwrap();
+    assert_eq!(open("m").unwrap_err().id(), ErrorId::BadCredential);
+    let rows = fixture.acts();
+    for (act, decision) in
+        [("artifact.fetch.start", "Denied"), ("artifact.fetch.start", "NotFound"), ("workload.revoke", "allow")]
+    {
+        assert!(rows.iter().any(|r| r.contains(act) && r.contains(decision)), "{act} {decision}\n{}", rows.join("\n"));
+    }
+}
+
+#[test]
+fn a_lease_ends_with_the_grant() {
+    let fixture = Fixture::new();
+    fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
+    let mut open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
+    open.renew_lease().unwrap();
+    let policy = "@id(\"nobody\") forbid (principal, action == ModelVault::Action::\"open\", resource);\n\
+                  @id(\"rest\") permit (principal is ModelVault::Operator, action, resource);";
+    fixture.vault.set_policy(&fixture.caller(), policy).unwrap();
+    assert_eq!(
+        fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(),
+        ErrorId::Denied
+    );
+    assert_eq!(fixture.vault.policy(&fixture.caller()).unwrap().version, 1);
+    assert_eq!(
+        fixture.vault.set_policy(&fixture.caller(), "permit (principal, action, resource);").unwrap_err().exit(),
+        2
+    );
+    let fixture = Fixture {
+        dir: fixture.dir,
+        vault: {
+            drop(open);
+            fixture.vault
+        },
+    }
+    .reopen();
+    assert_eq!(
+        fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(),
+        ErrorId::Denied
+    );
+}
+
+#[test]
+fn the_log_holds_every_act_verifies_and_extends_the_checkpoint_kept_elsewhere() {
+    let fixture = Fixture::new();
+    fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
+    let kept = fixture.vault.audit_verify(&fixture.caller(), None).unwrap();
+    fixture.read("m").unwrap();
+    let fixture = fixture.reopen();
+    let report = fixture.vault.audit_verify(&fixture.caller(), Some(&kept.checkpoint)).unwrap();
+    assert!(report.records > kept.records && report.checkpoints > kept.checkpoints);
+    let rows = fixture.acts().join("\n");
+    for act in ["vault.init", "artifact.seal", "artifact.fetch.start", "artifact.fetch.end", "audit.verify"] {
+        assert!(rows.contains(act), "{act}");
+    }
+    let mut export = Vec::new();
+    fixture.vault.audit_export(&fixture.caller(), &mut export).unwrap();
+    let (key, report) =
+        model_vault::audit::verify_export(&export[..], None, std::slice::from_ref(&kept.checkpoint)).unwrap();
+    assert_eq!(key.to_string(), fixture.vault.status(&fixture.caller()).unwrap().audit_key);
+    assert_eq!((report.uncovered, report.kept), (0, 1));
+    // Another vault's checkpoint is not one of this log.
+    let stranger = Fixture::new();
+    let foreign = stranger.vault.audit_verify(&stranger.caller(), None).unwrap().checkpoint;
+    assert_eq!(fixture.vault.audit_verify(&fixture.caller(), Some(&foreign)).unwrap_err().id(), ErrorId::AuditBroken);
+}
+
+#[test]
+fn a_failed_seal_leaves_no_version_and_no_blob() {
+    struct Failing;
+    impl model_vault::seal::io::ReadAt for Failing {
+        fn len(&self) -> std::io::Result<u64> {
+            Ok(5_000_000)
+        }
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+            buffer.fill(7);
+            if offset > 3_000_000 { Err(std::io::Error::other("the disk died")) } else { Ok(()) }
+        }
+    }
+    let fixture = Fixture::new();
+    let mut failing = sealing(&[]);
+    failing.members = vec![SealMember { path: "w".into(), source: Box::new(Failing) }];
+    let input =
+        SealInput { namespace: "default".parse().unwrap(), name: "m".parse().unwrap(), tag: None, sealing: failing };
+    assert_eq!(fixture.vault.seal(&fixture.caller(), input).unwrap_err().exit(), 10);
+    assert_eq!(files_below(&fixture.dir.path().join("home/blobs")), [""; 0].map(std::path::PathBuf::from));
+    assert_eq!(fixture.read("m").unwrap_err().id(), ErrorId::NotFound);
+    for bad in ["../x", "/x", "a//b", ""] {
+        assert_eq!(fixture.seal("m", &[(bad, vec![1])]).unwrap_err().exit(), 2, "{bad:?}");
+    }
+    // The number was skipped, not reused.
+    assert!(fixture.seal("m", &[("w", vec![1])]).unwrap().version.version > 1);
+}
