@@ -181,7 +181,7 @@ impl Vault {
     }
 
     /// For the server: a fresh server certificate for `hosts` (P-256) as (certificate DER, PKCS#8 key).
-    pub fn issue_server_certificate(&self, _hosts: &[String]) -> Result<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)> {
+    pub fn issue_server_certificate(&self, _hosts: &[String]) -> Result<crate::identity::IssuedServer> {
         todo!()
     }
     pub fn ca_certificate(&self) -> Vec<u8> {
