@@ -10,6 +10,7 @@ use clap::ArgMatches;
 use model_vault::client::{Client, Endpoint};
 use model_vault::home::{self, Custody, Home};
 use model_vault::identity::Enrolment;
+use model_vault::server::serve_connection;
 use model_vault::vault::{Machine, RootCredential, Vault};
 use model_vault::{Error, ErrorId, Result};
 
@@ -155,7 +156,8 @@ impl Session {
             Access::Remote(client) => Ok(client),
             Access::Local(vault) => {
                 let (ours, theirs) = tokio::io::duplex(PIPE_LEN);
-                self.runtime()?.spawn(model_vault::server::serve_connection(vault, theirs));
+                let caller = vault.local_caller()?;
+                self.runtime()?.spawn(serve_connection(vault, theirs, caller.principal, caller.channel));
                 self.wait(Client::connect(Endpoint::InProcess(ours)))
             }
         }

@@ -25,7 +25,8 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
                 .hint("stop the daemon and import in this process, or open the file and seal what is in it"));
         }
         Access::Remote(client) => {
-            let call = client.import(&namespace, &name, tag.as_ref(), Box::new(file), &bar.callback());
+            let moved = bar.callback();
+            let call = client.import(&namespace, &name, tag.as_ref(), Box::new(file), &moved);
             cx.session.wait(call).map_err(|e| e.on(args.file.display()))?.0
         }
     };

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use model_vault::facts::SealedFacts;
-use model_vault::json;
 use model_vault::seal::io::ReadAt;
+use model_vault::seal::signatures::claimed;
 use model_vault::seal::{Credential, HeaderFacts, OpenOptions, Reader, SlotBody};
 use model_vault::vault::slot_facts;
 use model_vault::{Error, ErrorId, Result};
@@ -104,15 +104,5 @@ fn claims(file: &File, header_len: u64) -> Option<(u64, Vec<String>)> {
     let start = at.checked_sub(signatures).filter(|_| signatures <= SIGNATURES_MAX)?;
     let mut bytes = vec![0; usize::try_from(signatures).ok()?];
     ReadAt::read_exact_at(file, &mut bytes, start).ok()?;
-    Some((payload, key_ids(&bytes)))
-}
-
-fn key_ids(signatures: &[u8]) -> Vec<String> {
-    let Ok(envelopes) = json::parse(signatures, 16) else { return Vec::new() };
-    let signatures = envelopes.as_array().unwrap_or_default().iter().filter_map(|e| e.get("signatures")?.as_array());
-    let mut ids: Vec<_> =
-        signatures.flatten().filter_map(|s| Some(s.get("keyid")?.as_str()?.to_owned())).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
+    Some((payload, claimed(&bytes)))
 }

@@ -1,14 +1,15 @@
 //! `vault serve`: the daemon.
 
-use std::path::PathBuf;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model_vault::crypto::keys::harden_process;
-use model_vault::server::{Server, ServerOptions};
+use model_vault::server::{Addresses, Limits, Server, ServerConfig};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Context;
 use crate::args;
@@ -18,16 +19,13 @@ use crate::args;
 struct Ready {
     /// Where workloads are served.
     listening: Option<String>,
-    socket: PathBuf,
+    socket: Option<PathBuf>,
     pid: u32,
 }
 
 /// Serves until it is told to stop.
 pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
-    let listen = match args.listen.as_str() {
-        "none" => None,
-        address => Some(address.to_owned()),
-    };
+    let listen = addresses(&args.listen)?;
     harden_process().map_err(|e| Error::from(e).on("core dumps cannot be turned off"))?;
     if let Some(socket) = cx.session.daemon()? {
         return Err(Error::new(ErrorId::Busy, format!("a daemon serves this vault already, at {}", socket.display()))
@@ -38,58 +36,60 @@ pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
         None => cx.session.socket()?,
     };
     let vault = cx.session.vault()?;
-    let options = ServerOptions {
-        listen,
-        socket: Some(socket.clone()),
-        reflection: !args.no_reflection,
-        drain: Duration::from_secs(args.drain),
-        ..ServerOptions::default()
-    };
+    let limits = Limits { grace: Duration::from_secs(args.drain), ..Limits::default() };
+    let config =
+        ServerConfig { listen, hosts: Vec::new(), socket: Some(socket), reflection: !args.no_reflection, limits };
     cx.session.wait(async {
+        // Before the addresses are announced: whoever reads them may send a signal at once.
         let mut signals = Signals::new()?;
-        let server = Arc::new(Server::bind(vault.clone(), options).await?);
-        let ready = Ready {
-            listening: server.address().map(|a| a.to_string()),
-            socket: socket.clone(),
-            pid: std::process::id(),
-        };
-        announce(cx, &ready)?;
-        let reloading = server.clone();
-        let stop = async move {
-            while signals.next().await == Wanted::Reload {
-                match reloading.reload() {
-                    Ok(()) => eprintln!("vault: certificates renewed"),
-                    Err(e) => eprintln!("vault: certificates not renewed: {e}"),
-                }
-            }
-        };
-        server.serve(stop).await
+        let server = Server::bind(config).await?;
+        let addresses = server.addresses();
+        vault.record_daemon(true, &listening(&addresses))?;
+        announce(cx, &addresses)?;
+        let served = server.serve(Arc::clone(&vault), signals.stop()).await;
+        vault.record_daemon(false, &listening(&addresses)).and(served)
     })?;
     cx.out.message("stopped");
     Ok(())
 }
 
-fn announce(cx: &Context<'_>, ready: &Ready) -> Result<()> {
+/// `host:port`; `None` for `none`. A host is looked up: certificates name what it resolves to.
+fn addresses(text: &str) -> Result<Option<SocketAddr>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let bad = || {
+        Error::new(ErrorId::InvalidArgument, format!("not an address: {text:?}"))
+            .hint("--listen takes HOST:PORT (port 0: a free one), or none")
+    };
+    text.to_socket_addrs().map_err(|_| bad())?.next().ok_or_else(bad).map(Some)
+}
+
+fn listening(addresses: &Addresses) -> String {
+    addresses.tcp.map_or_else(|| "socket".into(), |a| a.to_string())
+}
+
+fn announce(cx: &Context<'_>, addresses: &Addresses) -> Result<()> {
+    let ready = Ready {
+        listening: addresses.tcp.map(|a| a.to_string()),
+        socket: addresses.socket.clone(),
+        pid: std::process::id(),
+    };
     if cx.out.json() {
-        return cx.out.json_line(ready);
+        return cx.out.json_line(&ready);
     }
     if let Some(address) = &ready.listening {
         cx.out.message(format!("serving workloads at {address}"));
     }
-    cx.out.message(format!("serving operators at {} (pid {})", ready.socket.display(), ready.pid));
+    let socket = ready.socket.as_deref().unwrap_or(Path::new("-"));
+    cx.out.message(format!("serving operators at {} (pid {})", socket.display(), ready.pid));
     Ok(())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Stop,
-    Reload,
-}
-
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -101,11 +101,14 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wanted {
-        tokio::select! {
-            _ = self.interrupt.recv() => Wanted::Stop,
-            _ = self.terminate.recv() => Wanted::Stop,
-            _ = self.hangup.recv() => Wanted::Reload,
+    /// Waits for SIGINT or SIGTERM. SIGHUP is passed over: a terminal that closes must not end a daemon.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => {}
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ pub enum Destination {
         path: PathBuf,
     },
     /// A device or named pipe: written in order.
-    Device(File, PathBuf),
+    Device(File),
     /// Standard output: written in order.
     Stdout,
 }
@@ -57,7 +57,7 @@ impl Destination {
                 if device.is_terminal() {
                     return Err(Error::new(ErrorId::InvalidArgument, "refusing to write binary data to a terminal"));
                 }
-                Ok(Self::Device(device, path))
+                Ok(Self::Device(device))
             }
             _ => {
                 let (temporary, file) = Temporary::file(&path, mode).map_err(on(&path))?;
@@ -98,7 +98,7 @@ impl Destination {
 impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File { file, .. } | Self::Device(file, _) => file.write(bytes),
+            Self::File { file, .. } | Self::Device(file) => file.write(bytes),
             Self::Stdout => io::stdout().lock().write(bytes),
         }
     }

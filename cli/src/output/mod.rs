@@ -7,8 +7,8 @@ pub mod table;
 pub mod terminal;
 pub mod text;
 
-use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use model_vault::{Error, Result};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub struct Output {
     /// Bold and colour on standard output, and on standard error.
     styled: (bool, bool),
     /// Standard output carries an artifact's bytes: nothing else may go there.
-    taken: Cell<bool>,
+    taken: AtomicBool,
 }
 
 impl Output {
@@ -37,12 +37,12 @@ impl Output {
             When::Auto => terminal && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
         };
         let streams = (styled(io::stdout().is_terminal()), styled(io::stderr().is_terminal()));
-        Self { json, styled: streams, taken: Cell::new(false) }
+        Self { json, styled: streams, taken: AtomicBool::new(false) }
     }
 
     /// Standard output carries data from now on: `-o -`.
     pub fn take_stdout(&self) {
-        self.taken.set(true);
+        self.taken.store(true, Relaxed);
     }
 
     /// Whether reports are JSON.
@@ -59,7 +59,7 @@ impl Output {
     /// goes to standard error.
     pub fn report<T: Serialize>(&self, facts: &T, human: impl FnOnce(&T) -> String) -> Result<()> {
         let text = if self.json { document(facts)? } else { human(facts) };
-        if self.taken.get() { self.to_stderr(&text) } else { self.to_stdout(&text) }
+        if self.taken.load(Relaxed) { self.to_stderr(&text) } else { self.to_stdout(&text) }
     }
 
     /// Prints one JSON document on one line: for commands that report as they go (`serve`, `audit tail --follow`).
@@ -94,7 +94,7 @@ impl Output {
     pub fn error(&self, error: &Error) {
         if !self.json {
             let _ = self.to_stderr(&error::as_text(error, self.styled.1));
-        } else if self.taken.get() {
+        } else if self.taken.load(Relaxed) {
             let _ = self.to_stderr(&error::as_json(error));
         } else {
             let _ = self.to_stdout(&error::as_json(error));

@@ -22,11 +22,6 @@ fn terminal() -> Option<File> {
     watched.then(|| OpenOptions::new().read(true).write(true).open("/dev/tty").ok()).flatten()
 }
 
-/// Whether a question would reach somebody.
-pub fn present() -> bool {
-    terminal().is_some()
-}
-
 /// Asks for a passphrase without showing what is typed.
 ///
 /// # Errors
