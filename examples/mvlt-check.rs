@@ -5,16 +5,19 @@
 #[allow(dead_code, reason = "the tests use the rest")]
 mod cases;
 
+use std::io::Write as _;
+
 use cases::{Outcome, Suite, Verdict};
 use serde_json::{Value, json};
 
 fn main() -> Outcome<()> {
     let dir = std::env::args_os().nth(1).ok_or("usage: mvlt-check DIR")?;
     let suite = Suite::load(dir)?;
+    let mut out = std::io::stdout().lock();
     let mut not_run = 0;
     for case in &suite.cases {
         match suite.judge(case) {
-            Ok(verdict) => println!("{}", line(&case["name"], verdict)),
+            Ok(verdict) => writeln!(out, "{}", line(&case["name"], verdict))?,
             Err(e) => {
                 not_run += 1;
                 eprintln!("mvlt-check: {}: {e}", case["name"]);

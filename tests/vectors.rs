@@ -1,14 +1,19 @@
 //! Every public vector and every damaged case gives the verdict that is listed; a writer that is fed the listed values makes
 //! the same bytes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/cases.rs"]
 mod cases;
+#[path = "support/files.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod files;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Mutex;
 
 use cases::{Outcome, Suite, bytes32, json, number, text};
+use files::Memory;
 use model_vault::crypto::hash;
 use model_vault::crypto::kdf::Argon2Costs;
 use model_vault::crypto::keys::Key;
@@ -16,7 +21,7 @@ use model_vault::crypto::outboard::hash_member;
 use model_vault::crypto::sign::SigningIdentity;
 use model_vault::names::FileId;
 use model_vault::seal::hazmat::{Fresh, FreshSlot, rewrap_with, seal_with};
-use model_vault::seal::io::{StoreForm, WriteAt};
+use model_vault::seal::io::StoreForm;
 use model_vault::seal::{
     Credential, HashCheck, HeaderFacts, MemberSource, NewSlot, OpenOptions, Pins, Reader, SealError, SealRequest,
     context_hash, rewrap, verify_keyless,
@@ -50,21 +55,6 @@ fn payload_of(vector: &Value) -> Vec<u8> {
     }
     assert_eq!(hash::blake3(&payload).to_string(), vector["payload_blake3"]);
     payload
-}
-
-#[derive(Default)]
-struct Memory(Mutex<Vec<u8>>);
-
-impl WriteAt for Memory {
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        let mut all = self.0.lock().unwrap();
-        let end = offset as usize + bytes.len();
-        if all.len() < end {
-            all.resize(end, 0);
-        }
-        all[offset as usize..end].copy_from_slice(bytes);
-        Ok(())
-    }
 }
 
 #[test]
@@ -159,7 +149,7 @@ fn every_file_opens_with_each_of_its_credentials_and_has_the_listed_content() {
                 let (path, bytes) = (text(member, "path").unwrap(), member_bytes(member));
                 let place = Memory::default();
                 reader.extract_member(path, &place, 2, &|_| {}).unwrap();
-                assert_eq!(*place.0.lock().unwrap(), bytes, "{name}: {path}");
+                assert_eq!(place.take(), bytes, "{name}: {path}");
                 let part = bytes.len() as u64 / 3..bytes.len() as u64 - bytes.len() as u64 / 4;
                 let mut read = Vec::new();
                 reader.read_member_range(path, part.clone(), HashCheck::Compare, &mut into(&mut read)).unwrap();
@@ -194,7 +184,7 @@ fn a_writer_fed_the_listed_values_makes_the_same_bytes() {
             let sealed = seal_with(request, fresh, &body, 0).unwrap();
             assert_eq!(sealed.manifest.to_json(), vector["manifest_json"], "{name}");
             assert_eq!(sealed.root.to_string(), vector["root"], "{name}");
-            let body = body.0.into_inner().unwrap();
+            let body = body.take();
             assert_eq!(sealed.body_len, body.len() as u64);
             let file = [sealed.header, body].concat();
             assert!(file == file_of(vector), "{name} differs at byte {:?}", first_difference(&file, &file_of(vector)));

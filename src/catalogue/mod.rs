@@ -8,8 +8,9 @@
 //! are authenticated one by one. What it cannot see alone: rows put back to an earlier state, rows deleted, the whole file rolled
 //! back. Those contradict the audit log, whose checkpoints are signed and can be kept elsewhere.
 //!
-//! Every call waits a bounded time ([`CatalogueError::Overloaded`], [`CatalogueError::DeadlineExceeded`]), and blocks its
-//! thread while it waits: call it from a blocking pool.
+//! Every call waits a bounded time for its turn, and one that changes something for its commit too
+//! ([`CatalogueError::Overloaded`], [`CatalogueError::DeadlineExceeded`]); it blocks its thread meanwhile: call it from a
+//! blocking pool.
 
 mod error;
 mod pattern;

@@ -54,9 +54,9 @@ pub fn verify_keyless(
 
     let segments = tail.segments;
     let threads = default_threads();
-    let schedule = Schedule::new(std::iter::once(0..segments.count()).filter(|r| !r.is_empty()).collect(), threads);
+    let schedule = Schedule::in_any_order(0..segments.count());
     let buffer_len = segments.size().min(segments.payload_len());
-    for_each_segment(&schedule, threads, buffer_len, &|| {}, &|segment, buffer| {
+    for_each_segment(&schedule, threads, buffer_len, &|| {}, |segment, buffer| {
         let range = segments.range(segment).expect("only existing segments are scheduled");
         buffer.resize((range.end - range.start) as usize, 0);
         source.read_exact_at(buffer, u64::from(preamble.header_len) + range.start)?;

@@ -135,7 +135,9 @@ mod tests {
             let (offsets, len) = place(sizes.iter().copied(), 16).unwrap();
             let mut end = 0;
             for (offset, size) in offsets.iter().zip(&sizes).filter(|(_, s)| **s > 0) {
-                prop_assert!(*offset >= end && offset - end < if *size >= 65_536 { 65_536 } else { 64 });
+                let unit = if *size >= 65_536 { 65_536 } else { 64 };
+                prop_assert!(*offset >= end);
+                prop_assert!(offset - end < unit);
                 end = offset + size;
             }
             prop_assert_eq!(end, len);

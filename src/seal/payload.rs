@@ -42,7 +42,7 @@ pub(crate) fn write_payload(
     let threads = request.threads.unwrap_or_else(default_threads);
     let schedule = Schedule::new(layout.runs(), threads);
     let buffer_len = segments.size().min(segments.payload_len());
-    for_each_segment(&schedule, threads, buffer_len, &|| digests.stop(), &|segment, buffer| {
+    for_each_segment(&schedule, threads, buffer_len, &|| digests.stop(), |segment, buffer| {
         let range = segments.range(segment).expect("only existing segments are scheduled");
         buffer.clear();
         buffer.resize((range.end - range.start) as usize, 0);

@@ -35,6 +35,12 @@ impl Schedule {
         Self(Mutex::new(Queue { active, waiting }))
     }
 
+    /// For work in which no segment depends on another.
+    pub fn in_any_order(segments: Range<u64>) -> Self {
+        let active = if segments.is_empty() { VecDeque::new() } else { VecDeque::from([segments]) };
+        Self(Mutex::new(Queue { active, waiting: VecDeque::new() }))
+    }
+
     fn next(&self) -> Option<u64> {
         let queue = &mut *locked(&self.0);
         let mut run = queue.active.pop_front()?;
@@ -52,7 +58,7 @@ pub(crate) fn for_each_segment(
     threads: usize,
     buffer_len: u64,
     stop: &(dyn Fn() + Sync),
-    work: &(dyn Fn(u64, &mut Vec<u8>) -> Result<(), SealError> + Sync),
+    work: impl Fn(u64, &mut Vec<u8>) -> Result<(), SealError> + Sync,
 ) -> Result<(), SealError> {
     let stopped = AtomicBool::new(false);
     let failure = Mutex::new(None);
@@ -158,7 +164,7 @@ mod tests {
     fn the_first_error_ends_the_work_of_threads_that_wait() {
         let relay = Relay::<()>::new();
         let schedule = Schedule::new(vec![0..1000], 3);
-        let result = for_each_segment(&schedule, 3, 0, &|| relay.stop(), &|segment, _| {
+        let result = for_each_segment(&schedule, 3, 0, &|| relay.stop(), |segment, _| {
             if segment > 0 && relay.receive(segment).is_none() {
                 return Err(SealError::NotSealed);
             }
@@ -176,7 +182,7 @@ mod tests {
         let relay = Relay::<()>::new();
         let schedule = Schedule::new(vec![0..100], 2);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _ = for_each_segment(&schedule, 2, 0, &|| relay.stop(), &|segment, _| {
+            let _ = for_each_segment(&schedule, 2, 0, &|| relay.stop(), |segment, _| {
                 assert_ne!(segment, 0, "the worker of segment 0 panics");
                 relay.receive(segment).ok_or(SealError::NotSealed)
             });

@@ -89,7 +89,8 @@ mod tests {
         const MIB: u64 = 1 << 20;
         let log2 = |sizes: &[u64]| choose_log2(sizes).unwrap().1.log2();
         assert_eq!(log2(&[100 * MIB + 1, 100 * MIB + 1]), 20);
-        assert_eq!(log2(&[MIB + 1, MIB + 1, MIB + 1]), 17);
+        assert_eq!(log2(&[4 * MIB + 1; 3]), 18);
+        assert_eq!(log2(&[MIB + 1; 3]), 16);
         assert_eq!(log2(&[]), 20);
         assert_eq!(log2(&[1; 1000]), 16, "even where no size helps");
         assert_eq!(choose_log2(&[1 << 46, 1]).unwrap_err().id().name(), "LimitExceeded");

@@ -1,5 +1,7 @@
 //! Whole files, in parallel: full verification (docs/format.md 9.3) and extraction of members.
 
+use std::ops::Range;
+
 use super::digests::{Digests, Wanted};
 use super::error::SealError;
 use super::io::WriteAt;
@@ -33,7 +35,7 @@ impl Reader {
         let schedule = Schedule::new(self.layout.runs(), threads);
         let segments = self.segments();
         let buffer_len = segments.size().min(segments.payload_len());
-        for_each_segment(&schedule, threads, buffer_len, &|| digests.stop(), &|segment, buffer| {
+        for_each_segment(&schedule, threads, buffer_len, &|| digests.stop(), |segment, buffer| {
             self.read_segment(segment, buffer, HashCheck::Compare)?;
             if !self.layout.gaps_are_zero(segment, buffer) {
                 return Err(SealError::GapNotZero { segment });
@@ -65,7 +67,7 @@ impl Reader {
         progress: &(dyn Fn(u64) + Sync),
         sink: &MemberSink<'_>,
     ) -> Result<(), SealError> {
-        self.extract_segments(vec![0..self.segment_count()], threads, &|segment, plaintext| {
+        self.extract_segments(0..self.segment_count(), threads, |segment, plaintext| {
             for piece in self.layout.pieces(segment) {
                 let bytes = &plaintext[piece.within.clone()];
                 sink(&self.manifest().members[piece.member], piece.offset, bytes)?;
@@ -89,7 +91,7 @@ impl Reader {
         let member = self.member(path)?;
         let (start, end) = (member.offset, member.offset + member.size);
         let needed = self.segments().covering(&(start..end))?;
-        self.extract_segments(vec![needed], threads, &|segment, plaintext| {
+        self.extract_segments(needed, threads, |segment, plaintext| {
             let from = segment << self.segments().log2();
             let part = start.max(from)..end.min(from + plaintext.len() as u64);
             let bytes = &plaintext[(part.start - from) as usize..(part.end - from) as usize];
@@ -101,14 +103,14 @@ impl Reader {
 
     fn extract_segments(
         &self,
-        runs: Vec<std::ops::Range<u64>>,
+        needed: Range<u64>,
         threads: usize,
-        take: &(dyn Fn(u64, &[u8]) -> Result<(), SealError> + Sync),
+        take: impl Fn(u64, &[u8]) -> Result<(), SealError> + Sync,
     ) -> Result<(), SealError> {
         let segments = self.segments();
-        let schedule = Schedule::new(runs.into_iter().filter(|r| !r.is_empty()).collect(), threads);
+        let schedule = Schedule::in_any_order(needed);
         let buffer_len = segments.size().min(segments.payload_len());
-        for_each_segment(&schedule, threads, buffer_len, &|| {}, &|segment, buffer| {
+        for_each_segment(&schedule, threads, buffer_len, &|| {}, |segment, buffer| {
             self.read_segment(segment, buffer, HashCheck::Compare)?;
             take(segment, buffer)
         })

@@ -13,7 +13,7 @@ use super::super::{CatalogueError, Result};
 use super::readers::Readers;
 use super::rows::{Db, RowKey};
 use super::tables::Meta;
-use super::writer::{Limits, Writer};
+use super::writer::{Limits, Writer, scrub};
 use crate::names::Clock;
 
 /// One of the two databases.
@@ -97,6 +97,10 @@ impl Kind {
         self.configure(&conn)?;
         self.check(&conn, &path, version)?;
         self.migrate(&conn, self.steps.len())?;
+        if self.secure_delete {
+            // A process may have died between deleting a key and emptying the log of it.
+            scrub(&conn)?;
+        }
         let now = clock.now();
         let id: Option<Meta> = Db { conn: &conn, key, now }.one("WHERE name = ?1", [CATALOGUE_ID])?;
         let id = id.ok_or_else(|| CatalogueError::Damaged(format!("{} does not say what it belongs to", self.file)))?;

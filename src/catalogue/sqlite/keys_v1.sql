@@ -1,9 +1,10 @@
 -- keys.db, schema version 1: wrapped artifact keys, and what must not be found here after one was destroyed.
 --
--- `secure_delete` alone does not keep that promise: when SQLite moves rows between pages of a tree to balance it, it leaves
--- stale copies in the unused part of a page. So the secret bytes lie in slots of one size that are only appended (which never
--- moves a row of such a table) and overwritten in place: no copy is ever made. A slot is never deleted; a destroyed key leaves
--- a slot of zeros.
+-- `secure_delete` alone does not keep that promise: when SQLite moves rows between the pages of a tree to balance it, a stale
+-- copy can stay in the unused part of a page (seen for about one in a thousand random deletions). So the secret bytes lie in
+-- slots of one size that are only appended, which never moves a row of such a table, and overwritten in place: the file never
+-- holds two copies. A slot is never deleted; a destroyed key leaves a slot of zeros. What the file system or the disk keeps of
+-- freed blocks of the write-ahead log is beyond this.
 
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,

@@ -56,11 +56,13 @@ struct Queue {
     ended: bool,
 }
 
+/// With a database it runs the command; with an error it only answers.
+type Run = Box<dyn FnOnce(Result<&Db<'_>>) -> Ran + Send>;
+
 struct Job {
     /// Set by the writer when it begins the command, or by the caller when it gives up: whoever is first decides.
     claimed: Arc<AtomicBool>,
-    /// With a database it runs the command; with an error it only answers.
-    run: Box<dyn FnOnce(Result<&Db<'_>>) -> Ran + Send>,
+    run: Run,
 }
 
 /// A command that was run but not committed.
@@ -241,7 +243,7 @@ impl Service<'_> {
             let committed = committed.inspect_err(|e| self.after_failure(e));
             let scrubbed = match &committed {
                 Ok(()) if ran.iter().any(|r| r.scrub && r.outcome.is_ok()) => {
-                    self.scrub().inspect_err(|e| self.after_failure(e))
+                    scrub(&self.conn).inspect_err(|e| self.after_failure(e))
                 }
                 other => other.clone(),
             };
@@ -270,8 +272,10 @@ impl Service<'_> {
             if job.claimed.swap(true, Ordering::SeqCst) {
                 continue;
             }
-            db.execute("SAVEPOINT command", [])?;
-            let command = (job.run)(Ok(&db));
+            let command = match db.execute("SAVEPOINT command", []) {
+                Ok(_) => (job.run)(Ok(&db)),
+                Err(e) => (job.run)(Err(e)),
+            };
             let failed = command.outcome.clone().err();
             ran.push(command);
             // SQLite rolls the whole transaction back by itself after some errors (disk full, failed writes): then the
@@ -299,16 +303,16 @@ impl Service<'_> {
             self.stopped = Some(why.clone());
         }
     }
+}
 
-    /// Moves every page of the log into the database and cuts the log to nothing. Waits for readers as long as the
-    /// connection's busy time-out says.
-    fn scrub(&self) -> Result<()> {
-        let busy: i64 = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        if busy == 0 {
-            return Ok(());
-        }
-        Err(CatalogueError::Busy("a reader keeps deleted bytes alive; the same command again finishes it".into()))
+/// Moves every page of the log into the database and cuts the log to nothing. Waits for readers as long as the connection's
+/// busy time-out says.
+pub(super) fn scrub(conn: &Connection) -> Result<()> {
+    let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 {
+        return Ok(());
     }
+    Err(CatalogueError::Busy("a reader keeps deleted bytes alive; the same command again finishes it".into()))
 }
 
 fn ended() -> CatalogueError {

@@ -1,0 +1,137 @@
+//! What is fuzzed: every parser of the sealed format that meets bytes of a stranger. A target panics if a promise is broken.
+//!
+//! Used by the libfuzzer binaries in `fuzz_targets/` and, with the corpus and bounded mutations, by `tests/fuzz_replay.rs`.
+
+use model_vault::crypto::dsse::Envelope;
+use model_vault::crypto::keys::Key;
+use model_vault::crypto::sign::{PublicKey, SigningIdentity};
+use model_vault::json;
+use model_vault::names::{FileId, Name, Reference, Root, Tag, Timestamp};
+use model_vault::seal::{
+    Credential, HashCheck, HeaderFacts, Manifest, OpenOptions, Pins, Reader, SealError, signatures, verify_keyless,
+};
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// All targets by the name of their corpus.
+pub const ALL: [(&str, Target); 8] = [
+    ("header", header),
+    ("open", open),
+    ("keyless", keyless),
+    ("manifest", manifest),
+    ("signatures", signatures),
+    ("dsse", dsse),
+    ("json", json),
+    ("names", names),
+];
+
+/// The preamble and the slot table. What is accepted is written back as it was.
+pub fn header(data: &[u8]) {
+    let Ok(facts) = HeaderFacts::parse(data) else { return };
+    assert_eq!(facts.preamble.to_bytes(), data[..128]);
+    assert!((1..=64).contains(&facts.table.slots.len()));
+}
+
+/// A whole file, opened with the key of the public vectors: no byte but the true one comes out, and all of it verifies.
+pub fn open(data: &[u8]) {
+    let Ok(reader) = Reader::open(data.to_vec(), &vectors_kek(), &OpenOptions::default()) else { return };
+    let mut read = 0;
+    let result = reader.read_range(0..reader.payload_len(), HashCheck::Compare, &mut |part: &[u8]| {
+        read += part.len() as u64;
+        Ok::<_, SealError>(())
+    });
+    match result {
+        Ok(()) => {
+            assert_eq!(read, reader.payload_len());
+            reader.verify_full_with(1, &|_| {}).expect("only the owner of the key could make members differ");
+        }
+        Err(_) => assert!(reader.verify_full_with(1, &|_| {}).is_err()),
+    }
+}
+
+/// A whole file without a key.
+pub fn keyless(data: &[u8]) {
+    let data = data.to_vec();
+    let unsigned = verify_keyless(&data, &Pins::default(), None);
+    let signed = verify_keyless(&data, &Pins::default(), Some(&[vectors_signer()]));
+    assert!(unsigned.is_ok() || signed.is_err());
+}
+
+/// The plaintext of a manifest, after 8 bytes of payload length and one of segment size. What is accepted reads back the same
+/// from what we would write.
+pub fn manifest(data: &[u8]) {
+    let Some((payload_len, rest)) = data.split_first_chunk() else { return };
+    let Some((log2, plaintext)) = rest.split_first() else { return };
+    let (payload_len, log2) = (u64::from_be_bytes(*payload_len), 16 + log2 % 9);
+    let Ok((manifest, outboard)) = Manifest::parse(plaintext, payload_len, log2) else { return };
+    let text = manifest.to_json();
+    let lengths = [text.len() as u64, outboard.len() as u64].map(u64::to_be_bytes).concat();
+    let again = [&lengths, text.as_bytes(), outboard].concat();
+    let (read_again, _) = Manifest::parse(&again, payload_len, log2).expect("what we write we read");
+    assert_eq!(read_again.members, manifest.members);
+    assert_eq!(read_again.to_json(), text);
+}
+
+/// SIGNATURES against a trusted key, for a file of its own: nothing a fuzzer makes may count.
+pub fn signatures(data: &[u8]) {
+    assert!(signatures::check(data, &[trusted_by_nobody()], &FileId([1; 32]), &Root([2; 32])).is_err());
+    let _ = signatures::check(data, &[vectors_signer()], &FileId([1; 32]), &Root([2; 32]));
+}
+
+/// One envelope. What is accepted reads back the same.
+pub fn dsse(data: &[u8]) {
+    let Ok(value) = json::parse(data, 16) else { return };
+    let Ok(envelope) = Envelope::from_json(&value) else { return };
+    let mut text = String::new();
+    envelope.write_json(&mut text);
+    let again = json::parse(text.as_bytes(), 16).expect("what we write is JSON");
+    assert_eq!(Envelope::from_json(&again), Ok(envelope));
+}
+
+/// Strict JSON: whatever is accepted is written by serde and read back by us.
+pub fn json(data: &[u8]) {
+    let Ok(value) = json::parse(data, 32) else { return };
+    let written = value.to_serde().to_string();
+    json::parse(written.as_bytes(), 32).expect("what serde writes of it we read");
+}
+
+/// References, names, tags and times print what they were read from.
+pub fn names(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(reference) = text.parse::<Reference>() {
+        assert_eq!(reference.to_string().parse::<Reference>().expect("its own form"), reference);
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        assert_eq!(time.to_string().parse::<Timestamp>().expect("its own form"), time);
+    }
+    if let Ok(name) = text.parse::<Name>() {
+        assert_eq!(name.as_str(), text);
+    }
+    if let Ok(tag) = text.parse::<Tag>() {
+        assert_eq!(tag.as_str(), text);
+    }
+}
+
+/// Credential `kek` of tests/vectors/mvlt/vectors.json.
+fn vectors_kek() -> Credential {
+    let id = "49492db99833926fb7ada264b34162e5".parse().expect("16 bytes in hex");
+    let key = &mut bytes32("55c13467a28f2be25830dc8b8036ead1bef4622d600ad9f6fa34c8d482fa5f66");
+    Credential::Kek { id, version: 7, key: Key::take(key) }
+}
+
+/// The signer of the same file.
+fn vectors_signer() -> PublicKey {
+    let key = bytes32("aa889c3d4ac552c67bcbb63bf4f7e6cc7200aa2c2ffb0b8157bf7cc70983b699");
+    PublicKey::from_bytes(&key).expect("a public key")
+}
+
+fn trusted_by_nobody() -> PublicKey {
+    *SigningIdentity::from_seed(Key::take(&mut [42; 32])).public()
+}
+
+fn bytes32(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).expect("32 bytes in hex");
+    bytes
+}
