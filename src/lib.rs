@@ -10,6 +10,8 @@ pub mod identity;
 pub mod json;
 pub mod manifest;
 pub mod names;
+#[cfg(feature = "daemon")]
+pub mod policy;
 pub mod seal;
 #[cfg(feature = "daemon")]
 pub mod server;
