@@ -189,3 +189,9 @@ pub(super) fn overloaded(what: &str) -> Error {
 pub(super) fn panicked(_: JoinError) -> Error {
     Error::new(ErrorId::Internal, "the work for this call broke off")
 }
+
+/// Caller and message of a request. `id`: its `request_id`, empty where it has none.
+pub(super) fn received<M>(request: tonic::Request<M>, id: impl FnOnce(&M) -> &[u8]) -> Result<(Call, M), Status> {
+    let (_, extensions, message) = request.into_parts();
+    Ok((Call::new(&extensions, id(&message))?, message))
+}

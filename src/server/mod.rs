@@ -189,6 +189,7 @@ async fn house(vault: &Arc<Vault>, config: &ServerConfig, tls: Option<ServerTls>
         owner_uid: vault.owner_uid(),
         now: Box::new(move || now.clock().now()),
         refused: Box::new(move |peer, what| refused.count_refusal(peer, what)),
+        slots: connection::Slots::new(&config.limits),
     };
     (calls, Arc::new(house))
 }
