@@ -27,7 +27,7 @@ pub mod audit;
 #[cfg(feature = "daemon")]
 pub mod catalogue;
 #[cfg(feature = "client")]
-//pub mod client;
+pub mod client;
 pub mod crypto;
 pub mod error;
 pub mod facts;
@@ -44,11 +44,12 @@ pub mod names;
 pub mod policy;
 pub mod seal;
 #[cfg(feature = "daemon")]
-//pub mod server;
+pub mod server;
 #[cfg(feature = "daemon")]
 pub mod store;
 #[cfg(feature = "daemon")]
 pub mod vault;
 #[cfg(feature = "client")]
-//mod wire;
+mod wire;
+
 pub use error::{Error, ErrorId, Kind, Result};

@@ -1,0 +1,669 @@
+//! The grammar of the command line (`contracts/cli-grammar.txt` is made from it; DESIGN: "The command line").
+//!
+//! Every set-up flag has an environment twin `MODELVAULT_*`; another product's `VAULT_*` is never read.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
+
+/// Sealed, signed, policy-gated storage and verified streaming for models and training data
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true, subcommand_required = true, max_term_width = 110)]
+pub struct Cli {
+    /// Settings that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings that every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Directory of the vault
+    #[arg(long, global = true, value_name = "DIR", env = "MODELVAULT_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+    /// Context of the configuration file: a local vault or a server
+    #[arg(long, global = true, value_name = "NAME", env = "MODELVAULT_CONTEXT", hide_env_values = true)]
+    pub context: Option<String>,
+    /// Read the passphrase from the first line of a file
+    #[arg(long, global = true, value_name = "FILE", env = "MODELVAULT_PASSPHRASE_FILE", hide_env_values = true)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Take the passphrase from the output of a command (run by sh)
+    #[arg(long, global = true, value_name = "COMMAND", env = "MODELVAULT_PASSPHRASE_COMMAND", hide_env_values = true)]
+    pub passphrase_command: Option<String>,
+    /// Key file of the vault (32 bytes or 64 hex digits, mode 0600)
+    #[arg(long, global = true, value_name = "FILE", env = "MODELVAULT_KEY_FILE", hide_env_values = true)]
+    pub key_file: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colours: never on a pipe unless asked for
+    #[arg(long, global = true, value_name = "WHEN", env = "MODELVAULT_COLOR", default_value = "auto", hide_env_values = true)]
+    pub color: When,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// The commands, daily verbs first.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a vault
+    Init(Init),
+    /// Seal a file or directory into the vault, or into a portable file
+    Seal(Seal),
+    /// Decrypt an artifact of the vault, or a portable file
+    Open(Open),
+    /// Show what a sealed artifact or file is, without opening it
+    Inspect(Inspect),
+    /// List artifacts and their versions
+    Ls(Ls),
+    /// Point a tag at a version
+    Tag(SetTag),
+    /// Unlist an artifact or version, or take that back
+    Rm(Rm),
+    /// Check every byte and signature of an artifact or file
+    Verify(Verify),
+    /// Take a portable sealed file into the vault
+    Import(Import),
+    /// Write an artifact's sealed bytes to a file, still encrypted
+    Export(Export),
+    /// Fetch an artifact from a daemon, as a workload, and verify it
+    Fetch(Fetch),
+    /// Run the daemon
+    Serve(Serve),
+    /// Show the state of the vault
+    Status,
+    /// Check this machine and the vault for trouble
+    Doctor,
+    /// Show who you are to the vault
+    Whoami,
+    /// Enrol and revoke workloads
+    #[command(subcommand, subcommand_required = true)]
+    Workload(Workload),
+    /// Let a workload read an artifact
+    Grant(Grant),
+    /// Show or replace the policy
+    #[command(subcommand, subcommand_required = true)]
+    Policy(Policy),
+    /// Read, check and export the audit log
+    #[command(subcommand, subcommand_required = true)]
+    Audit(Audit),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the manual page, or write all pages into a directory
+    Man(Man),
+    /// Show help for a command, or the topics environment, exit-codes, references
+    Help(Help),
+}
+
+/// `vault init`
+#[derive(Debug, Args)]
+#[command(after_help = "Without --passphrase-file, --passphrase-command or --key-file the passphrase is asked for on the \
+terminal. A key file that does not exist is made.")]
+pub struct Init {}
+
+/// `vault seal`
+#[derive(Debug, Args)]
+pub struct Seal {
+    /// File or directory to seal
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Name of the artifact [default: the file's stem]
+    #[arg(long, value_name = "REF")]
+    pub name: Option<String>,
+    /// What it is
+    #[arg(long, value_name = "KIND", default_value = "model", value_parser = ["model", "dataset", "opaque"])]
+    pub kind: String,
+    /// Tag to move to the new version, besides latest
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// Digests of the members: sha256,blake3 or blake3
+    #[arg(long, value_name = "DIGESTS", env = "MODELVAULT_DIGEST", default_value = "sha256,blake3", hide_env_values = true)]
+    pub digest: Digests,
+    /// Sign with this key (PKCS#8 PEM, Ed25519) instead of the vault's
+    #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGN_KEY", hide_env_values = true)]
+    pub sign_key: Option<PathBuf>,
+    /// Write a portable sealed file instead
+    #[arg(short, long, value_name = "FILE.mvlt")]
+    pub output: Option<PathBuf>,
+    /// Who opens the portable file: a passphrase [default: a key kept in the vault]
+    #[arg(long, value_name = "WHOM", value_parser = ["passphrase"], requires = "output")]
+    pub to: Option<String>,
+}
+
+impl Seal {
+    /// The kind; the parser has let only known words through.
+    pub fn kind(&self) -> model_vault::Result<ArtifactKind> {
+        self.kind.parse()
+    }
+}
+
+/// `--digest`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// SHA-256 besides BLAKE3, which is always made.
+    pub sha256: bool,
+}
+
+impl std::str::FromStr for Digests {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words: Vec<_> = text.split(',').map(str::trim).collect();
+        if words.is_empty() || words.iter().any(|w| !matches!(*w, "sha256" | "blake3")) {
+            return Err("digests are sha256,blake3 or blake3");
+        }
+        Ok(Self { sha256: words.contains(&"sha256") })
+    }
+}
+
+/// `vault open`
+#[derive(Debug, Args)]
+pub struct Open {
+    /// Artifact of the vault, or a portable sealed file
+    #[arg(value_name = "REF|FILE.mvlt")]
+    pub what: String,
+    /// Where to write; - is standard output [default: standard output, unless it is a terminal]
+    #[arg(short, long, value_name = "PATH|-")]
+    pub output: Option<PathBuf>,
+    /// Only this member
+    #[arg(long, value_name = "PATH")]
+    pub member: Option<String>,
+    /// Only these bytes of the member
+    #[arg(long, value_name = "A..B")]
+    pub range: Option<ByteRange>,
+}
+
+/// `--range A..B`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte; `None`: to the end.
+    pub end: Option<u64>,
+}
+
+impl std::str::FromStr for ByteRange {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const RULE: &str = "ranges are A..B in bytes, with A <= B; either may be left out";
+        let number = |t: &str| {
+            // `parse` alone would take a leading plus.
+            t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<u64>().ok()).flatten().ok_or(RULE)
+        };
+        let (start, end) = text.split_once("..").ok_or(RULE)?;
+        let start = if start.is_empty() { 0 } else { number(start)? };
+        let end = if end.is_empty() { None } else { Some(number(end)?) };
+        if end.is_some_and(|end| end < start) { Err(RULE) } else { Ok(Self { start, end }) }
+    }
+}
+
+/// `vault inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Artifact of the vault, or a portable sealed file
+    #[arg(value_name = "REF|FILE.mvlt")]
+    pub what: String,
+}
+
+/// `vault ls`
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Only artifacts whose NAMESPACE/NAME matches: * stands for any characters
+    #[arg(value_name = "PATTERN", default_value = "*", hide_default_value = true)]
+    pub pattern: String,
+    /// Also what was removed and can still be restored
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `vault tag`
+#[derive(Debug, Args)]
+pub struct SetTag {
+    /// Version to point at
+    #[arg(value_name = "REF")]
+    pub reference: Reference,
+    /// Tag to move or make
+    #[arg(value_name = "TAG")]
+    pub tag: Tag,
+    /// Only if the tag is at this version now (v0: nowhere)
+    #[arg(long, value_name = "vN", value_parser = version_number)]
+    pub expect: Option<u64>,
+}
+
+fn version_number(text: &str) -> Result<u64, &'static str> {
+    let digits = text.strip_prefix('v').unwrap_or(text);
+    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+    number.ok_or("versions are v and a number")
+}
+
+/// `vault rm`
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Artifact with all its versions, or with @REVISION one version
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// Take a removal back
+    #[arg(long)]
+    pub restore: bool,
+}
+
+/// `vault verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Artifact of the vault, or a portable sealed file
+    #[arg(value_name = "REF|FILE.mvlt")]
+    pub what: String,
+    /// Check a file without its key: seal signatures and ciphertext only
+    #[arg(long)]
+    pub keyless: bool,
+    /// Trusted signers.
+    #[command(flatten)]
+    pub signers: Signers,
+}
+
+/// Signers that are required.
+#[derive(Debug, Args)]
+pub struct Signers {
+    /// Accept only signatures by this key (16 or 64 hex digits)
+    #[arg(long, value_name = "KEYID", num_args = 1.., value_parser = KeyIdPrefix::parse)]
+    pub require_signer: Vec<KeyIdPrefix>,
+    /// Public key of a required signer (SubjectPublicKeyInfo PEM, Ed25519)
+    #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGNER_KEY", hide_env_values = true)]
+    pub signer_key: Vec<PathBuf>,
+}
+
+/// A key id as people type it: the 16 hex digits that are shown, or all 64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyIdPrefix(String);
+
+impl KeyIdPrefix {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if hex && matches!(text.len(), 16 | 64) {
+            Ok(Self(text.into()))
+        } else {
+            Err("key ids are 16 or 64 lower-case hex digits")
+        }
+    }
+
+    /// Whether `id` is the key that is meant.
+    pub fn names(&self, id: &KeyId) -> bool {
+        id.to_string().starts_with(&self.0)
+    }
+}
+
+impl std::fmt::Display for KeyIdPrefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `vault import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Portable sealed file
+    #[arg(value_name = "FILE.mvlt")]
+    pub file: PathBuf,
+    /// Name of the artifact [default: the file's stem]
+    #[arg(long, value_name = "REF")]
+    pub name: Option<String>,
+    /// Tag to move to the new version, besides latest
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<Tag>,
+}
+
+/// `vault export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Artifact of the vault
+    #[arg(value_name = "REF")]
+    pub reference: Reference,
+    /// Where to write; - is standard output
+    #[arg(short, long, value_name = "FILE.mvlt|-")]
+    pub output: PathBuf,
+}
+
+/// `vault fetch`
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// Artifact to fetch
+    #[arg(value_name = "REF")]
+    pub reference: Reference,
+    /// Directory to make, with the artifact's members in it
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Daemon [default: the address in the enrolment]
+    #[arg(long, value_name = "HOST:PORT", env = "MODELVAULT_SERVER", hide_env_values = true)]
+    pub server: Option<String>,
+    /// Enrolment directory of the workload
+    #[arg(long, value_name = "DIR", env = "MODELVAULT_ENROLMENT", hide_env_values = true)]
+    pub enrolment: Option<PathBuf>,
+    /// Trusted signers.
+    #[command(flatten)]
+    pub signers: Signers,
+    /// Accept a version older than one seen before, and remember nothing
+    #[arg(long)]
+    pub no_state: bool,
+}
+
+/// `vault serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address for workloads (mTLS); port 0 takes a free one; none: the socket alone
+    #[arg(long, value_name = "ADDR", env = "MODELVAULT_LISTEN", default_value = "127.0.0.1:7443", hide_env_values = true)]
+    pub listen: String,
+    /// Unix socket for operators [default: the one the command line looks for]
+    #[arg(long, value_name = "PATH", env = "MODELVAULT_SOCKET", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
+    /// Do not describe the services to gRPC tools
+    #[arg(long, env = "MODELVAULT_NO_REFLECTION", hide_env_values = true)]
+    pub no_reflection: bool,
+    /// Seconds that running streams get after SIGTERM
+    #[arg(long, value_name = "SECONDS", env = "MODELVAULT_DRAIN", default_value_t = 30, hide_env_values = true)]
+    pub drain: u64,
+}
+
+/// `vault workload`
+#[derive(Debug, Subcommand)]
+pub enum Workload {
+    /// Make a key and a certificate for a workload
+    Enroll(Enroll),
+    /// Replace the certificate of an enrolment while it is valid
+    Renew(Renew),
+    /// List workloads
+    Ls,
+    /// Refuse a workload, or one of its certificates, from now on
+    Revoke(Revoke),
+}
+
+/// `vault workload enroll`
+#[derive(Debug, Args)]
+pub struct Enroll {
+    /// Name of the workload
+    #[arg(value_name = "NAME")]
+    pub name: Name,
+    /// Directory to make, with the key, the certificate and what the workload trusts
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Namespace of the workload
+    #[arg(long, value_name = "NAMESPACE", env = "MODELVAULT_NAMESPACE", default_value = Reference::DEFAULT_NAMESPACE, hide_env_values = true)]
+    pub namespace: Name,
+}
+
+/// `vault workload renew`
+#[derive(Debug, Args)]
+pub struct Renew {
+    /// Enrolment directory
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Daemon [default: the address in the enrolment]
+    #[arg(long, value_name = "HOST:PORT", env = "MODELVAULT_SERVER", hide_env_values = true)]
+    pub server: Option<String>,
+}
+
+/// `vault workload revoke`
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// Name of the workload
+    #[arg(value_name = "NAME")]
+    pub name: Name,
+    /// Namespace of the workload
+    #[arg(long, value_name = "NAMESPACE", env = "MODELVAULT_NAMESPACE", default_value = Reference::DEFAULT_NAMESPACE, hide_env_values = true)]
+    pub namespace: Name,
+    /// Only the certificate with this serial number (hex)
+    #[arg(long, value_name = "SERIAL", value_parser = Serial::parse)]
+    pub serial: Option<Serial>,
+}
+
+/// A certificate's serial number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serial(pub Vec<u8>);
+
+impl Serial {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        const RULE: &str = "serial numbers are pairs of hex digits, with or without colons";
+        let digits: Vec<u32> = text
+            .chars()
+            .filter(|c| *c != ':')
+            .map(|c| c.to_digit(16))
+            .collect::<Option<_>>()
+            .filter(|d: &Vec<_>| !d.is_empty() && d.len().is_multiple_of(2))
+            .ok_or(RULE)?;
+        Ok(Self(digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()))
+    }
+}
+
+/// `vault grant`
+#[derive(Debug, Args)]
+pub struct Grant {
+    /// Workload: [NAMESPACE/]NAME
+    #[arg(value_name = "WORKLOAD")]
+    pub workload: String,
+    /// Artifact with all its versions: [NAMESPACE/]NAME
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// Take the grant back
+    #[arg(long)]
+    pub revoke: bool,
+}
+
+/// `vault policy`
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Print the policy in force
+    Get,
+    /// Replace the policy by a Cedar text
+    Set(PolicySet),
+}
+
+/// `vault policy set`
+#[derive(Debug, Args)]
+pub struct PolicySet {
+    /// Cedar text; - is standard input
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
+}
+
+/// `vault audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Print the newest records
+    Tail(AuditTail),
+    /// Check every record against the signed checkpoints
+    Verify(AuditVerify),
+    /// Write all records, one JSON document a line
+    Export(AuditExport),
+}
+
+/// `vault audit tail`
+#[derive(Debug, Args)]
+pub struct AuditTail {
+    /// How many records
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+    pub lines: u32,
+    /// Go on with new records (with --json: one document a line)
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `vault audit verify`
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// A checkpoint that was kept elsewhere: the log must contain it
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// `vault audit export`
+#[derive(Debug, Args)]
+pub struct AuditExport {
+    /// Where to write; - is standard output
+    #[arg(short, long, value_name = "FILE|-", default_value = "-", hide_default_value = true)]
+    pub output: PathBuf,
+}
+
+/// `vault completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `vault man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Directory for one page a command [default: print the main page]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// `vault help`
+#[derive(Debug, Args)]
+pub struct Help {
+    /// Command, or topic: environment, exit-codes, references
+    #[arg(value_name = "TOPIC", num_args = 0..)]
+    pub topic: Vec<String>,
+}
+
+/// Headings of the main help and the commands below them, in order.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Every day", &["init", "seal", "open", "inspect", "ls", "tag", "rm", "verify", "import", "export", "fetch"]),
+    ("Daemon and checks", &["serve", "status", "doctor", "whoami"]),
+    ("Administration", &["workload", "grant", "policy", "audit", "completions", "man", "help"]),
+];
+
+/// The whole grammar, with its help, for a binary called `program` (`vault` or `modelvault`).
+pub fn command(program: &'static str) -> clap::Command {
+    let command = Cli::command().name(program).bin_name(program);
+    let listed = |name: &str| {
+        let about = command.find_subcommand(name).and_then(|c| c.get_about()).map(ToString::to_string);
+        format!("  {name:<12} {}\n", about.unwrap_or_default())
+    };
+    let groups: String = GROUPS
+        .iter()
+        .map(|(heading, names)| format!("{heading}:\n{}\n", names.iter().map(|n| listed(n)).collect::<String>()))
+        .collect();
+    let template =
+        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}");
+    command
+        .help_template(template)
+        .after_help("References are [NAMESPACE/]NAME[@REVISION]; an argument with / or . that exists on disk is a path.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    fn describe(path: &str, command: &clap::Command, inherited: &[String], out: &mut String) {
+        let positionals: String = command
+            .get_positionals()
+            .map(|a| {
+                let name = a.get_value_names().map(|n| n[0].to_string()).unwrap_or_default();
+                let many = if a.get_num_args().is_some_and(|n| n.max_values() > 1) { "..." } else { "" };
+                if a.is_required_set() { format!(" <{name}>{many}") } else { format!(" [{name}]{many}") }
+            })
+            .collect();
+        if !command.is_subcommand_required_set() {
+            writeln!(out, "{path}{positionals}").unwrap();
+        }
+        let mut known = inherited.to_vec();
+        for arg in command.get_opts().chain(command.get_arguments().filter(|a| {
+            !a.is_positional() && !a.get_action().takes_values()
+        })) {
+            let long = arg.get_long().unwrap_or_default().to_owned();
+            if inherited.contains(&long) || matches!(&*long, "help" | "version") {
+                continue;
+            }
+            let short = arg.get_short().map(|s| format!("-{s}, ")).unwrap_or_default();
+            let value = match arg.get_value_names() {
+                Some(names) if arg.get_action().takes_values() => format!(" <{}>", names[0]),
+                _ => String::new(),
+            };
+            let env = arg.get_env().map(|e| format!("  env {}", e.to_string_lossy())).unwrap_or_default();
+            let default: Vec<_> = arg.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+            let default = if arg.get_action().takes_values() && !default.is_empty() {
+                format!("  default {}", default.join(","))
+            } else {
+                String::new()
+            };
+            let scope = if arg.is_global_set() { "  (every command)" } else { "" };
+            writeln!(out, "    {short}--{long}{value}{env}{default}{scope}").unwrap();
+            if arg.is_global_set() {
+                known.push(long);
+            }
+        }
+        for sub in command.get_subcommands() {
+            describe(&format!("{path} {}", sub.get_name()), sub, &known, out);
+        }
+    }
+
+    #[test]
+    fn the_grammar_is_the_checked_in_contract() {
+        let mut grammar = String::from(
+            "# The command line, generated from cli/src/args.rs. A change here is a change of contract.\n\
+             # Rewrite with: MODELVAULT_REWRITE=1 cargo test --release -p model-vault-cli\nvault\n",
+        );
+        describe("vault", &command("vault"), &[], &mut grammar);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/cli-grammar.txt");
+        if std::env::var_os("MODELVAULT_REWRITE").is_some() {
+            std::fs::write(path, &grammar).unwrap();
+        }
+        let contract = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(grammar, contract, "contracts/cli-grammar.txt is out of date");
+    }
+
+    #[test]
+    fn clap_finds_the_grammar_consistent() {
+        command("vault").debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_exactly_one_group_of_the_help() {
+        let mut grouped: Vec<_> = GROUPS.iter().flat_map(|g| g.1).copied().collect();
+        grouped.sort_unstable();
+        let command = command("vault");
+        let mut all: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        all.sort_unstable();
+        assert_eq!(grouped, all);
+    }
+
+    #[test]
+    fn environment_twins_carry_our_prefix() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let env = arg.get_env().map(|e| e.to_string_lossy().into_owned());
+                assert!(env.as_ref().is_none_or(|e| e.starts_with("MODELVAULT_")), "{env:?}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&command("vault"));
+    }
+
+    #[test]
+    fn ranges_and_serials_are_read_strictly() {
+        let range = |t: &str| t.parse::<ByteRange>().ok().map(|r| (r.start, r.end));
+        assert_eq!(range("3..9"), Some((3, Some(9))));
+        assert_eq!(range("..9"), Some((0, Some(9))));
+        assert_eq!(range("3.."), Some((3, None)));
+        for bad in ["", "3", "9..3", "+1..2", "-1..2", "1...2", "a..b", "1..18446744073709551616"] {
+            assert_eq!(range(bad), None, "{bad}");
+        }
+        assert_eq!(Serial::parse("0a:ff"), Ok(Serial(vec![10, 255])));
+        assert!(["", "a", "zz", ":"].iter().all(|t| Serial::parse(t).is_err()));
+    }
+}

@@ -1,0 +1,122 @@
+//! `vault audit`: the log, its check, its export.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use model_vault::facts::{AuditFacts, AuditRow};
+use model_vault::{Error, ErrorId, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Context;
+use crate::args::{Audit, AuditExport, AuditTail, AuditVerify};
+use crate::files;
+use crate::files::destination::{Destination, ORDINARY};
+use crate::output::table::{Table, facts};
+use crate::output::text::visible;
+
+/// No checkpoint is larger.
+const CHECKPOINT_MAX: u64 = 64 << 10;
+
+/// The JSON document of `vault audit tail`.
+#[derive(Debug, Serialize)]
+struct Tail {
+    rows: Vec<AuditRow>,
+}
+
+/// The JSON document of `vault audit export -o FILE`.
+#[derive(Debug, Serialize)]
+struct Exported {
+    output: PathBuf,
+}
+
+/// Dispatches.
+pub fn run(cx: &Context<'_>, args: &Audit) -> Result<()> {
+    match args {
+        Audit::Tail(args) => tail(cx, args),
+        Audit::Verify(args) => verify(cx, args),
+        Audit::Export(args) => export(cx, args),
+    }
+}
+
+fn tail(cx: &Context<'_>, args: &AuditTail) -> Result<()> {
+    let client = cx.session.client()?;
+    // The status is read first; rows written meanwhile are simply shown too.
+    let records = cx.session.wait(client.status())?.audit_records;
+    let from = records.saturating_sub(args.lines.into());
+    if args.follow {
+        let mut each = |row: AuditRow| {
+            if cx.out.json() { cx.out.json_line(&row) } else { cx.out.to_stdout(&format!("{}\n", line(&row).join("  "))) }
+        };
+        return cx.session.wait(client.audit_rows(from, 0, true, &mut each));
+    }
+    let mut rows = Vec::new();
+    let mut each = |row| {
+        rows.push(row);
+        Ok(())
+    };
+    cx.session.wait(client.audit_rows(from, args.lines.max(1), false, &mut each))?;
+    cx.out.report(&Tail { rows }, |tail| {
+        let mut table = Table::new(&[">ROW", "TIME", "ACT", "BY", "ON", "OUTCOME"]);
+        tail.rows.iter().for_each(|row| table.row(line(row)));
+        table.render(cx.out.styled())
+    })
+}
+
+/// The cells of a row: the fields every record has, where it has them.
+fn line(row: &AuditRow) -> [String; 6] {
+    let at = |keys: &[&str]| keys.iter().find_map(|k| row.record.get(k)).map(plain).unwrap_or_default();
+    [
+        row.sequence.to_string(),
+        at(&["time"]),
+        at(&["act", "action"]),
+        at(&["principal", "caller"]),
+        at(&["subject", "resource"]),
+        at(&["outcome", "decision"]),
+    ]
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => visible(text),
+        Value::Object(fields) => {
+            fields.iter().map(|(k, v)| format!("{}={}", visible(k), plain(v))).collect::<Vec<_>>().join(" ")
+        }
+        Value::Null => String::new(),
+        other => visible(&other.to_string()),
+    }
+}
+
+fn verify(cx: &Context<'_>, args: &AuditVerify) -> Result<()> {
+    let kept = args.checkpoint.as_deref().map(read_checkpoint).transpose()?;
+    let client = cx.session.client()?;
+    let found = cx.session.wait(client.audit_verify(kept.as_deref()))?;
+    cx.out.report(&found, |f: &AuditFacts| {
+        let facts = facts([
+            ("verified", Some(format!("{} records, {} checkpoints", f.records, f.checkpoints))),
+            ("root", Some(f.root.to_string())),
+        ]);
+        format!("{facts}\nKeep this checkpoint elsewhere; later compare with: vault audit verify --checkpoint FILE\n\n{}\n", visible(f.checkpoint.trim_end()))
+    })
+}
+
+fn read_checkpoint(path: &Path) -> Result<String> {
+    let bytes = files::read_small(path, CHECKPOINT_MAX).map_err(files::on(path))?;
+    String::from_utf8(bytes)
+        .map_err(|_| Error::new(ErrorId::InvalidArgument, format!("{} is not a checkpoint: not UTF-8", path.display())))
+}
+
+fn export(cx: &Context<'_>, args: &AuditExport) -> Result<()> {
+    let client = cx.session.client()?;
+    // Text: a terminal may show it.
+    if args.output == Path::new("-") {
+        cx.out.take_stdout();
+        let mut out = std::io::stdout();
+        cx.session.wait(client.audit_export(&mut out))?;
+        return out.flush().map_err(Into::into);
+    }
+    let mut to = Destination::open(&args.output, ORDINARY)?;
+    cx.session.wait(client.audit_export(&mut to))?;
+    to.finish(true)?;
+    cx.out.report(&Exported { output: args.output.clone() }, |e| format!("audit log written to {}\n", e.output.display()))
+}

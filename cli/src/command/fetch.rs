@@ -1,0 +1,139 @@
+//! `vault fetch`: from a daemon, as a workload, checked as docs/trust.md 5 says.
+
+use std::path::{Path, PathBuf};
+
+use model_vault::client::{Client, FetchPlan, VersionFloor};
+use model_vault::crypto::sign::PublicKey;
+use model_vault::facts::VersionFacts;
+use model_vault::identity::Enrolment;
+use model_vault::names::{KeyId, Reference, Revision};
+use model_vault::{Error, ErrorId, Result};
+use serde::Serialize;
+
+use super::Context;
+use super::deliver::{Sink, Wanted};
+use super::show;
+use crate::args;
+use crate::config::Target;
+use crate::output::table::facts;
+use crate::output::text;
+
+/// The JSON document of `vault fetch`.
+#[derive(Debug, Serialize)]
+struct Fetched {
+    version: VersionFacts,
+    output: PathBuf,
+    members: u64,
+    bytes: u64,
+    /// Trusted keys that signed what came.
+    signers: Vec<KeyId>,
+    /// Key exchange of the connection.
+    tls_group: Option<String>,
+}
+
+/// Whom to ask, and whom to believe.
+struct Source {
+    client: Client,
+    /// Trusted unless the user names others.
+    signers: Vec<PublicKey>,
+    /// Names the server in the record of versions seen.
+    address: String,
+    enrolment: Option<PathBuf>,
+}
+
+/// Fetches.
+pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
+    if args.reference.member.is_some() {
+        return Err(Error::new(ErrorId::InvalidArgument, "fetch takes whole artifacts")
+            .hint("one member: vault open REF --member PATH"));
+    }
+    let source = source(cx, args)?;
+    let Source { client, signers: trusted, .. } = &source;
+    let signers = args.signers.accepted(|| Ok(trusted.clone()))?;
+    let mut floor = if args.no_state { None } else { Some(VersionFloor::open(&state_file(&source)?)?) };
+    let key = floor_key(&source.address, &args.reference);
+    let plan = FetchPlan {
+        reference: args.reference.clone(),
+        members: Vec::new(),
+        signers,
+        floor: floor.as_ref().filter(|_| moves(&args.reference)).and_then(|f| f.of(&key)),
+    };
+    let wanted = Wanted { member: None, range: None, output: Some(args.output.clone()) };
+    let mut sink = Sink::directory(&wanted, cx.out);
+    let report = cx.session.wait(client.fetch(plan, &mut sink))?;
+    // Remembered before the files appear: what was used must not be forgotten.
+    if let Some(floor) = floor.as_mut().filter(|_| moves(&args.reference)) {
+        floor.raise(&key, report.version.version)?;
+    }
+    let delivered = sink.finish(report.version.clone())?;
+    let fetched = Fetched {
+        version: report.version,
+        output: delivered.output,
+        members: report.members.max(delivered.members),
+        bytes: report.bytes,
+        signers: report.signers,
+        tls_group: report.tls_group,
+    };
+    cx.out.report(&fetched, |f| {
+        let signers: Vec<_> = f.signers.iter().map(KeyId::short).collect();
+        facts([
+            ("fetched", Some(show::reference(&f.version))),
+            ("written", Some(format!("{}: {} in {}", f.output.display(), text::size(f.bytes), text::count(f.members, "member")))),
+            ("signed by", Some(signers.join(" "))),
+            ("key exchange", f.tls_group.clone()),
+            ("root", Some(format!("b3:{}", f.version.root))),
+        ])
+    })
+}
+
+/// Whether the reference may lead to another version tomorrow.
+fn moves(reference: &Reference) -> bool {
+    matches!(reference.revision, Revision::Tag(_))
+}
+
+fn floor_key(address: &str, reference: &Reference) -> String {
+    format!("{address} {}/{}@{}", reference.namespace, reference.name, reference.revision)
+}
+
+fn source(cx: &Context<'_>, args: &args::Fetch) -> Result<Source> {
+    let enrolled = match (&args.enrolment, cx.session.target()) {
+        (Some(dir), _) => Some((args.server.clone(), dir.clone())),
+        (None, Target::Server { address, enrolment }) => Some((args.server.clone().or(address.clone()), enrolment.clone())),
+        (None, Target::Home(_)) => None,
+    };
+    if let Some((address, directory)) = enrolled {
+        let enrolment = Enrolment::read(&directory)?;
+        let signers = enrolment.signers.clone();
+        let address = address.unwrap_or_else(|| enrolment.address.clone());
+        let client = cx.session.workload(Some(address.clone()), enrolment)?;
+        return Ok(Source { client, signers, address, enrolment: Some(directory) });
+    }
+    if args.server.is_some() {
+        return Err(Error::new(ErrorId::NoCredential, "a server is named, but no enrolment to speak to it with")
+            .hint("give --enrolment DIR (made by: vault workload enroll NAME -o DIR)"));
+    }
+    // On this machine: the vault itself is trusted to name its signers.
+    let client = cx.session.client()?;
+    let signers = cx.session.wait(client.signers(&args.reference.namespace))?;
+    let address = cx.session.home()?.config()?.vault.to_string();
+    Ok(Source { client, signers, address, enrolment: None })
+}
+
+/// `$XDG_STATE_HOME/modelvault/versions-seen.json`; beside the enrolment's directory where there is no home (containers).
+fn state_file(source: &Source) -> Result<PathBuf> {
+    const FILE: &str = "versions-seen.json";
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let directory = match (state, &source.enrolment) {
+        (Some(base), _) => base.join("modelvault"),
+        (None, Some(enrolment)) => enrolment.parent().unwrap_or(Path::new(".")).to_path_buf(),
+        (None, None) => {
+            return Err(Error::new(ErrorId::InvalidArgument, "no directory for the record of versions seen is known")
+                .hint("set XDG_STATE_HOME, or give --no-state"));
+        }
+    };
+    std::fs::create_dir_all(&directory).map_err(|e| {
+        Error::from(e).on(directory.display()).hint("set XDG_STATE_HOME to a writable directory, or give --no-state")
+    })?;
+    Ok(directory.join(FILE))
+}

@@ -1,0 +1,144 @@
+//! One file per command. Each takes its arguments, talks to a vault through the session, and prints.
+
+mod audit;
+mod deliver;
+mod doctor;
+mod export;
+mod fetch;
+mod grant;
+mod help;
+mod import;
+mod init;
+mod inspect;
+mod key_file;
+mod ls;
+mod open;
+mod policy;
+mod portable;
+mod rm;
+mod seal;
+mod serve;
+mod shells;
+mod show;
+mod signers;
+mod status;
+mod tag;
+mod verify;
+mod whoami;
+mod workload;
+
+use clap::ArgMatches;
+use model_vault::names::{Name, Reference, Tag};
+use model_vault::{Error, ErrorId, Result};
+
+use crate::args::{Cli, Command};
+use crate::output::Output;
+use crate::session::Session;
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it was asked.
+    Done,
+    /// It was asked to check, and found something.
+    Findings,
+}
+
+/// What every command works with.
+pub struct Context<'a> {
+    /// What it talks to.
+    pub session: Session,
+    /// Where it prints.
+    pub out: &'a Output,
+}
+
+/// Runs the command that was parsed.
+pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) -> Result<Outcome> {
+    // These need neither home nor configuration, and must work where either is broken.
+    match &cli.command {
+        Command::Completions(args) => return shells::completions(args, out, program),
+        Command::Man(args) => return shells::man(args, out, program),
+        Command::Help(args) => return help::run(args, out, program),
+        _ => {}
+    }
+    warn_of_foreign_variables(out);
+    let cx = Context { session: Session::new(&cli.global, matches)?, out };
+    match cli.command {
+        Command::Init(_) => init::run(&cx)?,
+        Command::Seal(args) => seal::run(&cx, &args)?,
+        Command::Open(args) => open::run(&cx, &args)?,
+        Command::Inspect(args) => inspect::run(&cx, &args)?,
+        Command::Ls(args) => ls::run(&cx, &args)?,
+        Command::Tag(args) => tag::run(&cx, &args)?,
+        Command::Rm(args) => rm::run(&cx, &args)?,
+        Command::Verify(args) => verify::run(&cx, &args)?,
+        Command::Import(args) => import::run(&cx, &args)?,
+        Command::Export(args) => export::run(&cx, &args)?,
+        Command::Fetch(args) => fetch::run(&cx, &args)?,
+        Command::Serve(args) => serve::run(&cx, &args)?,
+        Command::Status => status::run(&cx)?,
+        Command::Doctor => return doctor::run(&cx),
+        Command::Whoami => whoami::run(&cx)?,
+        Command::Workload(args) => workload::run(&cx, &args)?,
+        Command::Grant(args) => grant::run(&cx, &args)?,
+        Command::Policy(args) => policy::run(&cx, &args)?,
+        Command::Audit(args) => audit::run(&cx, &args)?,
+        Command::Completions(_) | Command::Man(_) | Command::Help(_) => {}
+    }
+    Ok(Outcome::Done)
+}
+
+/// Another product is called `vault` too. Its variables are never read; whoever has them set may be at the wrong program.
+fn warn_of_foreign_variables(out: &Output) {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    let ours = ["MODELVAULT_HOME", "MODELVAULT_CONTEXT", "MODELVAULT_SERVER"].iter().any(|n| set(n));
+    if set("VAULT_ADDR") && !ours {
+        out.message("hint: VAULT_ADDR belongs to another product and is not read; this is Model Vault (MODELVAULT_HOME)");
+    }
+}
+
+/// `[NAMESPACE/]NAME[@TAG]` of something that is made: the name given, else the stem of a path.
+fn new_name(given: Option<&str>, path: &std::path::Path, tag: Option<&Tag>) -> Result<(Name, Name, Option<Tag>)> {
+    let Some(text) = given else {
+        // `.` and `..` have no stem, but the directory they mean has a name.
+        let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        return Ok((Reference::DEFAULT_NAMESPACE.parse()?, Name::from_path(&absolute)?, tag.cloned()));
+    };
+    let reference: Reference = text.parse()?;
+    let named = text.contains('@').then_some(&reference.revision);
+    let tag = match (named, tag) {
+        (None, tag) => tag.cloned(),
+        (Some(model_vault::names::Revision::Tag(named)), None) => Some(named.clone()),
+        (Some(model_vault::names::Revision::Tag(named)), Some(tag)) if named == tag => Some(tag.clone()),
+        _ => {
+            return Err(Error::new(ErrorId::InvalidArgument, format!("{text} names a version, but one is made now"))
+                .hint("versions are numbered by the vault; give a tag with --tag"));
+        }
+    };
+    if reference.member.is_some() {
+        return Err(Error::new(ErrorId::InvalidArgument, format!("{text} names a member, not an artifact")));
+    }
+    Ok((reference.namespace, reference.name, tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_sealed_gets_the_name_given_or_that_of_its_file() {
+        let name = |given: Option<&str>, tag: Option<&str>| {
+            let tag = tag.map(|t| t.parse().unwrap());
+            new_name(given, Path::new("/x/ResNet 50.onnx"), tag.as_ref())
+                .map(|(ns, n, t)| format!("{ns}/{n} {}", t.map_or_else(String::new, |t| t.to_string())))
+        };
+        assert_eq!(name(None, None).unwrap(), "default/resnet-50 ");
+        assert_eq!(name(Some("prod/r"), Some("gold")).unwrap(), "prod/r gold");
+        assert_eq!(name(Some("r@gold"), None).unwrap(), "default/r gold");
+        for bad in ["r@v3", "R", "vault://a/b/c"] {
+            assert_eq!(name(Some(bad), None).unwrap_err().id(), ErrorId::InvalidArgument, "{bad}");
+        }
+        assert!(name(Some("r@gold"), Some("other")).is_err());
+    }
+}

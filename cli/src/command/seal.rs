@@ -1,0 +1,228 @@
+//! `vault seal`: a new version in the vault, or a portable sealed file.
+
+use std::path::{Path, PathBuf};
+
+use model_vault::client::Upload;
+use model_vault::crypto::kdf::Argon2Costs;
+use model_vault::crypto::random::SystemRandom;
+use model_vault::crypto::sign::SigningIdentity;
+use model_vault::manifest::{ArtifactStatement, Subject};
+use model_vault::names::{Clock as _, FileId, Name, Root, SystemClock, Tag};
+use model_vault::seal::io::WriteAt as _;
+use model_vault::seal::{self, Draft, MemberSource, NewSlot, SealRequest, Sealed};
+use model_vault::vault::{PortableInput, SealInput, SealMember, Sealing};
+use model_vault::{Error, ErrorId, Result};
+use serde::Serialize;
+
+use super::{Context, init, key_file, new_name, show};
+use crate::args;
+use crate::files::destination::{Destination, ORDINARY};
+use crate::files::{refuse_same, source};
+use crate::output::progress::Progress;
+use crate::output::table::facts;
+use crate::output::{terminal, text};
+use crate::session::Access;
+
+/// Bytes of the header of a file with one passphrase slot, room for more included.
+const HEADER_LEN: u32 = 8192;
+
+/// The JSON document of `vault seal -o`.
+#[derive(Debug, Serialize)]
+struct Portable {
+    output: PathBuf,
+    file_id: FileId,
+    root: Root,
+    payload_size: u64,
+    members: u64,
+    /// `passphrase` or `vault-key`.
+    opened_by: &'static str,
+}
+
+/// Seals.
+pub fn run(cx: &Context<'_>, args: &args::Seal) -> Result<()> {
+    let (namespace, name, tag) = new_name(args.name.as_deref(), &args.path, args.tag.as_ref())?;
+    let signer = args.sign_key.as_deref().map(key_file::signing_key).transpose()?;
+    match &args.output {
+        Some(output) => {
+            if tag.is_some() {
+                return Err(Error::new(ErrorId::InvalidArgument, "a portable file has no tags")
+                    .hint("tag the artifact when the file is imported"));
+            }
+            to_file(cx, args, output, (namespace, name), signer)
+        }
+        None => into_vault(cx, args, (namespace, name, tag), signer),
+    }
+}
+
+fn into_vault(
+    cx: &Context<'_>,
+    args: &args::Seal,
+    (namespace, name, tag): (Name, Name, Option<Tag>),
+    signer: Option<SigningIdentity>,
+) -> Result<()> {
+    let sources = source::members(&args.path)?;
+    let bar = Progress::new("sealing", total(&sources), cx.out.json());
+    let version = match access_or_init(cx)? {
+        Access::Local(vault) => {
+            let sealing = sealing(sources, args, signer, bar.callback())?;
+            let input = SealInput { namespace, name, tag, sealing };
+            vault.seal(&vault.local_caller()?, input)?.version
+        }
+        Access::Remote(_) if signer.is_some() => {
+            return Err(Error::new(ErrorId::InvalidArgument, "--sign-key works in this process only: the key must not go to a daemon")
+                .hint("stop the daemon, or seal without --sign-key (the vault signs)"));
+        }
+        Access::Remote(client) => {
+            let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
+            let upload = Upload { namespace, name, kind: args.kind()?, tag, members, sha256: args.digest.sha256 };
+            cx.session.wait(client.seal(upload, &bar.callback()))?.0
+        }
+    };
+    bar.done();
+    cx.out.report(&version, show::version)
+}
+
+/// The vault; where there is none, a person is asked whether to make one.
+fn access_or_init(cx: &Context<'_>) -> Result<Access> {
+    let missing = match cx.session.access() {
+        Err(e) if e.id() == ErrorId::NoVault => e,
+        access => return access,
+    };
+    let question = format!("There is no vault in {}. Make one?", cx.session.home()?.path().display());
+    match terminal::confirm(&question)? {
+        Some(true) => {
+            cx.session.adopt(init::on_the_way(cx)?);
+            cx.session.access()
+        }
+        _ => Err(missing),
+    }
+}
+
+fn to_file(
+    cx: &Context<'_>,
+    args: &args::Seal,
+    output: &Path,
+    (namespace, name): (Name, Name),
+    signer: Option<SigningIdentity>,
+) -> Result<()> {
+    if output == Path::new("-") {
+        return Err(Error::new(ErrorId::InvalidArgument, "a sealed file cannot be written to standard output")
+            .hint("its header is written last; name a file with -o"));
+    }
+    refuse_same(&args.path, output)?;
+    let sources = source::members(&args.path)?;
+    let bar = Progress::new("sealing", total(&sources), cx.out.json());
+    let (sealed, opened_by, to) = if args.to.is_some() {
+        let passphrase = cx.session.credentials().new_passphrase(&format!("Passphrase for {}", output.display()))?;
+        let slot = NewSlot::Passphrase { passphrase, costs: Argon2Costs::DEFAULT };
+        let to = open_output(output)?;
+        (without_vault(args, sources, slot, (namespace, name), signer, &bar, &to)?, "passphrase", to)
+    } else {
+        let Access::Local(vault) = access_or_init(cx)? else {
+            return Err(Error::new(ErrorId::Busy, "a daemon holds the vault whose key is wanted")
+                .hint("seal to a passphrase (--to passphrase), or export an artifact: vault export REF -o FILE.mvlt"));
+        };
+        let to = open_output(output)?;
+        let sealing = sealing(sources, args, signer, bar.callback())?;
+        let input = PortableInput { namespace, name, sealing };
+        (vault.seal_portable(&vault.local_caller()?, input, &to)?, "vault-key", to)
+    };
+    bar.done();
+    to.finish(true)?;
+    let portable = Portable {
+        output: output.to_path_buf(),
+        file_id: sealed.file_id(),
+        root: sealed.root,
+        payload_size: sealed.payload_len,
+        members: sealed.manifest.members.len() as u64,
+        opened_by,
+    };
+    cx.out.report(&portable, |p| {
+        facts([
+            ("sealed", Some(p.output.display().to_string())),
+            ("payload", Some(format!("{} in {}", text::size(p.payload_size), text::count(p.members, "member")))),
+            ("opened by", Some(p.opened_by.replace('-', " "))),
+            ("root", Some(format!("b3:{}", p.root))),
+        ])
+    })
+}
+
+fn open_output(output: &Path) -> Result<Destination> {
+    let to = Destination::open(output, ORDINARY)?;
+    match to.random_access() {
+        Some(_) => Ok(to),
+        None => Err(Error::new(ErrorId::InvalidArgument, format!("{} is not a regular file", output.display()))
+            .hint("its header is written last; name a file with -o")),
+    }
+}
+
+/// Seals to a passphrase: this machine need not have a vault.
+fn without_vault(
+    args: &args::Seal,
+    sources: Vec<source::Source>,
+    slot: NewSlot,
+    named: (Name, Name),
+    signer: Option<SigningIdentity>,
+    bar: &Progress,
+    to: &Destination,
+) -> Result<Sealed> {
+    let member = |s: source::Source| MemberSource {
+        path: s.path,
+        source: s.bytes,
+        sha256: args.digest.sha256,
+        media_type: None,
+        format: None,
+    };
+    let members = sources.into_iter().map(member).collect();
+    let moved = |n| bar.more(n);
+    let mut request = SealRequest::new(args.kind()?, members, vec![slot]);
+    request.header_len = Some(HEADER_LEN);
+    request.progress = &moved;
+    if let Some(signer) = &signer {
+        request.statements = Box::new(|draft| statement(draft, named, signer));
+        request.seal_signers = vec![signer];
+    }
+    let sealed = seal::seal(request, &SystemRandom, to, HEADER_LEN.into()).map_err(Error::from)?;
+    to.write_all_at(&sealed.header, 0)?;
+    Ok(sealed)
+}
+
+/// The artifact statement of a portable file: version 0 (docs/trust.md 4).
+fn statement(draft: &Draft<'_>, (namespace, name): (Name, Name), signer: &SigningIdentity) -> Result<Vec<serde_json::Value>> {
+    let manifest = draft.manifest;
+    let subjects = manifest.members.iter().map(|m| Subject {
+        path: m.path.clone(),
+        size: m.size,
+        blake3: m.blake3,
+        sha256: m.sha256,
+    });
+    let statement = ArtifactStatement {
+        namespace,
+        name,
+        version: 0,
+        kind: manifest.kind,
+        file_id: draft.file_id,
+        payload_size: manifest.payload_size,
+        group_log2: manifest.group_log2,
+        created: SystemClock.now(),
+        subjects: subjects.collect(),
+    };
+    let mut envelope = String::new();
+    statement.sign(signer).write_json(&mut envelope);
+    let value = serde_json::from_str(&envelope).map_err(|e| Error::new(ErrorId::Internal, format!("an envelope is not JSON: {e}")))?;
+    Ok(vec![value])
+}
+
+fn sealing(
+    sources: Vec<source::Source>,
+    args: &args::Seal,
+    signer: Option<SigningIdentity>,
+    progress: Box<dyn Fn(u64) + Send + Sync>,
+) -> Result<Sealing> {
+    let members = sources.into_iter().map(|s| SealMember { path: s.path, source: s.bytes }).collect();
+    Ok(Sealing { members, kind: args.kind()?, sha256: args.digest.sha256, sequential: false, signer, progress })
+}
+
+fn total(sources: &[source::Source]) -> u64 {
+    sources.iter().map(|s| s.size).sum()
+}

@@ -1,0 +1,114 @@
+//! `vault serve`: the daemon.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model_vault::crypto::keys::harden_process;
+use model_vault::server::{Addresses, Limits, Server, ServerConfig};
+use model_vault::{Error, ErrorId, Result};
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Context;
+use crate::args;
+
+/// The ready line of `vault serve --json`.
+#[derive(Debug, Serialize)]
+struct Ready {
+    /// Where workloads are served.
+    listening: Option<String>,
+    socket: Option<PathBuf>,
+    pid: u32,
+}
+
+/// Serves until it is told to stop.
+pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
+    let listen = addresses(&args.listen)?;
+    harden_process().map_err(|e| Error::from(e).on("core dumps cannot be turned off"))?;
+    if let Some(socket) = cx.session.daemon()? {
+        return Err(Error::new(ErrorId::Busy, format!("a daemon serves this vault already, at {}", socket.display()))
+            .hint("vault status shows where; stop it first"));
+    }
+    let socket = match &args.socket {
+        Some(path) => path.clone(),
+        None => cx.session.socket()?,
+    };
+    let vault = cx.session.vault()?;
+    let limits = Limits { grace: Duration::from_secs(args.drain), ..Limits::default() };
+    let config =
+        ServerConfig { listen, hosts: Vec::new(), socket: Some(socket), reflection: !args.no_reflection, limits };
+    cx.session.wait(async {
+        // Before the addresses are announced: whoever reads them may send a signal at once.
+        let mut signals = Signals::new()?;
+        let server = Server::bind(config).await?;
+        let addresses = server.addresses();
+        vault.record_daemon(true, &listening(&addresses))?;
+        announce(cx, &addresses)?;
+        let served = server.serve(Arc::clone(&vault), signals.stop()).await;
+        vault.record_daemon(false, &listening(&addresses)).and(served)
+    })?;
+    cx.out.message("stopped");
+    Ok(())
+}
+
+/// `host:port`; `None` for `none`. A host is looked up: certificates name what it resolves to.
+fn addresses(text: &str) -> Result<Option<SocketAddr>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let bad = || {
+        Error::new(ErrorId::InvalidArgument, format!("not an address: {text:?}"))
+            .hint("--listen takes HOST:PORT (port 0: a free one), or none")
+    };
+    text.to_socket_addrs().map_err(|_| bad())?.next().ok_or_else(bad).map(Some)
+}
+
+fn listening(addresses: &Addresses) -> String {
+    addresses.tcp.map_or_else(|| "socket".into(), |a| a.to_string())
+}
+
+fn announce(cx: &Context<'_>, addresses: &Addresses) -> Result<()> {
+    let ready = Ready {
+        listening: addresses.tcp.map(|a| a.to_string()),
+        socket: addresses.socket.clone(),
+        pid: std::process::id(),
+    };
+    if cx.out.json() {
+        return cx.out.json_line(&ready);
+    }
+    if let Some(address) = &ready.listening {
+        cx.out.message(format!("serving workloads at {address}"));
+    }
+    let socket = ready.socket.as_deref().unwrap_or(Path::new("-"));
+    cx.out.message(format!("serving operators at {} (pid {})", socket.display(), ready.pid));
+    Ok(())
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGINT or SIGTERM. SIGHUP is passed over: a terminal that closes must not end a daemon.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Files the command line reads and makes. What a command makes appears whole, under its name, when the command succeeded; a
+//! failed or interrupted one leaves nothing behind.
+
+pub mod destination;
+pub mod folding;
+pub mod source;
+pub mod temporary;
+pub mod tree;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use model_vault::{Error, ErrorId, Result};
+
+/// Reads a whole file of at most `max` bytes.
+pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// An I/O error with the path it happened on.
+pub fn on(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    move |e| match e.kind() {
+        io::ErrorKind::NotFound => Error::new(ErrorId::NotFound, format!("{}: no such file or directory", path.display()))
+            .hint("check the path"),
+        _ => Error::from(e).on(path.display()),
+    }
+}
+
+/// Whether the argument means a path: one that exists and is written like one. `vault://` forces a reference.
+pub fn means_path(argument: &str) -> bool {
+    !model_vault::names::Reference::is_url(argument)
+        && argument.contains(['/', '.'])
+        && Path::new(argument).symlink_metadata().is_ok()
+}
+
+/// Refuses an output that is the input, or lies within it, before either is touched.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn refuse_same(input: &Path, output: &Path) -> Result<()> {
+    let refuse = |what: &str| {
+        Err(Error::new(ErrorId::InvalidArgument, format!("{}: the output {what} the input", output.display()))
+            .hint("choose another place with -o"))
+    };
+    let Ok(facts) = input.metadata() else { return Ok(()) };
+    // A device is read and written at will.
+    if let Ok(there) = output.metadata().as_ref()
+        && !(there.is_file() || there.is_dir())
+    {
+        return Ok(());
+    }
+    // The same file under another name, by a link of either kind.
+    if output.metadata().is_ok_and(|o| (o.dev(), o.ino()) == (facts.dev(), facts.ino())) {
+        return refuse("is");
+    }
+    let (Ok(input), Ok(parent)) = (input.canonicalize(), destination::parent(output).canonicalize()) else {
+        return Ok(());
+    };
+    if facts.is_dir() && parent.starts_with(&input) { refuse("lies within") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn an_output_that_would_destroy_its_input_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, other) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
+        fs::write(&file, "x").unwrap();
+        fs::hard_link(&file, &link).unwrap();
+        std::os::unix::fs::symlink(&file, &other).unwrap();
+        for same in [&file, &link, &other] {
+            assert_eq!(refuse_same(&file, same).unwrap_err().id(), ErrorId::InvalidArgument);
+        }
+        assert!(refuse_same(&file, &dir.path().join("new")).is_ok());
+        assert!(refuse_same(dir.path(), &dir.path().join("new")).is_err());
+        assert!(refuse_same(&file, Path::new("/dev/null")).is_ok());
+    }
+
+    #[test]
+    fn only_what_looks_like_a_path_and_exists_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resnet");
+        fs::write(&path, "").unwrap();
+        assert!(means_path(path.to_str().unwrap()));
+        assert!(!means_path("default/no-such-artifact"));
+        assert!(!means_path("Cargo"));
+        assert!(!means_path(&format!("vault://{}", path.display())));
+    }
+}
