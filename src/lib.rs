@@ -3,9 +3,13 @@
 pub mod crypto;
 pub mod error;
 pub mod facts;
+#[cfg(feature = "client")]
+pub mod identity;
 pub mod json;
 pub mod manifest;
 pub mod names;
+#[cfg(feature = "daemon")]
+pub mod policy;
 pub mod seal;
 
 pub use error::{Error, ErrorId, Kind, Result};

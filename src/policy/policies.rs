@@ -1,0 +1,360 @@
+//! A checked set of policies and its answer to a request.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use cedar_policy::{Authorizer, Effect, EntityUid, PolicyId, PolicySet, Response, SlotId, ValidationMode, Validator};
+
+use super::grant::{Denied, Grant, Lease};
+use super::request::{Action, Asked, Request, Resource, SCHEMA, artifact_uid, workload_uid};
+use crate::crypto::hash::sha256;
+use crate::error::{Error, ErrorId};
+use crate::names::{ArtifactId, Name, Sha256, VersionId};
+
+/// Longest policy text, in bytes.
+pub const MAX_TEXT_BYTES: usize = 256 * 1024;
+/// Most policies and templates in one text: a decision takes time in proportion to their number.
+pub const MAX_POLICIES: usize = 1000;
+/// Most words and marks in one policy, and deepest nesting of its brackets. Cedar walks a policy by recursion: a deep one
+/// exhausts the stack in its parser and, which is worse, is passed unchecked by its validator when the stack runs low.
+const MAX_TOKENS_OF_ONE: usize = 2048;
+const MAX_NESTING: usize = 32;
+/// For the same reason policies are checked on a stack of known size, whoever calls: five times what the bounds need.
+const CHECKING_STACK_BYTES: usize = 16 << 20;
+const MAX_ID_BYTES: usize = 64;
+/// Between a template's id and what marks its instance; no id of a policy contains it.
+const INSTANCE_MARK: &str = "#grant";
+
+/// Why a policy text was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// Above [`MAX_TEXT_BYTES`].
+    #[error("the policy text has {bytes} bytes; at most {MAX_TEXT_BYTES} are taken")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Above [`MAX_POLICIES`].
+    #[error("the text holds {count} policies; at most {MAX_POLICIES} are taken")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// One policy is larger than any person would write.
+    #[error("the policy that begins on line {line} is too large or nested too deeply; split it")]
+    TooLarge {
+        /// The line of its first word, from 1.
+        line: usize,
+    },
+    /// No thread to check it on.
+    #[error("this machine has no room to check policies: {0}")]
+    NoRoom(String),
+    /// Not Cedar.
+    #[error("not a Cedar policy: {0}")]
+    Syntax(String),
+    /// A policy cannot be named in a decision or the audit log.
+    #[error("policy {position} of the text has no @id(\"...\")")]
+    NoId {
+        /// Its place among the policies, from 1.
+        position: usize,
+    },
+    /// An id is not 1-64 of `A-Z a-z 0-9 . _ -`.
+    #[error("not a policy id: {0:?}")]
+    BadId(String),
+    /// Two policies of one id.
+    #[error("two policies have the id {0:?}")]
+    DuplicateId(String),
+    /// Against the schema, or one that can never apply.
+    #[error("policy {id:?} does not fit the schema: {message}")]
+    Invalid {
+        /// The policy's id.
+        id: String,
+        /// Cedar's words, with the name that is unknown or of another type.
+        message: String,
+    },
+}
+
+impl From<PolicyError> for Error {
+    fn from(e: PolicyError) -> Self {
+        if let PolicyError::NoRoom(_) = e {
+            return Self::new(ErrorId::Overloaded, e.to_string()).caused_by(e);
+        }
+        Self::new(ErrorId::InvalidArgument, e.to_string())
+            .hint("nothing was changed; correct the policy text and try it with: vault policy test")
+            .caused_by(e)
+    }
+}
+
+/// The answer to one request, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it is permitted.
+    pub allowed: bool,
+    /// Ids of the policies that decided, sorted: the permits, or the forbids. Empty: no policy permits it.
+    pub determining: Vec<String>,
+    /// What went wrong while deciding. Not empty: denied.
+    pub errors: Vec<String>,
+    /// SHA-256 of the policy text that decided.
+    pub policy_version: Sha256,
+}
+
+/// A set of policies that passed every check, ready to decide.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    text: String,
+    version: Sha256,
+    /// Policies without places to fill in.
+    fixed: PolicySet,
+    /// Templates only: small, so that a copy can be linked in each decision.
+    templates: PolicySet,
+}
+
+impl Policies {
+    /// The policies of a new vault.
+    pub const DEFAULT_TEXT: &'static str = include_str!("default.cedar");
+
+    /// The policies of a new vault.
+    pub fn defaults() -> Self {
+        Self::parse(Self::DEFAULT_TEXT).expect("the built-in policies are tested")
+    }
+
+    /// Checks a policy text: bounds, syntax, a unique `@id` for each, strict validation against the schema. Warnings of
+    /// Cedar (a policy that can never apply, characters that look like others) are refused too: a `forbid` that never
+    /// applies protects nothing.
+    ///
+    /// # Errors
+    /// The first rule broken, with the name that broke it.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(PolicyError::TooLong { bytes: text.len() });
+        }
+        bound_each(text)?;
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("policy-check".into()).stack_size(CHECKING_STACK_BYTES);
+            let checking =
+                builder.spawn_scoped(scope, || Self::check(text)).map_err(|e| PolicyError::NoRoom(e.to_string()))?;
+            // A panic inside Cedar refuses the text; it does not take the daemon down.
+            checking.join().unwrap_or_else(|_| Err(PolicyError::Syntax("it cannot be checked".into())))
+        })
+    }
+
+    fn check(text: &str) -> Result<Self, PolicyError> {
+        let parsed: PolicySet = text.parse().map_err(|e| PolicyError::Syntax(format!("{e}")))?;
+        let count = parsed.num_of_policies() + parsed.num_of_templates();
+        if count > MAX_POLICIES {
+            return Err(PolicyError::TooMany { count });
+        }
+
+        let (mut fixed, mut templates, mut seen) = (PolicySet::new(), PolicySet::new(), HashSet::new());
+        let mut id_of = |annotation: Option<&str>, parsed: &PolicyId| {
+            let id = annotation.ok_or_else(|| PolicyError::NoId { position: position_of(parsed) })?;
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+            if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(allowed) {
+                return Err(PolicyError::BadId(id.chars().take(MAX_ID_BYTES).collect()));
+            }
+            if !seen.insert(id.to_owned()) {
+                return Err(PolicyError::DuplicateId(id.to_owned()));
+            }
+            Ok(PolicyId::new(id))
+        };
+        let impossible = |e: cedar_policy::PolicySetError| PolicyError::Syntax(e.to_string());
+        for policy in parsed.policies() {
+            fixed.add(policy.new_id(id_of(policy.annotation("id"), policy.id())?)).map_err(impossible)?;
+        }
+        for template in parsed.templates() {
+            let id = id_of(template.annotation("id"), template.id())?;
+            templates.add_template(template.new_id(id)).map_err(impossible)?;
+        }
+        validate(&fixed)?;
+        validate(&templates)?;
+        Ok(Self { text: text.to_owned(), version: sha256(text.as_bytes()), fixed, templates })
+    }
+
+    /// The text, as it was given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// SHA-256 of the text: names these policies in decisions.
+    pub fn version(&self) -> Sha256 {
+        self.version
+    }
+
+    /// Decides. Never fails: what cannot be evaluated is denied, and the decision says why.
+    pub fn decide(&self, request: &Request<'_>) -> Decision {
+        let answer = match request.to_cedar() {
+            Ok(asked) => self.evaluate(&asked),
+            Err(error) => Answer { errors: vec![error], ..Answer::default() },
+        };
+        answer.decide(self.version)
+    }
+
+    /// Decides, and where that is a permit gives the proof that opens this version of the artifact.
+    ///
+    /// # Errors
+    /// [`Denied`], with the decision; also for an action that opens nothing, or a resource that is no artifact.
+    pub fn authorize(&self, request: &Request<'_>, version: VersionId, lease: Lease) -> Result<Grant, Denied> {
+        let mut decision = self.decide(request);
+        let opens = matches!(request.action, Action::Open | Action::OpenRange | Action::Verify | Action::Export);
+        match request.resource {
+            Resource::Artifact { id, .. } if opens && decision.allowed => {
+                Ok(Grant::new(request.principal.clone(), request.action, id, version, decision, request.now, lease))
+            }
+            Resource::Artifact { .. } if opens => Err(Denied { decision, asked: request.to_string() }),
+            _ => {
+                decision.allowed = false;
+                decision.errors.push(format!("{} opens no artifact", request.action));
+                Err(Denied { decision, asked: request.to_string() })
+            }
+        }
+    }
+
+    /// A forbid in either set denies and a permit in either set permits, so asking both is asking one set of all.
+    fn evaluate(&self, asked: &Asked) -> Answer {
+        static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
+        let ask = |set: &PolicySet| AUTHORIZER.is_authorized(&asked.request, set, &asked.entities);
+        let mut answer = Answer::default();
+        answer.add(&ask(&self.fixed), &self.fixed);
+        if let Some((workload, artifact)) = &asked.granted {
+            match self.instances(workload, artifact) {
+                Ok(linked) => answer.add(&ask(&linked), &linked),
+                Err(error) => answer.errors.push(error),
+            }
+        }
+        answer
+    }
+
+    /// Every template with its places filled from one grant.
+    fn instances(&self, workload: &EntityUid, artifact: &EntityUid) -> Result<PolicySet, String> {
+        let mut linked = self.templates.clone();
+        for template in self.templates.templates() {
+            let values: HashMap<_, _> = template
+                .slots()
+                .map(|slot| {
+                    (slot.clone(), if *slot == SlotId::principal() { workload.clone() } else { artifact.clone() })
+                })
+                .collect();
+            let id = PolicyId::new(format!("{}{INSTANCE_MARK}", template.id()));
+            linked.link(template.id().clone(), id, values).map_err(|e| e.to_string())?;
+        }
+        Ok(linked)
+    }
+}
+
+/// What evaluation found, before it becomes a decision.
+#[derive(Default)]
+struct Answer {
+    permits: Vec<String>,
+    forbids: Vec<String>,
+    errors: Vec<String>,
+}
+
+impl Answer {
+    fn add(&mut self, response: &Response, set: &PolicySet) {
+        for id in response.diagnostics().reason() {
+            let effect = set.policy(id).map(cedar_policy::Policy::effect);
+            let name = id.to_string();
+            let name = name.strip_suffix(INSTANCE_MARK).unwrap_or(&name).to_owned();
+            // An unknown id cannot come; counted as a forbid if it does.
+            if effect == Some(Effect::Permit) { self.permits.push(name) } else { self.forbids.push(name) }
+        }
+        self.errors.extend(response.diagnostics().errors().map(ToString::to_string));
+    }
+
+    /// Cedar skips a policy whose evaluation fails. A skipped forbid would permit, so any error denies.
+    fn decide(mut self, policy_version: Sha256) -> Decision {
+        let allowed = self.errors.is_empty() && self.forbids.is_empty() && !self.permits.is_empty();
+        let mut determining = match (allowed, self.forbids.is_empty()) {
+            (true, _) => self.permits,
+            (false, false) => self.forbids,
+            // Denied by an error or by default: no permit decided this.
+            (false, true) => Vec::new(),
+        };
+        determining.sort();
+        self.errors.sort();
+        Decision { allowed, determining, errors: self.errors, policy_version }
+    }
+}
+
+fn validate(set: &PolicySet) -> Result<(), PolicyError> {
+    let found = Validator::new(SCHEMA.clone()).validate(set, ValidationMode::Strict);
+    let invalid = |id: &PolicyId, message: String| PolicyError::Invalid { id: id.to_string(), message };
+    // In the order of their text: the same text always gives the same message.
+    let mut errors: Vec<_> = found.validation_errors().map(|e| invalid(e.policy_id(), e.to_string())).collect();
+    let warnings = found.validation_warnings().map(|w| invalid(w.policy_id(), w.to_string()));
+    errors.extend(warnings);
+    errors.sort_by_key(ToString::to_string);
+    errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Cedar numbers what it parses: `policy0`, `policy1`.
+fn position_of(parsed: &PolicyId) -> usize {
+    parsed.to_string().trim_start_matches("policy").parse::<usize>().map_or(0, |n| n + 1)
+}
+
+/// Refuses a single policy of extreme size or depth before Cedar sees it: counts its words and marks, string literals
+/// and comments apart. Policies end at a `;` outside of both.
+fn bound_each(text: &str) -> Result<(), PolicyError> {
+    let (mut tokens, mut nesting, mut line, mut start) = (0, 0usize, 1, None);
+    let mut in_word = false;
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        let word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+        match byte {
+            b'\n' => line += 1,
+            b'/' if bytes.peek() == Some(&b'/') => {
+                while bytes.peek().is_some_and(|b| !matches!(b, b'\n' | b'\r')) {
+                    bytes.next();
+                }
+            }
+            b';' => (tokens, nesting, start) = (0, 0, None),
+            b if b.is_ascii_whitespace() || (word && in_word) => {}
+            _ => {
+                tokens += 1;
+                match byte {
+                    b'(' | b'[' | b'{' => nesting += 1,
+                    b')' | b']' | b'}' => nesting = nesting.saturating_sub(1),
+                    _ => {}
+                }
+                let line = *start.get_or_insert(line);
+                if tokens > MAX_TOKENS_OF_ONE || nesting > MAX_NESTING {
+                    return Err(PolicyError::TooLarge { line });
+                }
+            }
+        }
+        if byte == b'"' {
+            while let Some(inner) = bytes.next() {
+                match inner {
+                    b'"' => break,
+                    b'\\' => drop(bytes.next()),
+                    b'\n' => line += 1,
+                    _ => {}
+                }
+            }
+        }
+        in_word = word;
+    }
+    Ok(())
+}
+
+/// A decision in words: `allowed by operator-owner`, `denied: no policy permits it`.
+pub fn explain(decision: &Decision) -> String {
+    let by = decision.determining.join(", ");
+    match (decision.allowed, &decision.errors[..], by.is_empty()) {
+        (true, ..) => format!("allowed by {by}"),
+        (false, [], true) => "denied: no policy permits it".into(),
+        (false, [], false) => format!("denied: forbidden by {by}"),
+        (false, errors, true) => format!("denied, because it cannot be decided: {}", errors.join("; ")),
+        (false, errors, false) => format!("denied: forbidden by {by}; also: {}", errors.join("; ")),
+    }
+}
+
+/// The Cedar policy that a grant amounts to under the default template `granted-read`.
+pub fn grant_as_cedar(namespace: &Name, workload: &Name, artifact: ArtifactId) -> String {
+    format!(
+        "permit (principal == {}, action in ModelVault::Action::\"read\", resource == {});",
+        workload_uid(namespace, workload),
+        artifact_uid(artifact)
+    )
+}
