@@ -1,0 +1,414 @@
+//! Fetching, with the checks of docs/trust.md 5. What is proven and by what:
+//!
+//! - Paths, sizes and bytes of the members, namespace, name, version, kind and file id: by the signature of the artifact
+//!   statement, made by a key the caller trusts, and by the tree of each member's digest in it.
+//! - That a tag was not moved back below what this client saw: by the floor the caller remembers. That the tag points where
+//!   its owner wants now is the server's word.
+//! - `b3:`, the sealed root: the statement lies inside the sealed file, so it cannot name the root over itself. The client
+//!   compares the root the server announces, which finds a mistaken server; against a lying one the promise is that of the
+//!   statement: some version of this very artifact that a trusted key signed. Who must pin one exactly asks for `vN`.
+//! - Time of publishing, who sealed it, tags, generation: the server's word.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use prost::bytes::Bytes;
+
+use super::{Client, request_id};
+use crate::crypto::hash::blake3;
+use crate::crypto::outboard::{GroupVerifier, Groups};
+use crate::crypto::sign::PublicKey;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::VersionFacts;
+use crate::manifest::{ArtifactStatement, MAX_STATEMENT_LEN, Subject};
+use crate::names::{KeyId, Reference, Revision};
+use crate::wire::pb::fetch_response::Part;
+use crate::wire::{self, PIECE_LEN, broken, pb};
+
+/// Largest group a client holds in memory: 16 MiB.
+const MAX_GROUP_LOG2: u8 = 24;
+/// How long a server may say nothing before the client gives up.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// What to fetch, and whom to believe.
+#[derive(Clone, Debug)]
+pub struct FetchPlan {
+    /// The artifact. Its `member`, if set, is one more selection.
+    pub reference: Reference,
+    /// Paths with the byte range of the member, in the order to fetch; none: everything.
+    pub members: Vec<(String, Option<Range<u64>>)>,
+    /// Keys whose artifact statements are accepted. On the Unix socket and in process: [`Client::signers`].
+    pub signers: Vec<PublicKey>,
+    /// Highest version seen for this reference; a tag that leads to a lower one is refused.
+    pub floor: Option<u64>,
+}
+
+/// Takes what was verified.
+pub trait FetchSink {
+    /// The verified statement, before any byte.
+    fn start(&mut self, version: &VersionFacts, statement: &ArtifactStatement) -> Result<()>;
+    /// Verified bytes of `member`, in order, cut to the range asked for. `offset` counts from the member's start. An empty
+    /// member or range brings no call.
+    fn bytes(&mut self, member: &Subject, offset: u64, bytes: &[u8]) -> Result<()>;
+}
+
+/// What a complete fetch brought.
+#[derive(Clone, Debug)]
+pub struct FetchReport {
+    /// The version; see the head of this module's source for what of it is proven.
+    pub version: VersionFacts,
+    /// Trusted keys that signed the statement.
+    pub signers: Vec<KeyId>,
+    /// Selections that were delivered.
+    pub members: u64,
+    /// Bytes handed to the sink.
+    pub bytes: u64,
+    /// Key exchange of the connection.
+    pub tls_group: Option<String>,
+}
+
+impl Client {
+    /// Fetches and checks: the statement first, then each group against its member's digest, then the END. Nothing unverified
+    /// reaches the sink; what reached it is complete only if this returns `Ok`. Never retried silently: the sink may ask
+    /// again from where it stopped, with a range.
+    ///
+    /// # Errors
+    /// `SignatureMissing`, `SignatureInvalid`, `BindingMismatch` (another artifact or version than asked for),
+    /// `VersionRollback`, `MemberMismatch`, `StreamBroken`, `LimitExceeded`; the server's own; the sink's own.
+    pub async fn fetch(&self, plan: FetchPlan, sink: &mut (dyn FetchSink + Send)) -> Result<FetchReport> {
+        let wanted = selections(&plan)?;
+        let request = pb::FetchRequest {
+            reference: Reference { member: None, ..plan.reference.clone() }.to_string(),
+            request_id: request_id()?,
+            members: wanted.iter().map(selection_to_wire).collect(),
+            checks_groups: true,
+            statement_only: false,
+        };
+        let mut stream = self.fetches().fetch(request).await.map_err(|s| self.link.error_of(&s))?.into_inner();
+        let mut check = Check::new(&plan, wanted);
+        loop {
+            let next = tokio::time::timeout(SILENCE, stream.message()).await.map_err(|_| {
+                Error::new(ErrorId::DeadlineExceeded, format!("the server sent nothing for {SILENCE:?}"))
+            })?;
+            match next {
+                Ok(Some(message)) => check.take(message, sink)?,
+                Ok(None) => return check.finish(self.tls_group()),
+                Err(status) if wire::is_from_vault(&status) => return Err(wire::error_of(&status)),
+                Err(status) => {
+                    let message = format!("the stream was cut: {}", status.message());
+                    return Err(Error::new(ErrorId::StreamBroken, message).caused_by(status));
+                }
+            }
+        }
+    }
+}
+
+type Selection = (String, Option<Range<u64>>);
+
+fn selections(plan: &FetchPlan) -> Result<Vec<Selection>> {
+    let mut wanted = plan.members.clone();
+    wanted.extend(plan.reference.member.iter().map(|path| (path.clone(), None)));
+    for (path, range) in &wanted {
+        if range.as_ref().is_some_and(|r| r.start > r.end) {
+            return Err(Error::new(ErrorId::RangeInvalid, format!("{path}: the range ends before it starts")));
+        }
+    }
+    Ok(wanted)
+}
+
+fn selection_to_wire((path, range): &Selection) -> pb::MemberSelection {
+    let range = range.as_ref().map(|r| pb::ByteRange { from: r.start, to: r.end });
+    pb::MemberSelection { path: path.clone(), range }
+}
+
+/// The checks, fed message by message. Holds at most the statement and one group.
+pub(super) struct Check<'a> {
+    plan: &'a FetchPlan,
+    wanted: Vec<Selection>,
+    state: State,
+}
+
+enum State {
+    Start,
+    Statement {
+        version: VersionFacts,
+        announced: u64,
+        collected: Vec<u8>,
+    },
+    Members(Box<Members>),
+    Ended {
+        report: FetchReport,
+    },
+    /// A check failed; nothing more is taken.
+    Failed,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn new(plan: &'a FetchPlan, wanted: Vec<Selection>) -> Self {
+        Self { plan, wanted, state: State::Start }
+    }
+
+    /// The next message of the stream.
+    pub(super) fn take(&mut self, message: pb::FetchResponse, sink: &mut dyn FetchSink) -> Result<()> {
+        let part = message.part.ok_or_else(|| broken("an empty message"))?;
+        self.state = match (std::mem::replace(&mut self.state, State::Failed), part) {
+            (State::Start, Part::Start(start)) => {
+                let version = wire::version_from_wire(start.version)?;
+                if start.statement_len > MAX_STATEMENT_LEN {
+                    let message = format!("the server announces a statement of {} bytes", start.statement_len);
+                    return Err(Error::new(ErrorId::LimitExceeded, message));
+                }
+                State::Statement { version, announced: start.statement_len, collected: Vec::new() }
+            }
+            (State::Statement { version, announced, mut collected }, Part::Statement(piece)) => {
+                if piece.is_empty() || piece.len() > PIECE_LEN {
+                    return Err(broken("a piece of the statement has a wrong length"));
+                }
+                collected.extend_from_slice(&piece);
+                match (collected.len() as u64).cmp(&announced) {
+                    std::cmp::Ordering::Less => State::Statement { version, announced, collected },
+                    std::cmp::Ordering::Equal => {
+                        let members = self.accept(version, &collected)?;
+                        sink.start(&members.version, &members.statement)?;
+                        State::Members(Box::new(members))
+                    }
+                    std::cmp::Ordering::Greater => return Err(broken("the statement is longer than announced")),
+                }
+            }
+            (State::Members(mut members), Part::Chunk(chunk)) => {
+                members.take(chunk, sink)?;
+                State::Members(members)
+            }
+            (State::Members(members), Part::End(end)) => State::Ended { report: members.end(end)? },
+            (State::Statement { .. }, _) => return Err(broken("the statement is shorter than announced")),
+            (State::Ended { .. }, _) => return Err(broken("a message after the end")),
+            _ => return Err(broken("messages out of order")),
+        };
+        Ok(())
+    }
+
+    /// The stream ended without an error.
+    pub(super) fn finish(self, tls_group: Option<String>) -> Result<FetchReport> {
+        match self.state {
+            State::Ended { report } => Ok(FetchReport { tls_group, ..report }),
+            _ => Err(Error::new(ErrorId::StreamBroken, "the stream ended without its END: what came is incomplete")),
+        }
+    }
+
+    /// docs/trust.md 5, 2 and 3.
+    fn accept(&self, version: VersionFacts, envelope: &[u8]) -> Result<Members> {
+        let (statement, signers) = ArtifactStatement::verify(envelope, &self.plan.signers)?;
+        let asked = &self.plan.reference;
+        if (&statement.namespace, &statement.name) != (&asked.namespace, &asked.name) {
+            return Err(other(format!(
+                "asked for {}/{}, the signed statement is about {}/{}",
+                asked.namespace, asked.name, statement.namespace, statement.name
+            )));
+        }
+        match &asked.revision {
+            Revision::Version(n) if statement.version != *n => {
+                return Err(other(format!("asked for v{n}, the signed statement is about v{}", statement.version)));
+            }
+            Revision::Root(root) if version.root != *root => {
+                return Err(other(format!("asked for b3:{root}, the server offers b3:{}", version.root)));
+            }
+            Revision::Tag(tag) if self.plan.floor.is_some_and(|seen| statement.version < seen) => {
+                let seen = self.plan.floor.unwrap_or_default();
+                let message = format!("{asked}: {tag} led to v{seen} before, the server offers v{}", statement.version);
+                return Err(Error::new(ErrorId::VersionRollback, message));
+            }
+            _ => {}
+        }
+        let announced = (&version.namespace, &version.name, version.version, version.kind, version.file_id);
+        let signed = (&statement.namespace, &statement.name, statement.version, statement.kind, statement.file_id);
+        if announced != signed
+            || version.payload_size != statement.payload_size
+            || version.member_count != statement.subjects.len() as u64
+        {
+            return Err(other("the server's own words about the version contradict the signed statement".into()));
+        }
+        if statement.group_log2 > MAX_GROUP_LOG2 {
+            let message = format!("groups of 2^{} bytes; this client takes 2^{MAX_GROUP_LOG2}", statement.group_log2);
+            return Err(Error::new(ErrorId::LimitExceeded, message));
+        }
+        let spans = spans(&statement, &self.wanted)?;
+        Members::new(version, statement, signers, spans)
+    }
+}
+
+fn other(message: String) -> Error {
+    Error::new(ErrorId::BindingMismatch, message)
+        .hint("the server answers with something else than was asked for: do not use it, ask its operator")
+}
+
+/// Bytes of one member that were asked for.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    member: usize,
+    from: u64,
+    to: u64,
+}
+
+/// What was asked for, in terms of the signed statement.
+fn spans(statement: &ArtifactStatement, wanted: &[Selection]) -> Result<Vec<Span>> {
+    let subjects = &statement.subjects;
+    if wanted.is_empty() {
+        return Ok(subjects.iter().enumerate().map(|(member, s)| Span { member, from: 0, to: s.size }).collect());
+    }
+    let places: HashMap<&str, usize> = subjects.iter().enumerate().map(|(i, s)| (s.path.as_str(), i)).collect();
+    wanted
+        .iter()
+        .map(|(path, range)| {
+            let member = *places
+                .get(path.as_str())
+                .ok_or_else(|| Error::new(ErrorId::NotFound, format!("no member {path:?} in the artifact")))?;
+            let size = subjects[member].size;
+            let range = range.clone().unwrap_or(0..size);
+            if range.end > size {
+                return Err(Error::new(ErrorId::RangeInvalid, format!("{path} has {size} bytes, not {}", range.end)));
+            }
+            Ok(Span { member, from: range.start, to: range.end })
+        })
+        .collect()
+}
+
+/// Takes the chunks. What must come next follows from the statement and the plan alone; the server decides nothing.
+struct Members {
+    version: VersionFacts,
+    statement: ArtifactStatement,
+    signers: Vec<KeyId>,
+    spans: Vec<Span>,
+    /// Span and group that are expected now; past the last span when all came.
+    span: usize,
+    group: u64,
+    /// The first pieces of the expected group, if it comes in several.
+    pending: Vec<u8>,
+    nodes: Bytes,
+    /// Member of the last group, with what its groups proved so far.
+    verifier: Option<(usize, GroupVerifier)>,
+    chunks: u64,
+    received: u64,
+    delivered: u64,
+}
+
+impl Members {
+    fn new(version: VersionFacts, statement: ArtifactStatement, signers: Vec<KeyId>, spans: Vec<Span>) -> Result<Self> {
+        // An empty member has no chunk that could prove its digest.
+        let nothing = blake3(b"");
+        if spans
+            .iter()
+            .any(|s| statement.subjects[s.member].size == 0 && statement.subjects[s.member].blake3 != nothing)
+        {
+            return Err(Error::new(
+                ErrorId::MemberMismatch,
+                "an empty member has a digest that is not that of no bytes",
+            ));
+        }
+        let mut members = Self {
+            version,
+            statement,
+            signers,
+            spans,
+            span: 0,
+            group: 0,
+            pending: Vec::new(),
+            nodes: Bytes::new(),
+            verifier: None,
+            chunks: 0,
+            received: 0,
+            delivered: 0,
+        };
+        members.enter_span();
+        Ok(members)
+    }
+
+    /// Moves to the first span at or after `self.span` that has bytes.
+    fn enter_span(&mut self) {
+        while self.spans.get(self.span).is_some_and(|s| s.from == s.to) {
+            self.span += 1;
+        }
+        if let Some(span) = self.spans.get(self.span) {
+            self.group = span.from >> self.statement.group_log2;
+        }
+    }
+
+    fn take(&mut self, chunk: pb::FetchChunk, sink: &mut dyn FetchSink) -> Result<()> {
+        let span = *self.spans.get(self.span).ok_or_else(|| broken("a chunk that was not asked for"))?;
+        let groups = Groups::new(self.statement.subjects[span.member].size, self.statement.group_log2);
+        let start = self.group << self.statement.group_log2;
+        let len = groups.len_of(self.group);
+        let received = self.pending.len() as u64;
+        if chunk.member as usize != span.member || chunk.offset != start + received {
+            return Err(broken("a chunk that is not the next one"));
+        }
+        let after = received + chunk.data.len() as u64;
+        if chunk.data.is_empty() || chunk.data.len() > PIECE_LEN || after > len {
+            return Err(broken("a chunk of a wrong length"));
+        }
+        if received == 0 {
+            self.nodes = chunk.nodes;
+        } else if !chunk.nodes.is_empty() {
+            return Err(broken("outboard nodes in the middle of a group"));
+        }
+        self.chunks += 1;
+        self.received += chunk.data.len() as u64;
+        if received == 0 && after == len {
+            return self.group_done(span, groups, &chunk.data, sink);
+        }
+        self.pending.extend_from_slice(&chunk.data);
+        if after == len {
+            let mut bytes = std::mem::take(&mut self.pending);
+            self.group_done(span, groups, &bytes, sink)?;
+            bytes.clear();
+            self.pending = bytes;
+        }
+        Ok(())
+    }
+
+    /// Check 4: the group against the digest, and only then on to the sink.
+    fn group_done(&mut self, span: Span, groups: Groups, bytes: &[u8], sink: &mut dyn FetchSink) -> Result<()> {
+        let subject = &self.statement.subjects[span.member];
+        let (_, verifier) = match &mut self.verifier {
+            Some(known) if known.0 == span.member => known,
+            other => other.insert((span.member, GroupVerifier::new(groups, subject.blake3))),
+        };
+        verifier.check(self.group, &self.nodes, bytes).map_err(|_| {
+            let message = format!("{}: the bytes of group {} are not those that were signed", subject.path, self.group);
+            Error::new(ErrorId::MemberMismatch, message)
+                .hint("the server or the way to it altered them: fetch again; if it repeats, do not trust this server")
+                .detail("member", &subject.path)
+                .detail("group", self.group)
+        })?;
+        let start = self.group << self.statement.group_log2;
+        let end = start + bytes.len() as u64;
+        let (from, to) = (span.from.max(start), span.to.min(end));
+        sink.bytes(subject, from, &bytes[(from - start) as usize..(to - start) as usize])?;
+        self.delivered += to - from;
+        self.nodes = Bytes::new();
+        if end < span.to {
+            self.group += 1;
+        } else {
+            self.span += 1;
+            self.enter_span();
+        }
+        Ok(())
+    }
+
+    /// Check 5.
+    fn end(self, end: pb::FetchEnd) -> Result<FetchReport> {
+        if self.span < self.spans.len() {
+            return Err(broken("the END came before everything that was asked for"));
+        }
+        if (end.chunks, end.bytes) != (self.chunks, self.received) {
+            return Err(broken("the totals of the END differ from what came"));
+        }
+        Ok(FetchReport {
+            version: self.version,
+            signers: self.signers,
+            members: self.spans.len() as u64,
+            bytes: self.delivered,
+            tls_group: None,
+        })
+    }
+}

@@ -1,0 +1,325 @@
+//! The Rust client: what serving code links and what the command line talks to a vault with. It checks everything it
+//! receives (docs/trust.md 5): nothing that was not verified reaches the caller.
+
+mod connect;
+mod fetch;
+mod floor;
+mod transfer;
+
+use std::io::Write;
+use std::time::Duration;
+
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+pub use connect::Endpoint;
+pub use fetch::{FetchPlan, FetchReport, FetchSink};
+pub use floor::VersionFloor;
+pub use transfer::Upload;
+
+use crate::crypto::random::SystemRandom;
+use crate::crypto::sign::PublicKey;
+use crate::error::{Error, Result};
+use crate::facts::{
+    AuditFacts, AuditRow, IssuedFacts, PolicyFacts, SealedFacts, StatusFacts, VerifyFacts, VersionFacts, WhoamiFacts,
+    WorkloadFacts,
+};
+use crate::names::{Clock as _, Name, Reference, RequestId, Sha256, SystemClock, Tag};
+use crate::wire::pb::access_service_client::AccessServiceClient;
+use crate::wire::pb::admin_service_client::AdminServiceClient;
+use crate::wire::pb::artifact_service_client::ArtifactServiceClient;
+use crate::wire::pb::fetch_service_client::FetchServiceClient;
+use crate::wire::{self, broken, pb};
+
+/// Largest answer that is not a stream: facts about an artifact with very many members.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// A connection to a vault. Cheap to clone; calls of all clones share it. A cut connection is made anew by the next call,
+/// except in process.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+    link: connect::Link,
+}
+
+impl Client {
+    /// Connects, within 10 s.
+    ///
+    /// # Errors
+    /// `Unreachable` when nobody answers there, `BadCredential` when one side does not accept the other's certificate.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self> {
+        let (channel, link) = connect::connect(endpoint).await?;
+        Ok(Self { channel, link })
+    }
+
+    /// Key exchange of the connection, for example `X25519MLKEM768`; `None` where there is no TLS.
+    pub fn tls_group(&self) -> Option<String> {
+        self.link.tls_group()
+    }
+
+    /// Whether the vault says that it serves. The only call an anonymous caller may make.
+    pub async fn health(&self) -> Result<bool> {
+        let ask = async || HealthClient::new(self.channel.clone()).check(HealthCheckRequest::default()).await;
+        Ok(self.answer(ask).await?.status() == ServingStatus::Serving)
+    }
+
+    /// State of the vault.
+    pub async fn status(&self) -> Result<StatusFacts> {
+        let answer = self.answer(async || self.admin().status(pb::StatusRequest {}).await).await?;
+        facts(&answer.facts_json)
+    }
+
+    /// Who the caller is to the vault.
+    pub async fn whoami(&self) -> Result<WhoamiFacts> {
+        let answer = self.answer(async || self.access().whoami(pb::WhoamiRequest {}).await).await?;
+        let some = |text: String| Some(text).filter(|t| !t.is_empty());
+        let namespace = some(answer.namespace).map(|n| n.parse()).transpose();
+        Ok(WhoamiFacts {
+            kind: answer.kind,
+            issuer: answer.issuer,
+            subject: answer.subject,
+            namespace: namespace.map_err(|e: Error| broken("the namespace is malformed").caused_by(e))?,
+            tls_group: some(answer.tls_group),
+        })
+    }
+
+    /// The newest version of each artifact whose NAMESPACE/NAME matches `pattern` (`*`, `?`; empty: all), of all pages.
+    pub async fn list(&self, pattern: &str, include_unlisted: bool) -> Result<Vec<VersionFacts>> {
+        let mut versions = Vec::new();
+        let mut request = pb::ListArtifactsRequest {
+            pattern: pattern.into(),
+            include_unlisted,
+            page_token: prost::bytes::Bytes::new(),
+            page_size: 1000,
+        };
+        loop {
+            let page = self.answer(async || self.artifacts().list_artifacts(request.clone()).await).await?;
+            let empty = page.versions.is_empty();
+            for version in page.versions {
+                versions.push(wire::version_from_wire(Some(version))?);
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(versions);
+            }
+            // A page that adds nothing, or the same page over and over, would never end.
+            if empty || page.next_page_token == request.page_token {
+                return Err(broken("the pages of the list do not come to an end"));
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// One version.
+    pub async fn version(&self, r: &Reference) -> Result<VersionFacts> {
+        let request = pb::GetVersionRequest { reference: r.to_string() };
+        wire::version_from_wire(
+            self.answer(async || self.artifacts().get_version(request.clone()).await).await?.version,
+        )
+    }
+
+    /// What lies in a version, as far as the caller may see it.
+    pub async fn inspect(&self, r: &Reference) -> Result<SealedFacts> {
+        let request = pb::InspectRequest { reference: r.to_string() };
+        facts(&self.answer(async || self.artifacts().inspect(request.clone()).await).await?.facts_json)
+    }
+
+    /// Has the vault read and check every byte of a version.
+    pub async fn verify(&self, r: &Reference) -> Result<VerifyFacts> {
+        let request = pb::VerifyRequest { reference: r.to_string(), request_id: request_id()? };
+        let answer = self.answer(async || self.artifacts().verify(request.clone()).await).await?;
+        let version = wire::version_from_wire(answer.version)?;
+        let signers = answer.signers.iter().map(|s| s.parse()).collect::<Result<_>>();
+        Ok(VerifyFacts {
+            root: version.root,
+            payload_size: version.payload_size,
+            signers: signers.map_err(|e| broken("a key id is malformed").caused_by(e))?,
+            plaintext: true,
+            version: Some(version),
+        })
+    }
+
+    /// Points `tag` at a version. `expect`: the version the tag must point to now; 0: it must not exist.
+    pub async fn set_tag(&self, r: &Reference, tag: &Tag, expect: Option<u64>) -> Result<VersionFacts> {
+        let request =
+            pb::SetTagRequest { reference: r.to_string(), tag: tag.to_string(), expect, request_id: request_id()? };
+        wire::version_from_wire(self.answer(async || self.artifacts().set_tag(request.clone()).await).await?.version)
+    }
+
+    /// Unlists a version (`NAME@REVISION`) or the whole artifact (`NAME`); returns how many versions.
+    pub async fn remove(&self, r: &str) -> Result<u64> {
+        let request = pb::RemoveRequest { reference: r.into(), request_id: request_id()? };
+        Ok(self.answer(async || self.artifacts().remove(request.clone()).await).await?.versions)
+    }
+
+    /// Takes a removal back.
+    pub async fn restore(&self, r: &str) -> Result<u64> {
+        let request = pb::RestoreRequest { reference: r.into(), request_id: request_id()? };
+        Ok(self.answer(async || self.artifacts().restore(request.clone()).await).await?.versions)
+    }
+
+    /// Has a certificate issued for a workload's DER signing request.
+    pub async fn enroll(&self, namespace: &Name, name: &Name, csr: &[u8]) -> Result<IssuedFacts> {
+        let request = pb::EnrollWorkloadRequest {
+            namespace: namespace.to_string(),
+            name: name.to_string(),
+            csr: csr.to_vec().into(),
+            request_id: request_id()?,
+        };
+        let a = self.answer(async || self.access().enroll_workload(request.clone()).await).await?;
+        wire::issued_from_wire(&a.certificate, &a.ca_certificate, a.signers, &a.not_after, a.address)
+    }
+
+    /// A fresh certificate for the calling workload itself, whose present one is still valid.
+    pub async fn renew(&self, csr: &[u8]) -> Result<IssuedFacts> {
+        let request = pb::RenewWorkloadRequest { csr: csr.to_vec().into(), request_id: request_id()? };
+        let a = self.answer(async || self.access().renew_workload(request.clone()).await).await?;
+        wire::issued_from_wire(&a.certificate, &a.ca_certificate, a.signers, &a.not_after, String::new())
+    }
+
+    /// The enrolled workloads.
+    pub async fn workloads(&self) -> Result<Vec<WorkloadFacts>> {
+        let answer = self.answer(async || self.access().list_workloads(pb::ListWorkloadsRequest {}).await).await?;
+        answer.workloads.into_iter().map(wire::workload_from_wire).collect()
+    }
+
+    /// Revokes a workload, or one certificate of it by serial number.
+    pub async fn revoke(&self, namespace: &Name, name: &Name, serial: Option<&[u8]>) -> Result<()> {
+        let request = pb::RevokeWorkloadRequest {
+            namespace: namespace.to_string(),
+            name: name.to_string(),
+            serial: serial.unwrap_or_default().to_vec().into(),
+            request_id: request_id()?,
+        };
+        self.answer(async || self.access().revoke_workload(request.clone()).await).await?;
+        Ok(())
+    }
+
+    /// Keys whose artifact statements the vault says a reader of `namespace` may trust. Good on the Unix socket and in
+    /// process, where the vault itself is trusted; over the network trust comes from the enrolment.
+    pub async fn signers(&self, namespace: &Name) -> Result<Vec<PublicKey>> {
+        let request = pb::ListSignersRequest { namespace: namespace.to_string() };
+        let answer = self.answer(async || self.access().list_signers(request.clone()).await).await?;
+        let key = |s: pb::Signer| PublicKey::from_spki(&s.spki).map_err(|_| broken("a public key is malformed"));
+        answer.signers.into_iter().map(key).collect()
+    }
+
+    /// Lets a workload read an artifact (`[NAMESPACE/]NAME`); returns the Cedar text that amounts to.
+    pub async fn grant(&self, namespace: &Name, workload: &Name, artifact: &str) -> Result<String> {
+        let request = pb::AddGrantRequest {
+            namespace: namespace.to_string(),
+            workload: workload.to_string(),
+            artifact: artifact.into(),
+            request_id: request_id()?,
+        };
+        Ok(self.answer(async || self.access().add_grant(request.clone()).await).await?.cedar)
+    }
+
+    /// Takes a grant back.
+    pub async fn ungrant(&self, namespace: &Name, workload: &Name, artifact: &str) -> Result<()> {
+        let request = pb::RemoveGrantRequest {
+            namespace: namespace.to_string(),
+            workload: workload.to_string(),
+            artifact: artifact.into(),
+            request_id: request_id()?,
+        };
+        self.answer(async || self.access().remove_grant(request.clone()).await).await?;
+        Ok(())
+    }
+
+    /// The policy in force.
+    pub async fn policy(&self) -> Result<PolicyFacts> {
+        let answer = self.answer(async || self.access().get_policy(pb::GetPolicyRequest {}).await).await?;
+        Ok(PolicyFacts { version: answer.version, text: answer.text })
+    }
+
+    /// Puts a policy in force; returns its version.
+    pub async fn set_policy(&self, text: &str) -> Result<u64> {
+        let request = pb::SetPolicyRequest { text: text.into(), request_id: request_id()? };
+        Ok(self.answer(async || self.access().set_policy(request.clone()).await).await?.version)
+    }
+
+    /// Hands the rows of the audit log from `from` on to `each`: at most `limit` (0: all there are), and with `follow` every
+    /// new one until `each` fails or the vault goes.
+    pub async fn audit_rows(
+        &self,
+        from: u64,
+        limit: u32,
+        follow: bool,
+        each: &mut (dyn FnMut(AuditRow) -> Result<()> + Send),
+    ) -> Result<()> {
+        let request = pb::ReadAuditRequest { from, limit, follow };
+        let mut rows = self.answer(async || self.admin().read_audit(request).await).await?;
+        while let Some(row) = rows.message().await.map_err(|s| self.link.error_of(&s))? {
+            let record = serde_json::from_slice(&row.record).map_err(|_| broken("an audit record is not JSON"))?;
+            each(AuditRow { sequence: row.sequence, record })?;
+        }
+        Ok(())
+    }
+
+    /// Has the vault check its audit log, against a checkpoint that was kept elsewhere if there is one.
+    pub async fn audit_verify(&self, checkpoint: Option<&str>) -> Result<AuditFacts> {
+        let request = pb::VerifyAuditRequest { checkpoint: checkpoint.unwrap_or_default().into() };
+        let answer = self.answer(async || self.admin().verify_audit(request.clone()).await).await?;
+        Ok(AuditFacts {
+            records: answer.records,
+            checkpoints: answer.checkpoints,
+            root: Sha256::try_from(&answer.root[..]).map_err(|e| broken("the root is malformed").caused_by(e))?,
+            checkpoint: answer.checkpoint,
+        })
+    }
+
+    /// Writes the audit log in the form that is checked without a vault.
+    pub async fn audit_export(&self, out: &mut (dyn Write + Send)) -> Result<()> {
+        let mut pieces = self.answer(async || self.admin().export_audit(pb::ExportAuditRequest {}).await).await?;
+        while let Some(piece) = pieces.message().await.map_err(|s| self.link.error_of(&s))? {
+            out.write_all(&piece.data)?;
+        }
+        Ok(())
+    }
+
+    /// One call, made a second time if the connection was cut: reading is harmless, and a mutation carries a request id that
+    /// makes the vault answer with the first outcome.
+    async fn answer<T>(&self, call: impl AsyncFn() -> Result<Response<T>, Status>) -> Result<T> {
+        let first = call().await;
+        let outcome = match &first {
+            Err(status) if self.link.was_cut(status) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                call().await
+            }
+            _ => first,
+        };
+        outcome.map(Response::into_inner).map_err(|s| self.link.error_of(&s))
+    }
+
+    fn access(&self) -> AccessServiceClient<Channel> {
+        AccessServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LIMIT)
+    }
+
+    fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone())
+    }
+
+    fn artifacts(&self) -> ArtifactServiceClient<Channel> {
+        ArtifactServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LIMIT)
+    }
+
+    fn fetches(&self) -> FetchServiceClient<Channel> {
+        FetchServiceClient::new(self.channel.clone()).max_decoding_message_size(wire::MESSAGE_LIMIT)
+    }
+}
+
+fn facts<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|e| broken("the facts are malformed").caused_by(e))
+}
+
+/// A fresh id for a call.
+fn request_id() -> Result<prost::bytes::Bytes> {
+    let id = RequestId::generate(SystemClock.now(), &SystemRandom)?;
+    Ok(prost::bytes::Bytes::copy_from_slice(id.as_bytes()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

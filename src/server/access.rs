@@ -1,0 +1,131 @@
+//! AccessService: workloads, grants, policy.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::calls::{Call, Calls, received};
+use crate::error::{Error, ErrorId};
+use crate::names::{Name, Reference};
+use crate::vault::Vault;
+use crate::wire::{self, pb};
+
+pub(super) struct Access {
+    pub(super) vault: Arc<Vault>,
+    pub(super) calls: Arc<Calls>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// `[NAMESPACE/]NAME`.
+fn artifact(call: &Call, text: &str) -> Result<(Name, Name), Status> {
+    if text.contains('@') {
+        let error = Error::new(ErrorId::InvalidArgument, format!("not an artifact: {text:?}"));
+        return Err(call.status(&error.hint("grants are for [NAMESPACE/]NAME, all its versions")));
+    }
+    let Reference { namespace, name, .. } = call.reference(text)?;
+    Ok((namespace, name))
+}
+
+#[tonic::async_trait]
+impl pb::access_service_server::AccessService for Access {
+    async fn whoami(&self, request: Request<pb::WhoamiRequest>) -> Answer<pb::WhoamiResponse> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let who = self.calls.answer(call, move |caller| vault.whoami(caller)).await?;
+        Ok(Response::new(pb::WhoamiResponse {
+            kind: who.kind,
+            issuer: who.issuer,
+            subject: who.subject,
+            namespace: who.namespace.map(|n| n.to_string()).unwrap_or_default(),
+            tls_group: who.tls_group.unwrap_or_default(),
+        }))
+    }
+
+    async fn enroll_workload(&self, request: Request<pb::EnrollWorkloadRequest>) -> Answer<pb::EnrollWorkloadResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let (namespace, name) = (call.parse(&m.namespace)?, call.parse(&m.name)?);
+        let vault = Arc::clone(&self.vault);
+        let issued = self.calls.answer(call, move |caller| vault.enroll(caller, &namespace, &name, &m.csr)).await?;
+        Ok(Response::new(pb::EnrollWorkloadResponse {
+            signers: wire::signers_to_wire(&issued.signers),
+            certificate: issued.certificate.into(),
+            ca_certificate: issued.ca_certificate.into(),
+            not_after: issued.not_after.to_string(),
+            address: issued.address.unwrap_or_default(),
+        }))
+    }
+
+    async fn renew_workload(&self, request: Request<pb::RenewWorkloadRequest>) -> Answer<pb::RenewWorkloadResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let vault = Arc::clone(&self.vault);
+        let issued = self.calls.answer(call, move |caller| vault.renew(caller, &m.csr)).await?;
+        Ok(Response::new(pb::RenewWorkloadResponse {
+            signers: wire::signers_to_wire(&issued.signers),
+            certificate: issued.certificate.into(),
+            ca_certificate: issued.ca_certificate.into(),
+            not_after: issued.not_after.to_string(),
+        }))
+    }
+
+    async fn list_workloads(&self, request: Request<pb::ListWorkloadsRequest>) -> Answer<pb::ListWorkloadsResponse> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let workloads = self.calls.answer(call, move |caller| vault.workloads(caller)).await?;
+        let workloads = workloads.iter().map(wire::workload_to_wire).collect();
+        Ok(Response::new(pb::ListWorkloadsResponse { workloads }))
+    }
+
+    async fn revoke_workload(&self, request: Request<pb::RevokeWorkloadRequest>) -> Answer<pb::RevokeWorkloadResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let (namespace, name) = (call.parse(&m.namespace)?, call.parse(&m.name)?);
+        let vault = Arc::clone(&self.vault);
+        let revoke = move |caller: &_| {
+            let serial = Some(&m.serial[..]).filter(|s| !s.is_empty());
+            vault.revoke(caller, &namespace, &name, serial)
+        };
+        self.calls.answer(call, revoke).await?;
+        Ok(Response::new(pb::RevokeWorkloadResponse {}))
+    }
+
+    async fn list_signers(&self, request: Request<pb::ListSignersRequest>) -> Answer<pb::ListSignersResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let namespace = call.parse(&m.namespace)?;
+        let vault = Arc::clone(&self.vault);
+        let signers = self.calls.answer(call, move |caller| vault.signers(caller, &namespace)).await?;
+        Ok(Response::new(pb::ListSignersResponse { signers: wire::signers_to_wire(&signers) }))
+    }
+
+    async fn add_grant(&self, request: Request<pb::AddGrantRequest>) -> Answer<pb::AddGrantResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let (namespace, workload) = (call.parse(&m.namespace)?, call.parse(&m.workload)?);
+        let of = artifact(&call, &m.artifact)?;
+        let vault = Arc::clone(&self.vault);
+        let grant = move |caller: &_| vault.grant(caller, &namespace, &workload, (&of.0, &of.1));
+        Ok(Response::new(pb::AddGrantResponse { cedar: self.calls.answer(call, grant).await? }))
+    }
+
+    async fn remove_grant(&self, request: Request<pb::RemoveGrantRequest>) -> Answer<pb::RemoveGrantResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let (namespace, workload) = (call.parse(&m.namespace)?, call.parse(&m.workload)?);
+        let of = artifact(&call, &m.artifact)?;
+        let vault = Arc::clone(&self.vault);
+        let ungrant = move |caller: &_| vault.ungrant(caller, &namespace, &workload, (&of.0, &of.1));
+        self.calls.answer(call, ungrant).await?;
+        Ok(Response::new(pb::RemoveGrantResponse {}))
+    }
+
+    async fn get_policy(&self, request: Request<pb::GetPolicyRequest>) -> Answer<pb::GetPolicyResponse> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let policy = self.calls.answer(call, move |caller| vault.policy(caller)).await?;
+        Ok(Response::new(pb::GetPolicyResponse { version: policy.version, text: policy.text }))
+    }
+
+    async fn set_policy(&self, request: Request<pb::SetPolicyRequest>) -> Answer<pb::SetPolicyResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let vault = Arc::clone(&self.vault);
+        let version = self.calls.answer(call, move |caller| vault.set_policy(caller, &m.text)).await?;
+        Ok(Response::new(pb::SetPolicyResponse { version }))
+    }
+}

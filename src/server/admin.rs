@@ -1,0 +1,157 @@
+//! AdminService: status and the audit log.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::calls::{Call, Calls, Phase, received};
+use super::connection::Cut;
+use super::streams::{Answers, Pieces, streamed};
+use crate::error::{Error, ErrorId};
+use crate::vault::Vault;
+use crate::wire::pb;
+
+/// Rows read at a time.
+const ROWS: u32 = 256;
+/// How often a follower looks for new rows.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) struct Admin {
+    pub(super) vault: Arc<Vault>,
+    pub(super) calls: Arc<Calls>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Facts as the command line prints them.
+pub(super) fn json<T: serde::Serialize>(facts: &T) -> crate::error::Result<String> {
+    serde_json::to_string(facts).map_err(|e| Error::new(ErrorId::Internal, format!("facts cannot be written: {e}")))
+}
+
+#[tonic::async_trait]
+impl pb::admin_service_server::AdminService for Admin {
+    type ReadAuditStream = Answers<pb::ReadAuditResponse>;
+    type ExportAuditStream = Answers<pb::ExportAuditResponse>;
+
+    async fn status(&self, request: Request<pb::StatusRequest>) -> Answer<pb::StatusResponse> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let facts_json = self.calls.answer(call, move |caller| json(&vault.status(caller)?)).await?;
+        Ok(Response::new(pb::StatusResponse { facts_json }))
+    }
+
+    async fn read_audit(&self, request: Request<pb::ReadAuditRequest>) -> Answer<Self::ReadAuditStream> {
+        let (call, m) = received(request, |_| &[])?;
+        let transfer = self.calls.transfer().map_err(|e| call.status(&e))?;
+        // The first rows are read before there is an answer: a refusal is then the call's own status.
+        let (vault, calls) = (Arc::clone(&self.vault), Arc::clone(&self.calls));
+        let (sender, answers) = mpsc::channel(1);
+        let mut rows = Rows { vault, calls, call, next: m.from, left: (m.limit > 0).then_some(m.limit), sender };
+        let first = rows.read().await?;
+        let cut = Cut::of_this_stream();
+        tokio::spawn(async move {
+            if rows.send_all(first, m.follow).await == Err(Blocked::Stalled) {
+                cut.now();
+            }
+            drop(transfer);
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn verify_audit(&self, request: Request<pb::VerifyAuditRequest>) -> Answer<pb::VerifyAuditResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let verify = move |caller: &_| {
+            let checkpoint = Some(&*m.checkpoint).filter(|c| !c.is_empty());
+            vault.audit_verify(caller, checkpoint)
+        };
+        let facts = self.calls.answer(call, verify).await?;
+        Ok(Response::new(pb::VerifyAuditResponse {
+            records: facts.records,
+            checkpoints: facts.checkpoints,
+            root: Bytes::copy_from_slice(&facts.root.0),
+            checkpoint: facts.checkpoint,
+        }))
+    }
+
+    async fn export_audit(&self, request: Request<pb::ExportAuditRequest>) -> Answer<Self::ExportAuditStream> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let answers = streamed(&self.calls, call, move |call, outlet| {
+            let mut pieces = Pieces::new(outlet, |data| pb::ExportAuditResponse { data });
+            let outcome = vault.audit_export(&call.caller, &mut pieces).and_then(|()| Ok(pieces.flush()?));
+            pieces.failure.map_or(outcome, Err)
+        })?;
+        Ok(Response::new(answers))
+    }
+}
+
+/// Reads the log on and on for one caller.
+struct Rows {
+    vault: Arc<Vault>,
+    calls: Arc<Calls>,
+    call: Call,
+    next: u64,
+    left: Option<u32>,
+    sender: mpsc::Sender<Result<pb::ReadAuditResponse, Status>>,
+}
+
+/// Why no more rows can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocked {
+    Gone,
+    Stalled,
+}
+
+type Batch = Vec<(u64, Vec<u8>)>;
+
+impl Rows {
+    async fn read(&mut self) -> Result<Batch, Status> {
+        let (vault, next, limit) = (Arc::clone(&self.vault), self.next, self.left.unwrap_or(ROWS).min(ROWS));
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let batch = self.calls.answer(self.call.clone(), move |caller| vault.audit_rows(caller, next, limit)).await?;
+        self.next = batch.last().map_or(next, |(sequence, _)| sequence + 1);
+        self.left = self.left.map(|left| left.saturating_sub(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+        Ok(batch)
+    }
+
+    async fn send_all(&mut self, first: Batch, follow: bool) -> Result<(), Blocked> {
+        let mut phase = self.calls.phase();
+        let mut batch = first;
+        loop {
+            let empty = batch.is_empty();
+            for (sequence, record) in batch {
+                self.send(Ok(pb::ReadAuditResponse { sequence, record: record.into() })).await?;
+            }
+            if self.left == Some(0) || (empty && !follow) {
+                return Ok(());
+            }
+            if empty {
+                tokio::select! {
+                    () = tokio::time::sleep(FOLLOW_EVERY) => {}
+                    () = self.sender.closed() => return Err(Blocked::Gone),
+                    _ = phase.wait_for(|p| *p >= Phase::Draining) => return Ok(()),
+                }
+            }
+            batch = match self.read().await {
+                Ok(batch) => batch,
+                Err(status) => return self.send(Err(status)).await,
+            };
+        }
+    }
+
+    async fn send(&self, row: Result<pb::ReadAuditResponse, Status>) -> Result<(), Blocked> {
+        match tokio::time::timeout(self.calls.limits.stall, self.sender.send(row)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Blocked::Gone),
+            Err(_) => Err(Blocked::Stalled),
+        }
+    }
+}

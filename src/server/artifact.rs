@@ -1,0 +1,231 @@
+//! ArtifactService: sealing, importing, exporting, naming, verifying.
+
+use std::sync::Arc;
+
+use prost::bytes::Bytes;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::admin::json;
+use super::calls::{Call, Calls, panicked, received};
+use super::streams::{Answers, streamed};
+use super::upload::{Inbox, Member, Whole, lock, upload};
+use crate::error::{Error, ErrorId, Result as Outcome};
+use crate::names::{Reference, Tag};
+use crate::seal::io::ReadAt as _;
+use crate::vault::{ImportInput, Published, SealInput, SealMember, Vault};
+use crate::wire::{self, PIECE_LEN, pb};
+
+/// Members of one upload: more do not fit into a manifest anyway (docs/format.md 11).
+const MAX_MEMBERS: usize = 1 << 20;
+
+pub(super) struct Artifacts {
+    pub(super) vault: Arc<Vault>,
+    pub(super) calls: Arc<Calls>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl pb::artifact_service_server::ArtifactService for Artifacts {
+    type ExportStream = Answers<pb::ExportResponse>;
+
+    async fn seal(&self, request: Request<Streaming<pb::SealRequest>>) -> Answer<pb::SealResponse> {
+        use pb::seal_request::Part;
+        let (_, extensions, mut messages) = request.into_parts();
+        let first = self.first(&extensions, &mut messages).await?;
+        let Some(Part::Start(start)) = first.part else { return Err(no_start(&extensions)) };
+        let call = Call::new(&extensions, &start.request_id)?;
+        let (namespace, name) = (call.parse(&start.namespace)?, call.parse(&start.name)?);
+        let (kind, tag) = (call.parse(&start.kind)?, optional_tag(&call, &start.tag)?);
+        let sizes: Vec<u64> = start.members.iter().map(|m| m.size).collect();
+        let total = sizes.iter().try_fold(0u64, |sum, size| sum.checked_add(*size));
+        let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
+            call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
+        })?;
+        let transfer = self.calls.transfer().map_err(|e| call.status(&e))?;
+        let (pump, inbox) = upload(total);
+        let members = Member::all(&inbox, &sizes).into_iter().zip(start.members);
+        let members = members.map(|(source, m)| SealMember { path: m.path, source: Box::new(source) }).collect();
+        let sha256 = start.sha256;
+        let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
+        let working = self.calls.working();
+        let sealing = tokio::task::spawn_blocking(move || {
+            let _until_done = (transfer, working);
+            let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
+            let input =
+                SealInput { namespace, name, kind, tag, members, sha256, sequential: true, progress: Box::new(|_| {}) };
+            let outcome = outcome.and_then(|()| vault.seal(&caller, input));
+            outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
+        });
+        let pumping = pump.run(&mut messages, |m| match m.part {
+            Some(Part::Data(bytes)) => Some(bytes),
+            _ => None,
+        });
+        let published = finished(&call, pumping, sealing).await?;
+        Ok(Response::new(pb::SealResponse {
+            version: Some(wire::version_to_wire(&published.version)),
+            replayed: published.replayed,
+        }))
+    }
+
+    async fn import(&self, request: Request<Streaming<pb::ImportRequest>>) -> Answer<pb::ImportResponse> {
+        use pb::import_request::Part;
+        let (_, extensions, mut messages) = request.into_parts();
+        let first = self.first(&extensions, &mut messages).await?;
+        let Some(Part::Start(start)) = first.part else { return Err(no_start(&extensions)) };
+        let call = Call::new(&extensions, &start.request_id)?;
+        let (namespace, name) = (call.parse(&start.namespace)?, call.parse(&start.name)?);
+        let tag = optional_tag(&call, &start.tag)?;
+        if start.size == 0 {
+            return Err(call.status(&Error::new(ErrorId::NotSealed, "there is nothing in the file")));
+        }
+        let transfer = self.calls.transfer().map_err(|e| call.status(&e))?;
+        let (pump, inbox) = upload(start.size);
+        let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
+        let working = self.calls.working();
+        let importing = tokio::task::spawn_blocking(move || {
+            let _until_done = (transfer, working);
+            let source = Box::new(Whole(Arc::clone(&inbox)));
+            let outcome = vault.import(&caller, ImportInput { namespace, name, tag, size: start.size, source });
+            outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
+        });
+        let pumping = pump.run(&mut messages, |m| match m.part {
+            Some(Part::Data(bytes)) => Some(bytes),
+            _ => None,
+        });
+        let published = finished(&call, pumping, importing).await?;
+        Ok(Response::new(pb::ImportResponse {
+            version: Some(wire::version_to_wire(&published.version)),
+            replayed: published.replayed,
+        }))
+    }
+
+    async fn export(&self, request: Request<pb::ExportRequest>) -> Answer<Self::ExportStream> {
+        use pb::export_response::Part;
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let reference = call.reference(&m.reference)?;
+        let vault = Arc::clone(&self.vault);
+        let export = self.calls.answer(call.clone(), move |caller| vault.export(caller, &reference)).await?;
+        let answers = streamed(&self.calls, call, move |_, outlet| {
+            let send = |part| outlet.send(pb::ExportResponse { part: Some(part) });
+            let version = Some(wire::version_to_wire(&export.version));
+            send(Part::Start(pb::ExportStart { version, size: export.size }))?;
+            let mut offset = 0;
+            while offset < export.size {
+                let mut piece = vec![0; (export.size - offset).min(PIECE_LEN as u64) as usize];
+                export.source.read_exact_at(&mut piece, offset)?;
+                offset += piece.len() as u64;
+                send(Part::Data(Bytes::from(piece)))?;
+            }
+            send(Part::End(pb::ExportEnd { bytes: offset }))
+        })?;
+        Ok(Response::new(answers))
+    }
+
+    async fn list_artifacts(&self, request: Request<pb::ListArtifactsRequest>) -> Answer<pb::ListArtifactsResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let limit = if m.page_size == 0 { 100 } else { m.page_size.min(1000) };
+        let vault = Arc::clone(&self.vault);
+        let list = move |caller: &_| vault.list(caller, &m.pattern, m.include_unlisted, &m.page_token, limit);
+        let page = self.calls.answer(call, list).await?;
+        Ok(Response::new(pb::ListArtifactsResponse {
+            versions: page.versions.iter().map(wire::version_to_wire).collect(),
+            next_page_token: page.next.into(),
+        }))
+    }
+
+    async fn get_version(&self, request: Request<pb::GetVersionRequest>) -> Answer<pb::GetVersionResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let reference = call.reference(&m.reference)?;
+        let vault = Arc::clone(&self.vault);
+        let version = self.calls.answer(call, move |caller| vault.version(caller, &reference)).await?;
+        Ok(Response::new(pb::GetVersionResponse { version: Some(wire::version_to_wire(&version)) }))
+    }
+
+    async fn inspect(&self, request: Request<pb::InspectRequest>) -> Answer<pb::InspectResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let reference = call.reference(&m.reference)?;
+        let vault = Arc::clone(&self.vault);
+        let inspect = move |caller: &_| {
+            let facts = vault.inspect(caller, &reference)?;
+            let facts_json = json(&facts)?;
+            Ok(pb::InspectResponse { version: facts.version.as_ref().map(wire::version_to_wire), facts_json })
+        };
+        Ok(Response::new(self.calls.answer(call, inspect).await?))
+    }
+
+    async fn set_tag(&self, request: Request<pb::SetTagRequest>) -> Answer<pb::SetTagResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let (reference, tag) = (call.reference(&m.reference)?, call.parse::<Tag>(&m.tag)?);
+        let vault = Arc::clone(&self.vault);
+        let version = self.calls.answer(call, move |caller| vault.set_tag(caller, &reference, &tag, m.expect)).await?;
+        Ok(Response::new(pb::SetTagResponse { version: Some(wire::version_to_wire(&version)) }))
+    }
+
+    async fn remove(&self, request: Request<pb::RemoveRequest>) -> Answer<pb::RemoveResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let (reference, whole) = removal(&call, &m.reference)?;
+        let vault = Arc::clone(&self.vault);
+        let versions = self.calls.answer(call, move |caller| vault.remove(caller, &reference, whole)).await?;
+        Ok(Response::new(pb::RemoveResponse { versions }))
+    }
+
+    async fn restore(&self, request: Request<pb::RestoreRequest>) -> Answer<pb::RestoreResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let (reference, whole) = removal(&call, &m.reference)?;
+        let vault = Arc::clone(&self.vault);
+        let versions = self.calls.answer(call, move |caller| vault.restore(caller, &reference, whole)).await?;
+        Ok(Response::new(pb::RestoreResponse { versions }))
+    }
+
+    async fn verify(&self, request: Request<pb::VerifyRequest>) -> Answer<pb::VerifyResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let reference = call.reference(&m.reference)?;
+        let vault = Arc::clone(&self.vault);
+        let facts = self.calls.answer(call, move |caller| vault.verify(caller, &reference)).await?;
+        Ok(Response::new(pb::VerifyResponse {
+            version: facts.version.as_ref().map(wire::version_to_wire),
+            signers: facts.signers.iter().map(ToString::to_string).collect(),
+        }))
+    }
+}
+
+impl Artifacts {
+    /// The first message of an upload, in the time a call has.
+    async fn first<M>(&self, extensions: &http::Extensions, messages: &mut Streaming<M>) -> Result<M, Status> {
+        match tokio::time::timeout(self.calls.limits.call, messages.message()).await {
+            Ok(Ok(Some(first))) => Ok(first),
+            Ok(Ok(None)) => Err(no_start(extensions)),
+            Ok(Err(status)) => Err(status),
+            Err(_) => Err(Call::new(extensions, &[])?
+                .status(&Error::new(ErrorId::DeadlineExceeded, "the upload did not begin in time"))),
+        }
+    }
+}
+
+fn no_start(extensions: &http::Extensions) -> Status {
+    let error = Error::new(ErrorId::InvalidArgument, "an upload begins with its start message");
+    Call::new(extensions, &[]).map_or_else(|status| status, |call| call.status(&error))
+}
+
+fn optional_tag(call: &Call, text: &str) -> Result<Option<Tag>, Status> {
+    if text.is_empty() { Ok(None) } else { call.parse(text).map(Some) }
+}
+
+/// `NAME@REVISION` is one version, `NAME` the whole artifact.
+fn removal(call: &Call, text: &str) -> Result<(Reference, bool), Status> {
+    Ok((call.reference(text)?, !text.contains('@')))
+}
+
+/// Both sides of an upload run until the reading side is done.
+async fn finished(
+    call: &Call,
+    pumping: impl Future<Output = ()>,
+    mut reading: tokio::task::JoinHandle<Outcome<Published>>,
+) -> Result<Published, Status> {
+    let outcome = tokio::select! {
+        outcome = &mut reading => outcome,
+        () = pumping => reading.await,
+    };
+    outcome.map_err(panicked).and_then(|o| o).map_err(|e| call.status(&e))
+}

@@ -1,0 +1,492 @@
+//! Fetch: FetchStart, the statement in pieces, chunks group by group, FetchEnd.
+//!
+//! The one bulk method does without tonic's codec, which copies every message: the response body hands HTTP/2 the few bytes
+//! of framing and then the segment itself, so that the permit of a segment lasts until the transport has written it out, and
+//! no copy of plaintext stays in memory that is not wiped. The bytes on the wire are those of the codec.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Frame;
+use prost::Message as _;
+use prost::bytes::{BufMut as _, Bytes, BytesMut};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use tokio::sync::{Semaphore, mpsc};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+
+use super::calls::{Call, Calls, Phase, overloaded, panicked};
+use super::connection::Cut;
+use super::segments::PER_STREAM;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::VersionFacts;
+use crate::names::{Reference, RequestId, Timestamp};
+use crate::vault::{Caller, OpenArtifact, OpenMember};
+use crate::wire::pb::fetch_response::Part;
+use crate::wire::{MESSAGE_LIMIT, PIECE_LEN, pb, version_to_wire};
+
+/// An artifact that was opened for reading: [`OpenArtifact`], or what a test puts in its place.
+pub(super) trait Plaintext: Send + 'static {
+    fn version(&self) -> &VersionFacts;
+    fn statement(&self) -> &[u8];
+    fn members(&self) -> &[OpenMember];
+    fn group_log2(&self) -> u8;
+    fn expires(&self) -> Timestamp;
+    fn renew_lease(&mut self) -> Result<()>;
+    fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()>;
+    fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8>;
+    fn finish(self: Box<Self>, bytes: u64, reason: &str) -> Result<()>;
+}
+
+impl Plaintext for OpenArtifact {
+    fn version(&self) -> &VersionFacts {
+        self.version()
+    }
+    fn statement(&self) -> &[u8] {
+        self.statement()
+    }
+    fn members(&self) -> &[OpenMember] {
+        self.members()
+    }
+    fn group_log2(&self) -> u8 {
+        self.group_log2()
+    }
+    fn expires(&self) -> Timestamp {
+        self.expires()
+    }
+    fn renew_lease(&mut self) -> Result<()> {
+        self.renew_lease()
+    }
+    fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
+        self.read(member, offset, buffer, client_checks_groups)
+    }
+    fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8> {
+        self.nodes(member, previous, index)
+    }
+    fn finish(self: Box<Self>, bytes: u64, reason: &str) -> Result<()> {
+        (*self).finish(bytes, reason)
+    }
+}
+
+type Opener = dyn Fn(&Caller, &Reference) -> Result<Box<dyn Plaintext>> + Send + Sync;
+
+/// The service, as tonic's routes take it.
+#[derive(Clone)]
+pub(super) struct Fetches {
+    calls: Arc<Calls>,
+    open: Arc<Opener>,
+}
+
+impl NamedService for Fetches {
+    const NAME: &'static str = "modelvault.v1.FetchService";
+}
+
+impl<B> tower::Service<Request<B>> for Fetches
+where
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let outcome = if request.uri().path() == "/modelvault.v1.FetchService/Fetch" {
+                this.begin(request).await
+            } else {
+                Err(Status::unimplemented("no such method"))
+            };
+            Ok(match outcome {
+                Ok(body) => {
+                    let mut response = Response::new(Body::new(body));
+                    let grpc = HeaderValue::from_static("application/grpc");
+                    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+                    response
+                }
+                Err(status) => status.into_http(),
+            })
+        })
+    }
+}
+
+impl Fetches {
+    pub(super) fn new(
+        calls: &Arc<Calls>,
+        open: impl Fn(&Caller, &Reference) -> Result<Box<dyn Plaintext>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { calls: Arc::clone(calls), open: Arc::new(open) }
+    }
+
+    /// Opens the artifact; what follows is streamed by a task of its own, which outlives a client that vanishes and writes
+    /// the end into the audit log.
+    async fn begin<B>(&self, request: Request<B>) -> Result<FetchBody, Status>
+    where
+        B: hyper::body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let message = read_message(body).await?;
+        let request = pb::FetchRequest::decode(message).map_err(|_| Status::invalid_argument("not a FetchRequest"))?;
+        let call = Call::new(&parts.extensions, &request.request_id)?;
+        let reference = call.reference(&request.reference)?;
+        let (open, caller) = (Arc::clone(&self.open), call.caller.clone());
+        let opened = self.calls.compute(move || open(&caller, &reference)).await;
+        let source = opened.map_err(|e| call.status(&e))?;
+        let spans = if request.statement_only { Ok(Vec::new()) } else { spans(&*source, &request.members) };
+        let spans = match spans {
+            Ok(spans) => spans,
+            Err(error) => {
+                finish(source, 0, error.id().name().into()).await;
+                return Err(call.status(&error));
+            }
+        };
+        let (pieces, taken) = mpsc::channel(1);
+        let progress = Arc::new(Progress::default());
+        let stream = Stream {
+            calls: Arc::clone(&self.calls),
+            own: Arc::new(Semaphore::new(PER_STREAM)),
+            share: self.calls.segments.share_of(&call.caller.principal),
+            client_checks_groups: request.checks_groups,
+            pieces,
+            progress: Arc::clone(&progress),
+        };
+        let working = self.calls.working();
+        let cut = Cut::of_this_stream();
+        tokio::spawn(async move {
+            stream.run(source, spans, call, cut).await;
+            drop(working);
+        });
+        Ok(FetchBody { taken, data: None, ended: false, progress })
+    }
+}
+
+/// The one message of a request.
+async fn read_message<B>(body: B) -> Result<Bytes, Status>
+where
+    B: hyper::body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let collected = Limited::new(body, MESSAGE_LIMIT + 5).collect().await;
+    let mut body = collected.map_err(|_| Status::resource_exhausted("the request is too large or was cut"))?.to_bytes();
+    let malformed = || Status::invalid_argument("not one gRPC message");
+    if body.len() < 5 {
+        return Err(malformed());
+    }
+    let head = body.split_to(5);
+    if head[0] != 0 {
+        return Err(Status::unimplemented("compressed requests are not taken"));
+    }
+    let len = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    if body.len() == len as usize { Ok(body) } else { Err(malformed()) }
+}
+
+/// Whole groups of one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    member: usize,
+    first: u64,
+    end: u64,
+}
+
+/// What to send: ranges widened to whole groups. An empty member or range has no groups.
+fn spans(source: &dyn Plaintext, wanted: &[pb::MemberSelection]) -> Result<Vec<Span>> {
+    let members = source.members();
+    let log2 = source.group_log2();
+    let span = |member, from: u64, to: u64| Span {
+        member,
+        first: from >> log2,
+        end: if from == to { from >> log2 } else { ((to - 1) >> log2) + 1 },
+    };
+    if wanted.is_empty() {
+        return Ok(members.iter().enumerate().map(|(i, m)| span(i, 0, m.size)).collect());
+    }
+    let places: HashMap<&str, usize> = members.iter().enumerate().map(|(i, m)| (m.path.as_str(), i)).collect();
+    let mut spans = Vec::with_capacity(wanted.len());
+    for selection in wanted {
+        let Some(&member) = places.get(selection.path.as_str()) else {
+            let message = format!("no member {:?} in the artifact", selection.path);
+            return Err(Error::new(ErrorId::NotFound, message).hint("vault inspect REF lists the members"));
+        };
+        let size = members[member].size;
+        let (from, to) = selection.range.as_ref().map_or((0, size), |r| (r.from, r.to));
+        if from > to || to > size {
+            let message = format!("{}: {from}..{to} is not within its {size} bytes", selection.path);
+            return Err(Error::new(ErrorId::RangeInvalid, message));
+        }
+        spans.push(span(member, from, to));
+    }
+    Ok(spans)
+}
+
+/// What the body has handed to the transport.
+#[derive(Debug, Default)]
+struct Progress {
+    bytes: AtomicU64,
+    complete: AtomicBool,
+}
+
+/// Why a stream ends early.
+enum Stop {
+    /// The body was dropped: the client is gone, or the connection was cut.
+    Gone,
+    Stalled,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+/// The producer of one stream.
+struct Stream {
+    calls: Arc<Calls>,
+    /// Permits of this stream.
+    own: Arc<Semaphore>,
+    /// Permits of its principal.
+    share: Arc<Semaphore>,
+    client_checks_groups: bool,
+    pieces: mpsc::Sender<Piece>,
+    progress: Arc<Progress>,
+}
+
+impl Stream {
+    async fn run(self, source: Box<dyn Plaintext>, spans: Vec<Span>, call: Call, cut: Cut) {
+        let mut source = Some(source);
+        let outcome = self.produce(&mut source, &spans, call.caller.request_id).await;
+        let outcome = match outcome {
+            Ok(()) => self.send(Piece::Last(Status::ok(""))).await,
+            Err(Stop::Failed(error)) => {
+                let told = self.send(Piece::Last(call.status(&error))).await;
+                told.and(Err(Stop::Failed(error)))
+            }
+            Err(stop) => Err(stop),
+        };
+        // The transport still holds what was handed on last; a client that has stopped reading never takes it.
+        let outcome = match outcome {
+            Err(Stop::Gone | Stop::Stalled) => outcome,
+            _ => self.taken_up().await.and(outcome),
+        };
+        let cut_by_us = *self.calls.phase().borrow() == Phase::Cut;
+        let reason = match outcome {
+            _ if self.progress.complete.load(Ordering::Acquire) => match outcome {
+                Err(Stop::Failed(error)) => error.id().name(),
+                _ => "complete",
+            },
+            Ok(()) | Err(Stop::Gone) if cut_by_us => "drained",
+            Ok(()) | Err(Stop::Gone) => "client gone",
+            Err(Stop::Stalled) => "stalled",
+            Err(Stop::Failed(error)) => error.id().name(),
+        };
+        if reason == "stalled" {
+            cut.now();
+        }
+        // After this the body can hand on nothing more, and the number is final.
+        let Self { pieces, progress, .. } = self;
+        drop(pieces);
+        if let Some(source) = source {
+            finish(source, progress.bytes.load(Ordering::Acquire), reason.into()).await;
+        }
+    }
+
+    async fn produce(
+        &self,
+        source: &mut Option<Box<dyn Plaintext>>,
+        spans: &[Span],
+        request_id: RequestId,
+    ) -> Result<(), Stop> {
+        let open = source.as_ref().expect("the source is only away while a piece is read");
+        let log2 = open.group_log2();
+        let sizes: Vec<u64> = open.members().iter().map(|m| m.size).collect();
+        let statement = Bytes::copy_from_slice(open.statement());
+        let start = pb::FetchStart {
+            version: Some(version_to_wire(open.version())),
+            statement_len: statement.len() as u64,
+            lease: Some(pb::Lease { expires: open.expires().to_string() }),
+            request_id: Bytes::copy_from_slice(request_id.as_bytes()),
+        };
+        self.send(Piece::message(Part::Start(start))).await?;
+        for from in (0..statement.len()).step_by(PIECE_LEN) {
+            let piece = statement.slice(from..statement.len().min(from + PIECE_LEN));
+            self.send(Piece::message(Part::Statement(piece))).await?;
+        }
+        let (mut chunks, mut bytes) = (0, 0);
+        let mut previous = None;
+        for span in spans {
+            for group in span.first..span.end {
+                let (from, to) = (group << log2, sizes[span.member].min((group + 1) << log2));
+                let before = previous.filter(|(member, _)| *member == span.member).map(|(_, group)| group);
+                let mut offset = from;
+                while offset < to {
+                    let len = (to - offset).min(PIECE_LEN as u64) as usize;
+                    let nodes = (offset == from).then_some((before, group));
+                    self.send(self.read(source, span.member, offset, len, nodes).await?).await?;
+                    offset += len as u64;
+                    chunks += 1;
+                    bytes += len as u64;
+                }
+                previous = Some((span.member, group));
+            }
+        }
+        self.send(Piece::message(Part::End(pb::FetchEnd { chunks, bytes }))).await
+    }
+
+    /// Reads one piece into a segment, on a blocking thread. `nodes`: the group before it in this member, and this one.
+    async fn read(
+        &self,
+        source: &mut Option<Box<dyn Plaintext>>,
+        member: usize,
+        offset: u64,
+        len: usize,
+        nodes: Option<(Option<u64>, u64)>,
+    ) -> Result<Piece, Stop> {
+        let own = self.step(Arc::clone(&self.own).acquire_owned()).await?.expect("the semaphore is never closed");
+        let room = self.calls.segments.acquire(own, &self.share);
+        let mut segment = tokio::select! {
+            biased;
+            () = self.pieces.closed() => return Err(Stop::Gone),
+            room = tokio::time::timeout(self.calls.limits.segment_wait, room) => {
+                room.map_err(|_| overloaded("no room for more plaintext in memory"))?
+            }
+        };
+        let worker = self.calls.worker().await?;
+        let mut open = source.take().expect("the source is only away while a piece is read");
+        let checked = self.client_checks_groups;
+        let read = move || {
+            let outcome = open.renew_lease().and_then(|()| open.read(member, offset, segment.fill(len), checked));
+            let nodes = outcome.map(|()| nodes.map_or_else(Vec::new, |(before, g)| open.nodes(member, before, g)));
+            drop(worker);
+            (open, nodes.map(|nodes| (nodes, segment)))
+        };
+        let (open, outcome) = tokio::task::spawn_blocking(read).await.map_err(panicked)?;
+        *source = Some(open);
+        let (nodes, segment) = outcome?;
+        let member = u32::try_from(member).map_err(|_| Error::new(ErrorId::LimitExceeded, "too many members"))?;
+        Ok(Piece::chunk(member, offset, nodes.into(), segment.into_bytes()))
+    }
+
+    async fn send(&self, piece: Piece) -> Result<(), Stop> {
+        self.step(self.pieces.send(piece)).await?.map_err(|_| Stop::Gone)
+    }
+
+    /// Waits for something that only the client's reading brings about.
+    async fn step<T>(&self, event: impl Future<Output = T>) -> Result<T, Stop> {
+        tokio::select! {
+            biased;
+            () = self.pieces.closed() => Err(Stop::Gone),
+            outcome = tokio::time::timeout(self.calls.limits.stall, event) => outcome.map_err(|_| Stop::Stalled),
+        }
+    }
+
+    /// Waits until the body is gone.
+    async fn taken_up(&self) -> Result<(), Stop> {
+        let gone = tokio::time::timeout(self.calls.limits.stall, self.pieces.closed());
+        gone.await.map_err(|_| Stop::Stalled)
+    }
+}
+
+/// Records the end. The stream is over whether or not that succeeds; a vault that cannot write its log refuses the next one.
+async fn finish(source: Box<dyn Plaintext>, bytes: u64, reason: String) {
+    let outcome = tokio::task::spawn_blocking(move || source.finish(bytes, &reason)).await;
+    if let Err(e) = outcome.map_err(panicked).and_then(|o| o) {
+        tracing::error!(error = %e, "the end of a stream could not be recorded");
+    }
+}
+
+/// What the body sends next.
+enum Piece {
+    /// Framing and fields; then, of a chunk, the plaintext itself.
+    Message { head: Bytes, data: Option<Bytes> },
+    /// The trailers.
+    Last(Status),
+}
+
+impl Piece {
+    fn message(part: Part) -> Self {
+        let message = pb::FetchResponse { part: Some(part) };
+        let len = message.encoded_len();
+        let mut head = frame(len, len);
+        message.encode(&mut head).expect("a BytesMut grows");
+        Self::Message { head: head.freeze(), data: None }
+    }
+
+    /// The message FetchResponse { chunk { member, offset, nodes, data } }, all but the bytes of `data`, which come last.
+    fn chunk(member: u32, offset: u64, nodes: Bytes, data: Bytes) -> Self {
+        const CHUNK: u32 = 3; // in FetchResponse
+        const DATA: u32 = 4; // in FetchChunk
+        let fields = pb::FetchChunk { member, offset, nodes, data: Bytes::new() };
+        let data_len = data.len() as u64;
+        let chunk_len = fields.encoded_len() + 1 + encoded_len_varint(data_len) + data.len();
+        let len = 1 + encoded_len_varint(chunk_len as u64) + chunk_len;
+        let mut head = frame(len, len - data.len());
+        encode_key(CHUNK, WireType::LengthDelimited, &mut head);
+        encode_varint(chunk_len as u64, &mut head);
+        fields.encode(&mut head).expect("a BytesMut grows");
+        encode_key(DATA, WireType::LengthDelimited, &mut head);
+        encode_varint(data_len, &mut head);
+        Self::Message { head: head.freeze(), data: Some(data) }
+    }
+}
+
+/// A buffer with the gRPC prefix of a message of `len` bytes: not compressed, length.
+fn frame(len: usize, capacity: usize) -> BytesMut {
+    let mut head = BytesMut::with_capacity(5 + capacity);
+    head.put_u8(0);
+    head.put_u32(u32::try_from(len).expect("messages are at most a piece and its nodes"));
+    head
+}
+
+/// The body of the response.
+struct FetchBody {
+    taken: mpsc::Receiver<Piece>,
+    /// The plaintext that follows the framing sent last.
+    data: Option<Bytes>,
+    ended: bool,
+    progress: Arc<Progress>,
+}
+
+impl hyper::body::Body for FetchBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(data) = self.data.take() {
+            self.progress.bytes.fetch_add(data.len() as u64, Ordering::AcqRel);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let status = match ready!(self.taken.poll_recv(cx)) {
+            Some(Piece::Message { head, data }) => {
+                self.data = data;
+                return Poll::Ready(Some(Ok(Frame::data(head))));
+            }
+            Some(Piece::Last(status)) => status,
+            None => Status::internal("the stream broke off"),
+        };
+        self.ended = true;
+        if status.code() == Code::Ok {
+            self.progress.complete.store(true, Ordering::Release);
+        }
+        let mut trailers = HeaderMap::new();
+        match status.add_header(&mut trailers) {
+            Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Err(status) => Poll::Ready(Some(Err(status))),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The daemon: tonic services over our own accept loop (TLS 1.3 with hybrid key exchange, and a Unix socket). Translates
+//! between the wire and the facade; decides nothing about artifacts itself.
+//!
+//! Limits hold before a caller is known: connections, handshakes, streams, sizes and times (docs/trust.md 7). Plaintext is in
+//! memory only in segments that a permit stands for, see `segments`.
+
+mod access;
+mod admin;
+mod artifact;
+mod calls;
+mod connection;
+mod fetch;
+mod listen;
+mod segments;
+mod streams;
+mod upload;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+
+use crate::error::{Error, ErrorId, Result};
+use crate::identity::{IssuedServer, ServerTls};
+use crate::names::{Clock, Principal, Timestamp};
+use crate::vault::{Channel, Vault};
+use crate::wire::{MESSAGE_LIMIT, pb};
+use calls::Calls;
+use connection::House;
+
+/// Where a daemon listens, and how much it takes on.
+#[derive(Clone, Debug, Default)]
+pub struct ServerConfig {
+    /// For workloads, over TLS. Port 0: a free one.
+    pub listen: Option<SocketAddr>,
+    /// Names and addresses the server's certificate is good for, besides `localhost` and the address it listens on.
+    pub hosts: Vec<String>,
+    /// For operators on this machine.
+    pub socket: Option<PathBuf>,
+    /// Whether anybody may ask for the descriptors of the services.
+    pub reflection: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of a daemon. The defaults are those of docs/performance.md.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of callers with a credential.
+    pub connections: usize,
+    /// Connections of callers without one.
+    pub anonymous_connections: usize,
+    /// Handshakes at the same time; more are turned away at once.
+    pub handshakes: usize,
+    /// Time for a handshake.
+    pub handshake: Duration,
+    /// Calls at the same time on one connection.
+    pub streams: u32,
+    /// The same without a credential.
+    pub anonymous_streams: u32,
+    /// A connection without a call is closed after this long.
+    pub idle: Duration,
+    /// One without a credential after this long, whatever it does.
+    pub anonymous_lifetime: Duration,
+    /// Time for a call that is not a stream. Verifying and checking the audit log may take as long as they need.
+    pub call: Duration,
+    /// A stream that makes no progress for this long is cut. Receivers open their window in halves of it, so this is also the
+    /// time for half a window.
+    pub stall: Duration,
+    /// Plaintext segments of 1 MiB in memory.
+    pub segments: usize,
+    /// How long a stream waits for a segment before it is told to come back later.
+    pub segment_wait: Duration,
+    /// Calls that compute at the same time; 0: twice the cores.
+    pub workers: usize,
+    /// Uploads, exports and the like at the same time.
+    pub transfers: usize,
+    /// How long calls that are running may go on after the daemon was told to end.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            connections: 12_000,
+            anonymous_connections: 256,
+            handshakes: 256,
+            handshake: seconds(10),
+            streams: 128,
+            anonymous_streams: 4,
+            idle: seconds(300),
+            anonymous_lifetime: seconds(60),
+            call: seconds(30),
+            stall: seconds(10),
+            segments: 32,
+            segment_wait: seconds(30),
+            workers: 0,
+            transfers: 32,
+            grace: seconds(30),
+        }
+    }
+}
+
+/// Where a daemon can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// For workloads.
+    pub tcp: Option<SocketAddr>,
+    /// For operators on this machine.
+    pub socket: Option<PathBuf>,
+}
+
+/// A daemon that has its addresses but does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    listeners: listen::Listeners,
+}
+
+impl Server {
+    /// Takes the addresses.
+    ///
+    /// # Errors
+    /// `AddressInUse`; `Busy` if another daemon answers on the socket; `InvalidArgument` if there is nothing to listen on or
+    /// the socket's directory is not private.
+    pub async fn bind(config: ServerConfig) -> Result<Self> {
+        if config.listen.is_none() && config.socket.is_none() {
+            return Err(Error::new(ErrorId::InvalidArgument, "nothing to listen on"));
+        }
+        let listeners = listen::Listeners::bind(config.listen, config.socket.as_deref()).await?;
+        Ok(Self { config, listeners })
+    }
+
+    /// Where it will answer.
+    pub fn addresses(&self) -> Addresses {
+        self.listeners.addresses()
+    }
+
+    /// Answers until `shutdown`; then calls that are running may finish within the grace time, and the rest is cut. Every
+    /// stream has its row in the audit log when this returns.
+    ///
+    /// # Errors
+    /// When no server certificate can be made.
+    pub async fn serve(self, vault: Arc<Vault>, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+        let addresses = self.addresses();
+        let tls = match addresses.tcp {
+            Some(address) => {
+                let hosts = hosts(&self.config.hosts, address);
+                vault.set_address(Some(public_address(&self.config.hosts, address)));
+                Some((tls(&vault, &hosts).await?, hosts))
+            }
+            None => None,
+        };
+        let (calls, house) = house(&vault, &self.config, tls.as_ref().map(|(tls, _)| tls.clone())).await;
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&vault), tls));
+        self.listeners.serve(&house, shutdown).await;
+        calls.finished().await;
+        upkeep.abort();
+        vault.set_address(None);
+        tokio::task::spawn_blocking(move || vault.tick()).await.map_err(calls::panicked)?
+    }
+}
+
+/// Serves one connection within this process, for example the far end of [`tokio::io::duplex`]; the caller is `principal`.
+/// Returns when the other end is gone and everything that was begun for it is done.
+pub async fn serve_connection<I>(vault: Arc<Vault>, io: I, principal: Principal, channel: Channel)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (calls, house) = house(&vault, &ServerConfig::default(), None).await;
+    house.serve(io, connection::Peer { principal, channel, expires: None }).await;
+    calls.finished().await;
+}
+
+async fn house(vault: &Arc<Vault>, config: &ServerConfig, tls: Option<ServerTls>) -> (Arc<Calls>, Arc<House>) {
+    let calls = Arc::new(Calls::new(&config.limits));
+    let routes = routes(vault, &calls, config.reflection).await;
+    let (now, refused) = (Arc::clone(vault), Arc::clone(vault));
+    let house = House {
+        routes,
+        calls: Arc::clone(&calls),
+        tls,
+        vault: vault.vault_id(),
+        owner_uid: vault.owner_uid(),
+        now: Box::new(move || now.clock().now()),
+        refused: Box::new(move |peer, what| refused.count_refusal(peer, what)),
+        slots: connection::Slots::new(&config.limits),
+    };
+    (calls, Arc::new(house))
+}
+
+async fn routes(vault: &Arc<Vault>, calls: &Arc<Calls>, reflection: bool) -> Routes {
+    use pb::access_service_server::AccessServiceServer;
+    use pb::admin_service_server::AdminServiceServer;
+    use pb::artifact_service_server::ArtifactServiceServer;
+    let access = access::Access { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let admin = admin::Admin { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let artifacts = artifact::Artifacts { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let opener = Arc::clone(vault);
+    let fetches = fetch::Fetches::new(calls, move |caller, r| Ok(Box::new(opener.open(caller, r)?) as _));
+    let mut all = base_routes(calls, reflection).await;
+    serving::<fetch::Fetches>(calls).await;
+    serving::<AccessServiceServer<access::Access>>(calls).await;
+    serving::<AdminServiceServer<admin::Admin>>(calls).await;
+    serving::<ArtifactServiceServer<artifact::Artifacts>>(calls).await;
+    all.add_service(fetches)
+        .add_service(AccessServiceServer::new(access).max_decoding_message_size(MESSAGE_LIMIT))
+        .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MESSAGE_LIMIT))
+        .add_service(ArtifactServiceServer::new(artifacts).max_decoding_message_size(MESSAGE_LIMIT));
+    all.routes().prepare()
+}
+
+async fn serving<S: NamedService>(calls: &Calls) {
+    calls.health.set_serving::<S>().await;
+}
+
+/// What an anonymous caller reaches: health, and reflection if it is on.
+async fn base_routes(calls: &Calls, reflection: bool) -> RoutesBuilder {
+    use tonic_health::pb::health_server::HealthServer;
+    let mut all = Routes::builder();
+    let health = tonic_health::server::HealthService::from_health_reporter(calls.health.clone());
+    all.add_service(HealthServer::new(health).max_decoding_message_size(4096));
+    if reflection {
+        const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+        let built = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1();
+        all.add_service(built.expect("the descriptors that were compiled with this program are well-formed"));
+    }
+    all
+}
+
+/// Every second: a checkpoint if one is due. Every hour: a fresh server certificate, long before the old one ends.
+async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>) {
+    const RENEW_EVERY: u64 = 3600;
+    let mut clock = tokio::time::interval(Duration::from_secs(1));
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for second in 0u64.. {
+        clock.tick().await;
+        let ticked = Arc::clone(&vault);
+        match tokio::task::spawn_blocking(move || ticked.tick()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
+            Err(e) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
+        }
+        if let Some((tls, hosts)) = tls.as_ref().filter(|_| second % RENEW_EVERY == RENEW_EVERY - 1) {
+            let fresh = certificate(&vault, hosts).await.and_then(|own| tls.exchange(&own));
+            if let Err(e) = fresh {
+                tracing::error!(error = %e, "the server certificate could not be renewed");
+            }
+        }
+    }
+}
+
+async fn tls(vault: &Arc<Vault>, hosts: &[String]) -> Result<ServerTls> {
+    let own = certificate(vault, hosts).await?;
+    ServerTls::new(&vault.ca_certificate(), &own, Arc::new(VaultClock(Arc::clone(vault))))
+}
+
+async fn certificate(vault: &Arc<Vault>, hosts: &[String]) -> Result<IssuedServer> {
+    let (vault, hosts) = (Arc::clone(vault), hosts.to_vec());
+    tokio::task::spawn_blocking(move || vault.issue_server_certificate(&hosts)).await.map_err(calls::panicked)?
+}
+
+fn hosts(configured: &[String], address: SocketAddr) -> Vec<String> {
+    let mut hosts = configured.to_vec();
+    let own = address.ip();
+    // A wildcard address is no name anybody connects to; the loopback names always are.
+    let mut add = |host: String| {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    };
+    if !own.is_unspecified() {
+        add(own.to_string());
+    }
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        add(host.into());
+    }
+    hosts
+}
+
+/// What an enrolment names: the first configured host, else the address itself.
+fn public_address(configured: &[String], address: SocketAddr) -> String {
+    match configured.first() {
+        Some(host) if host.contains(':') => format!("[{host}]:{}", address.port()),
+        Some(host) => format!("{host}:{}", address.port()),
+        None if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
+        None => address.to_string(),
+    }
+}
+
+struct VaultClock(Arc<Vault>);
+
+impl Clock for VaultClock {
+    fn now(&self) -> Timestamp {
+        self.0.clock().now()
+    }
+}
+
+#[cfg(test)]
+mod tests;
