@@ -322,4 +322,4 @@ fn request_id() -> Result<prost::bytes::Bytes> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
