@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use model_vault::names::{ArtifactKind, Reference, Tag};
 use model_vault::vault::{
-    Caller, Channel, ImportInput, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing, Transport, Vault,
+    Caller, Channel, ImportInput, ImportSource, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing,
+    Transport, Vault,
 };
 use model_vault::{ErrorId, Result};
 
@@ -242,7 +243,7 @@ fn an_exported_file_is_opened_and_taken_in_again_under_a_key_of_its_own() {
                 namespace: "default".parse().unwrap(),
                 name: "copy".parse().unwrap(),
                 tag: None,
-                file: Box::new(file),
+                source: ImportSource::File(Box::new(file)),
                 credential: None,
                 progress: Box::new(|_| {}),
             },

@@ -42,7 +42,14 @@ pub struct Global {
     #[arg(long, global = true)]
     pub json: bool,
     /// Colours: never on a pipe unless asked for
-    #[arg(long, global = true, value_name = "WHEN", env = "MODELVAULT_COLOR", default_value = "auto", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        env = "MODELVAULT_COLOR",
+        default_value = "auto",
+        hide_env_values = true
+    )]
     pub color: When,
 }
 
@@ -111,8 +118,10 @@ pub enum Command {
 
 /// `vault init`
 #[derive(Debug, Args)]
-#[command(after_help = "Without --passphrase-file, --passphrase-command or --key-file the passphrase is asked for on the \
-terminal. A key file that does not exist is made.")]
+#[command(
+    after_help = "Without --passphrase-file, --passphrase-command or --key-file the passphrase is asked for on the \
+terminal. A key file that does not exist is made."
+)]
 pub struct Init {}
 
 /// `vault seal`
@@ -131,7 +140,13 @@ pub struct Seal {
     #[arg(long, value_name = "TAG")]
     pub tag: Option<Tag>,
     /// Digests of the members: sha256,blake3 or blake3
-    #[arg(long, value_name = "DIGESTS", env = "MODELVAULT_DIGEST", default_value = "sha256,blake3", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIGESTS",
+        env = "MODELVAULT_DIGEST",
+        default_value = "sha256,blake3",
+        hide_env_values = true
+    )]
     pub digest: Digests,
     /// Sign with this key (PKCS#8 PEM, Ed25519) instead of the vault's
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGN_KEY", hide_env_values = true)]
@@ -363,7 +378,13 @@ pub struct Fetch {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Address for workloads (mTLS); port 0 takes a free one; none: the socket alone
-    #[arg(long, value_name = "ADDR", env = "MODELVAULT_LISTEN", default_value = "127.0.0.1:7443", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MODELVAULT_LISTEN",
+        default_value = "127.0.0.1:7443",
+        hide_env_values = true
+    )]
     pub listen: String,
     /// Unix socket for operators [default: the one the command line looks for]
     #[arg(long, value_name = "PATH", env = "MODELVAULT_SOCKET", hide_env_values = true)]
@@ -559,9 +580,9 @@ pub fn command(program: &'static str) -> clap::Command {
         .collect();
     let template =
         format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}");
-    command
-        .help_template(template)
-        .after_help("References are [NAMESPACE/]NAME[@REVISION]; an argument with / or . that exists on disk is a path.")
+    command.help_template(template).after_help(
+        "References are [NAMESPACE/]NAME[@REVISION]; an argument with / or . that exists on disk is a path.",
+    )
 }
 
 #[cfg(test)]
@@ -582,9 +603,10 @@ mod tests {
             writeln!(out, "{path}{positionals}").unwrap();
         }
         let mut known = inherited.to_vec();
-        for arg in command.get_opts().chain(command.get_arguments().filter(|a| {
-            !a.is_positional() && !a.get_action().takes_values()
-        })) {
+        for arg in command
+            .get_opts()
+            .chain(command.get_arguments().filter(|a| !a.is_positional() && !a.get_action().takes_values()))
+        {
             let long = arg.get_long().unwrap_or_default().to_owned();
             if inherited.contains(&long) || matches!(&*long, "help" | "version") {
                 continue;

@@ -129,8 +129,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.target(None).unwrap(), Some(Target::Home(Some("/etc/mv/vault".into()))));
-        let server =
-            Target::Server { address: Some("vault.example:7443".into()), enrolment: "/run/enrolment".into() };
+        let server = Target::Server { address: Some("vault.example:7443".into()), enrolment: "/run/enrolment".into() };
         assert_eq!(config.target(Some("prod")).unwrap(), Some(server));
         let unknown = config.target(Some("stage")).unwrap_err();
         assert_eq!(unknown.id(), ErrorId::InvalidArgument);

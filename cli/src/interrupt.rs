@@ -14,11 +14,8 @@ pub const INTERRUPTED: u8 = 130;
 pub fn watch() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let guard = runtime.enter();
-    let mut signals = [
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::hangup())?,
-    ];
+    let mut signals =
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
     drop(guard);
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let [int, term, hup] = &mut signals;

@@ -69,10 +69,11 @@ impl Session {
     pub fn home(&self) -> Result<Home> {
         match &self.target {
             Target::Home(path) => Home::resolve(path.clone(), |name| std::env::var_os(name)),
-            Target::Server { .. } => {
-                Err(Error::new(ErrorId::InvalidArgument, "this command works on a local vault, and the context is a server")
-                    .hint("name the vault with --home, or another context with --context"))
-            }
+            Target::Server { .. } => Err(Error::new(
+                ErrorId::InvalidArgument,
+                "this command works on a local vault, and the context is a server",
+            )
+            .hint("name the vault with --home, or another context with --context")),
         }
     }
 
@@ -127,7 +128,9 @@ impl Session {
         let custody = home.config()?.custody;
         drop(home.lock().map_err(|e| held(e, "vault serve"))?);
         let credential = self.root_credential(&custody)?;
-        let vault = Arc::new(Vault::unlock(home.path(), Some(credential), Machine::default()).map_err(|e| held(e, "vault serve"))?);
+        let vault = Arc::new(
+            Vault::unlock(home.path(), Some(credential), Machine::default()).map_err(|e| held(e, "vault serve"))?,
+        );
         Ok(self.vault.get_or_init(|| vault).clone())
     }
 
@@ -201,5 +204,7 @@ fn held(error: Error, by: &str) -> Error {
     if error.id() != ErrorId::Busy {
         return error;
     }
-    error.hint(format!("wait for the command that uses it; if it is {by}, set XDG_RUNTIME_DIR or MODELVAULT_SOCKET as it had it"))
+    error.hint(format!(
+        "wait for the command that uses it; if it is {by}, set XDG_RUNTIME_DIR or MODELVAULT_SOCKET as it had it"
+    ))
 }

@@ -12,7 +12,7 @@ use super::upload::{Inbox, Member, Whole, lock, upload};
 use crate::error::{Error, ErrorId, Result as Outcome};
 use crate::names::{Reference, Tag};
 use crate::seal::io::ReadAt as _;
-use crate::vault::{ImportInput, Published, SealInput, SealMember, Vault};
+use crate::vault::{ImportInput, ImportSource, Published, SealInput, SealMember, Sealing, Vault};
 use crate::wire::{self, PIECE_LEN, pb};
 
 /// Members of one upload: more do not fit into a manifest anyway (docs/format.md 11).
@@ -52,8 +52,9 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let sealing = tokio::task::spawn_blocking(move || {
             let _until_done = (transfer, working);
             let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
-            let input =
-                SealInput { namespace, name, kind, tag, members, sha256, sequential: true, progress: Box::new(|_| {}) };
+            let progress = Box::new(|_| {});
+            let sealing = Sealing { members, kind, sha256, sequential: true, signer: None, progress };
+            let input = SealInput { namespace, name, tag, sealing };
             let outcome = outcome.and_then(|()| vault.seal(&caller, input));
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
         });
@@ -85,8 +86,10 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let working = self.calls.working();
         let importing = tokio::task::spawn_blocking(move || {
             let _until_done = (transfer, working);
-            let source = Box::new(Whole(Arc::clone(&inbox)));
-            let outcome = vault.import(&caller, ImportInput { namespace, name, tag, size: start.size, source });
+            let source = ImportSource::Stream { bytes: Box::new(Whole(Arc::clone(&inbox))), size: start.size };
+            let progress = Box::new(|_| {});
+            let input = ImportInput { namespace, name, tag, source, credential: None, progress };
+            let outcome = vault.import(&caller, input);
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
         });
         let pumping = pump.run(&mut messages, |m| match m.part {

@@ -98,6 +98,18 @@ impl Vault {
         })
     }
 
+    /// Keys whose artifact statements a reader of the namespace may trust: those an enrolment in it would carry.
+    pub fn signers(&self, caller: &Caller, namespace: &Name) -> Result<Vec<SignerFacts>> {
+        let act = Act::WorkloadList;
+        let subject = Subject::namespace(namespace).with("asked", "signers");
+        let permit = self.permit(caller, act, Action::List, Resource::Namespace(namespace), &subject)?;
+        self.record(caller, act, &subject, &permit)?;
+        let id = self.namespace_id(namespace)?;
+        let keyring = self.keyring();
+        let public = keyring.namespace(id)?.identity().public();
+        Ok(vec![SignerFacts { keyid: public.key_id(), spki: public.spki() }])
+    }
+
     /// All workloads the caller may list.
     pub fn workloads(&self, caller: &Caller) -> Result<Vec<WorkloadFacts>> {
         let act = Act::WorkloadList;

@@ -130,8 +130,9 @@ impl Vault {
     }
 
     /// A fresh certificate for a server that answers under these host names and addresses.
-    pub fn issue_server_certificate(&self, hosts: &[&str]) -> Result<IssuedServer> {
-        self.authority.issue_server(hosts, DEFAULT_LIFETIME, self.now(), self.random())
+    pub fn issue_server_certificate(&self, hosts: &[String]) -> Result<IssuedServer> {
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        self.authority.issue_server(&hosts, DEFAULT_LIFETIME, self.now(), self.random())
     }
 
     /// DER of the CA certificate that clients pin.

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, RwLock};
 pub use call::{Caller, Channel, Transport};
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
-pub use sealing::{ImportInput, PortableInput, Published, SealInput, SealMember, Sealing};
+pub use sealing::{ImportInput, ImportSource, PortableInput, Published, SealInput, SealMember, Sealing};
 pub use shelf::{Export, Page, sealed_facts, slot_facts};
 
 pub use crate::keyring::Credential as RootCredential;

@@ -85,11 +85,24 @@ pub struct ImportInput {
     /// Moved to the new version, as `latest` is.
     pub tag: Option<Tag>,
     /// The sealed bytes.
-    pub file: Box<dyn ReadAt>,
+    pub source: ImportSource,
     /// Opens it; `None`: a key of this vault does.
     pub credential: Option<Credential>,
     /// Told the number of plaintext bytes sealed so far.
     pub progress: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+/// Where the bytes of a sealed file come from.
+pub enum ImportSource {
+    /// A file that can be read at any place.
+    File(Box<dyn ReadAt>),
+    /// A stream: its ciphertext is spooled, since a sealed file is read from its end.
+    Stream {
+        /// The bytes, once, in order.
+        bytes: Box<dyn Read + Send>,
+        /// How many were announced.
+        size: u64,
+    },
 }
 
 /// A version that is visible now.
@@ -131,7 +144,11 @@ impl Vault {
     pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
         let subject = Subject::named(&input.namespace, &input.name);
         self.permit_new(caller, Act::ArtifactImport, Action::Import, &input.namespace, &input.name, &subject)?;
-        let reader = self.open_file(caller, input.file, input.credential, Act::ArtifactImport, &subject)?;
+        let file = match input.source {
+            ImportSource::File(file) => file,
+            ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
+        };
+        let reader = self.open_file(caller, file, input.credential, Act::ArtifactImport, &subject)?;
         reader.verify_full()?;
         let reader = std::sync::Arc::new(reader);
         let manifest = reader.manifest();
@@ -161,7 +178,7 @@ impl Vault {
     }
 
     /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
-    pub fn spool(&self, source: &mut dyn Read, size: u64) -> Result<Box<dyn ReadAt>> {
+    fn spool(&self, source: &mut dyn Read, size: u64) -> Result<Box<dyn ReadAt>> {
         let path = self.home.path().join(format!("spool-{}", VersionId::generate(self.now(), self.random())?));
         let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path)?;
         std::fs::remove_file(&path)?;

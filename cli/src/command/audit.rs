@@ -46,7 +46,11 @@ fn tail(cx: &Context<'_>, args: &AuditTail) -> Result<()> {
     let from = records.saturating_sub(args.lines.into());
     if args.follow {
         let mut each = |row: AuditRow| {
-            if cx.out.json() { cx.out.json_line(&row) } else { cx.out.to_stdout(&format!("{}\n", line(&row).join("  "))) }
+            if cx.out.json() {
+                cx.out.json_line(&row)
+            } else {
+                cx.out.to_stdout(&format!("{}\n", line(&row).join("  ")))
+            }
         };
         return cx.session.wait(client.audit_rows(from, 0, true, &mut each));
     }
@@ -96,7 +100,10 @@ fn verify(cx: &Context<'_>, args: &AuditVerify) -> Result<()> {
             ("verified", Some(format!("{} records, {} checkpoints", f.records, f.checkpoints))),
             ("root", Some(f.root.to_string())),
         ]);
-        format!("{facts}\nKeep this checkpoint elsewhere; later compare with: vault audit verify --checkpoint FILE\n\n{}\n", visible(f.checkpoint.trim_end()))
+        format!(
+            "{facts}\nKeep this checkpoint elsewhere; later compare with: vault audit verify --checkpoint FILE\n\n{}\n",
+            visible(f.checkpoint.trim_end())
+        )
     })
 }
 
@@ -118,5 +125,6 @@ fn export(cx: &Context<'_>, args: &AuditExport) -> Result<()> {
     let mut to = Destination::open(&args.output, ORDINARY)?;
     cx.session.wait(client.audit_export(&mut to))?;
     to.finish(true)?;
-    cx.out.report(&Exported { output: args.output.clone() }, |e| format!("audit log written to {}\n", e.output.display()))
+    cx.out
+        .report(&Exported { output: args.output.clone() }, |e| format!("audit log written to {}\n", e.output.display()))
 }

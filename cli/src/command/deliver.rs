@@ -216,8 +216,7 @@ impl<'a> Sink<'a> {
 
 impl FetchSink for Sink<'_> {
     fn start(&mut self, _: &VersionFacts, statement: &ArtifactStatement) -> Result<()> {
-        let items: Vec<_> =
-            statement.subjects.iter().map(|s| Item { path: s.path.clone(), size: s.size }).collect();
+        let items: Vec<_> = statement.subjects.iter().map(|s| Item { path: s.path.clone(), size: s.size }).collect();
         let plan = if self.as_directory {
             Tree::check(items.iter().map(|i| &*i.path))?;
             Plan::All(items)

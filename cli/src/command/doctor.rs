@@ -109,12 +109,19 @@ fn machine(found: &mut Diagnosis) {
     if (RELEASED..FAR_FUTURE).contains(&now.as_millis()) {
         found.ok("clock", super::show::time(now));
     } else {
-        found.add("clock", Health::Fail, format!("shows {now}"), Some("set the clock: certificates and leases depend on it"));
+        found.add(
+            "clock",
+            Health::Fail,
+            format!("shows {now}"),
+            Some("set the clock: certificates and leases depend on it"),
+        );
     }
     let protection = keys::protection();
     match protection.locked {
         true => found.ok("key memory", "can be locked"),
-        false => found.warn("key memory", "cannot be locked: keys may be swapped out", "raise the limit: ulimit -l 8192"),
+        false => {
+            found.warn("key memory", "cannot be locked: keys may be swapped out", "raise the limit: ulimit -l 8192")
+        }
     }
     match protection.undumpable {
         true => found.ok("core dumps", "leave keys out"),
@@ -122,7 +129,11 @@ fn machine(found: &mut Diagnosis) {
     }
     match fs::read_to_string("/proc/swaps").map(|text| text.lines().count() > 1) {
         Ok(false) => found.ok("swap", "off"),
-        Ok(true) => found.warn("swap", "on: plaintext of running commands may reach it", "encrypt it, or turn it off: swapoff -a"),
+        Ok(true) => found.warn(
+            "swap",
+            "on: plaintext of running commands may reach it",
+            "encrypt it, or turn it off: swapoff -a",
+        ),
         Err(e) => found.warn("swap", format!("cannot be seen: {e}"), "check it by hand"),
     }
 }
@@ -134,8 +145,14 @@ fn vault_files(found: &mut Diagnosis, home: &Home) -> bool {
     exposed_files(found, home);
     if let Custody::KeyFile { path } = &config.custody {
         match fs::metadata(path) {
-            Ok(facts) if facts.dev() == fs::metadata(home.path()).map_or(0, |h| h.dev()) && path.starts_with(home.path()) => {
-                found.warn("key file", format!("{} lies in the home itself", path.display()), "keep it elsewhere: a copy of the home would open itself");
+            Ok(facts)
+                if facts.dev() == fs::metadata(home.path()).map_or(0, |h| h.dev()) && path.starts_with(home.path()) =>
+            {
+                found.warn(
+                    "key file",
+                    format!("{} lies in the home itself", path.display()),
+                    "keep it elsewhere: a copy of the home would open itself",
+                );
             }
             Ok(_) => found.ok("key file", path.display().to_string()),
             Err(e) => found.warn("key file", format!("{}: {e}", path.display()), "give --key-file"),
@@ -167,7 +184,11 @@ fn disk(found: &mut Diagnosis, home: &Home) {
             let free = facts.f_bavail.saturating_mul(facts.f_frsize);
             let text = format!("{} free", size(free));
             if free < LITTLE_SPACE {
-                found.warn("disk", text, "make room: a full disk stops sealing, and opening too (the audit log must be written)");
+                found.warn(
+                    "disk",
+                    text,
+                    "make room: a full disk stops sealing, and opening too (the audit log must be written)",
+                );
             } else {
                 found.ok("disk", text);
             }
@@ -184,9 +205,7 @@ fn open(cx: &Context<'_>, found: &mut Diagnosis) {
     }
     let Some(client) = found.outcome("custody", cx.session.client(), |_| "the vault opens".into()) else { return };
     let status = |client: &Client| cx.session.wait(client.status());
-    found.outcome("catalogue", status(&client), |s| {
-        format!("{} artifacts, {} versions", s.artifacts, s.versions)
-    });
+    found.outcome("catalogue", status(&client), |s| format!("{} artifacts, {} versions", s.artifacts, s.versions));
     found.outcome("audit log", cx.session.wait(client.audit_verify(None)), |a| {
         format!("{} records and {} checkpoints verified", a.records, a.checkpoints)
     });

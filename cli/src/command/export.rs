@@ -66,7 +66,12 @@ pub fn run(cx: &Context<'_>, args: &args::Export) -> Result<()> {
         return Ok(());
     }
     cx.out.report(&exported, |e| {
-        format!("{} exported to {} ({}, still encrypted)\n", show::reference(&e.version), e.output.display(), text::size(e.bytes))
+        format!(
+            "{} exported to {} ({}, still encrypted)\n",
+            show::reference(&e.version),
+            e.output.display(),
+            text::size(e.bytes)
+        )
     })
 }
 

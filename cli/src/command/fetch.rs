@@ -78,7 +78,15 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         let signers: Vec<_> = f.signers.iter().map(KeyId::short).collect();
         facts([
             ("fetched", Some(show::reference(&f.version))),
-            ("written", Some(format!("{}: {} in {}", f.output.display(), text::size(f.bytes), text::count(f.members, "member")))),
+            (
+                "written",
+                Some(format!(
+                    "{}: {} in {}",
+                    f.output.display(),
+                    text::size(f.bytes),
+                    text::count(f.members, "member")
+                )),
+            ),
             ("signed by", Some(signers.join(" "))),
             ("key exchange", f.tls_group.clone()),
             ("root", Some(format!("b3:{}", f.version.root))),
@@ -98,7 +106,9 @@ fn floor_key(address: &str, reference: &Reference) -> String {
 fn source(cx: &Context<'_>, args: &args::Fetch) -> Result<Source> {
     let enrolled = match (&args.enrolment, cx.session.target()) {
         (Some(dir), _) => Some((args.server.clone(), dir.clone())),
-        (None, Target::Server { address, enrolment }) => Some((args.server.clone().or(address.clone()), enrolment.clone())),
+        (None, Target::Server { address, enrolment }) => {
+            Some((args.server.clone().or(address.clone()), enrolment.clone()))
+        }
         (None, Target::Home(_)) => None,
     };
     if let Some((address, directory)) = enrolled {

@@ -58,7 +58,9 @@ fn environment(program: &'static str) -> String {
     ] {
         found.insert(name.into(), text.into());
     }
-    let mut text = String::from("A flag wins over its variable. Variables VAULT_* belong to another product and are never read.\n\n");
+    let mut text = String::from(
+        "A flag wins over its variable. Variables VAULT_* belong to another product and are never read.\n\n",
+    );
     for (name, about) in found {
         let _ = writeln!(text, "{name:<32} {about}");
     }

@@ -17,12 +17,16 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
     let version = match cx.session.access()? {
         Access::Local(vault) => {
             let credential = portable::credential(cx, &file, &args.file)?;
-            let input = ImportInput { namespace, name, tag, file: Box::new(file), credential, progress: bar.callback() };
+            let input =
+                ImportInput { namespace, name, tag, file: Box::new(file), credential, progress: bar.callback() };
             vault.import(&vault.local_caller()?, input).map_err(|e| e.on(args.file.display()))?.version
         }
         Access::Remote(_) if facts.slots.iter().any(|s| s.kind == "passphrase") => {
-            return Err(Error::new(ErrorId::InvalidArgument, format!("{}: a passphrase must not go to a daemon", args.file.display()))
-                .hint("stop the daemon and import in this process, or open the file and seal what is in it"));
+            return Err(Error::new(
+                ErrorId::InvalidArgument,
+                format!("{}: a passphrase must not go to a daemon", args.file.display()),
+            )
+            .hint("stop the daemon and import in this process, or open the file and seal what is in it"));
         }
         Access::Remote(client) => {
             let moved = bar.callback();

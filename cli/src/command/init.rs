@@ -30,7 +30,10 @@ pub fn run(cx: &Context<'_>) -> Result<()> {
             ("vault", Some(made.vault_id.to_string())),
             ("home", Some(made.home.display().to_string())),
             ("custody", Some(made.custody.into())),
-            ("key file", made.key_file.as_ref().map(|p| format!("{} (keep a copy: nothing else opens the vault)", p.display()))),
+            (
+                "key file",
+                made.key_file.as_ref().map(|p| format!("{} (keep a copy: nothing else opens the vault)", p.display())),
+            ),
         ])
     })
 }
@@ -52,7 +55,9 @@ fn make(cx: &Context<'_>) -> Result<(Vault, Made)> {
     }
     let credentials = cx.session.credentials();
     let by_flag = credentials.flag();
-    let key_file = credentials.key_file().filter(|_| !matches!(by_flag, Some(Given::PassphraseFile(_) | Given::PassphraseCommand(_))));
+    let key_file = credentials
+        .key_file()
+        .filter(|_| !matches!(by_flag, Some(Given::PassphraseFile(_) | Given::PassphraseCommand(_))));
     let (spec, custody) = match &key_file {
         Some(path) => (InitSpec::KeyFile(absolute(path)), "key-file"),
         None => (InitSpec::Passphrase(credentials.new_passphrase("Passphrase of the new vault")?), "passphrase"),

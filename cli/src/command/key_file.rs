@@ -64,9 +64,8 @@ pub fn public_key(path: &Path) -> Result<PublicKey> {
 /// The bytes of the one PEM section of a file.
 fn section(path: &Path, label: &str) -> Result<Zeroizing<Vec<u8>>> {
     let text = files::read_small(path, KEY_FILE_MAX).map(Zeroizing::new).map_err(files::on(path))?;
-    decode(&text, label).ok_or_else(|| {
-        Error::new(ErrorId::BadCredential, format!("{}: not one PEM section {label:?}", path.display()))
-    })
+    decode(&text, label)
+        .ok_or_else(|| Error::new(ErrorId::BadCredential, format!("{}: not one PEM section {label:?}", path.display())))
 }
 
 fn decode(text: &[u8], label: &str) -> Option<Zeroizing<Vec<u8>>> {

@@ -17,7 +17,11 @@ struct Listing {
 pub fn run(cx: &Context<'_>, args: &args::Ls) -> Result<()> {
     let client = cx.session.client()?;
     // A bare name means the artifact of that name in any namespace, as people type it.
-    let pattern = if args.pattern.contains('/') || args.pattern == "*" { args.pattern.clone() } else { format!("*/{}", args.pattern) };
+    let pattern = if args.pattern.contains('/') || args.pattern == "*" {
+        args.pattern.clone()
+    } else {
+        format!("*/{}", args.pattern)
+    };
     let listing = Listing { versions: cx.session.wait(client.list(&pattern, args.all))? };
     if listing.versions.is_empty() {
         cx.out.message(if args.pattern == "*" { "the vault is empty" } else { "nothing matches" });

@@ -93,7 +93,9 @@ fn warn_of_foreign_variables(out: &Output) {
     let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
     let ours = ["MODELVAULT_HOME", "MODELVAULT_CONTEXT", "MODELVAULT_SERVER"].iter().any(|n| set(n));
     if set("VAULT_ADDR") && !ours {
-        out.message("hint: VAULT_ADDR belongs to another product and is not read; this is Model Vault (MODELVAULT_HOME)");
+        out.message(
+            "hint: VAULT_ADDR belongs to another product and is not read; this is Model Vault (MODELVAULT_HOME)",
+        );
     }
 }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use model_vault::Result;
 use model_vault::client::{Client, FetchPlan};
 use model_vault::names::Reference;
 use model_vault::vault::Vault;
-use model_vault::Result;
 
 use super::deliver::{self, Delivered, Item, Plan, Sink, Wanted};
 use super::{Context, portable};

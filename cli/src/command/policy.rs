@@ -31,10 +31,14 @@ pub fn run(cx: &Context<'_>, args: &Policy) -> Result<()> {
 fn get(cx: &Context<'_>) -> Result<()> {
     let client = cx.session.client()?;
     let policy = cx.session.wait(client.policy())?;
-    let version = if policy.version == 0 { "the built-in policy".into() } else { format!("policy version {}", policy.version) };
+    let version =
+        if policy.version == 0 { "the built-in policy".into() } else { format!("policy version {}", policy.version) };
     cx.out.message(version);
     // As it is: it is meant to be saved, changed and set again.
-    cx.out.report(&policy, |p: &PolicyFacts| if p.text.ends_with('\n') { p.text.clone() } else { format!("{}\n", p.text) })
+    cx.out.report(
+        &policy,
+        |p: &PolicyFacts| if p.text.ends_with('\n') { p.text.clone() } else { format!("{}\n", p.text) },
+    )
 }
 
 fn set(cx: &Context<'_>, args: &PolicySet) -> Result<()> {
@@ -46,7 +50,10 @@ fn set(cx: &Context<'_>, args: &PolicySet) -> Result<()> {
         files::read_small(&args.file, POLICY_MAX).map_err(files::on(&args.file))?
     };
     let text = String::from_utf8(bytes).ok().filter(|t| t.len() as u64 <= POLICY_MAX).ok_or_else(|| {
-        Error::new(ErrorId::InvalidArgument, format!("{}: not UTF-8, or more than {POLICY_MAX} bytes", args.file.display()))
+        Error::new(
+            ErrorId::InvalidArgument,
+            format!("{}: not UTF-8, or more than {POLICY_MAX} bytes", args.file.display()),
+        )
     })?;
     let client = cx.session.client()?;
     let set = Set { version: cx.session.wait(client.set_policy(&text))? };

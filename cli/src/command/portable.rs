@@ -48,13 +48,13 @@ pub fn open(cx: &Context<'_>, path: &Path) -> Result<Reader> {
     let file = file(path)?;
     let named = |e: Error| e.on(path.display());
     match credential(cx, &file, path)? {
-        Some(credential) => {
-            Reader::open(file, &credential, &OpenOptions::default()).map_err(|e| named(Error::from(e)))
-        }
+        Some(credential) => Reader::open(file, &credential, &OpenOptions::default()).map_err(|e| named(Error::from(e))),
         None => match cx.session.access().map_err(|e| explain(e, path))? {
             Access::Local(vault) => vault.open_portable(&vault.local_caller()?, Box::new(file)).map_err(named),
-            Access::Remote(_) => Err(Error::new(ErrorId::Busy, format!("{}: its key is in a vault that a daemon holds", path.display()))
-                .hint("take the file in and open the artifact: vault import FILE; or stop the daemon")),
+            Access::Remote(_) => {
+                Err(Error::new(ErrorId::Busy, format!("{}: its key is in a vault that a daemon holds", path.display()))
+                    .hint("take the file in and open the artifact: vault import FILE; or stop the daemon"))
+            }
         },
     }
 }
@@ -62,8 +62,11 @@ pub fn open(cx: &Context<'_>, path: &Path) -> Result<Reader> {
 /// Without a vault there is no key for a file that was sealed under one.
 fn explain(error: Error, path: &Path) -> Error {
     match error.id() {
-        ErrorId::NoVault => Error::new(ErrorId::NoCredential, format!("{}: sealed under the key of a vault, and there is none here", path.display()))
-            .hint("name the home of that vault with --home, or check without a key: vault verify --keyless FILE"),
+        ErrorId::NoVault => Error::new(
+            ErrorId::NoCredential,
+            format!("{}: sealed under the key of a vault, and there is none here", path.display()),
+        )
+        .hint("name the home of that vault with --home, or check without a key: vault verify --keyless FILE"),
         _ => error,
     }
 }

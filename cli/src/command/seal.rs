@@ -69,8 +69,11 @@ fn into_vault(
             vault.seal(&vault.local_caller()?, input)?.version
         }
         Access::Remote(_) if signer.is_some() => {
-            return Err(Error::new(ErrorId::InvalidArgument, "--sign-key works in this process only: the key must not go to a daemon")
-                .hint("stop the daemon, or seal without --sign-key (the vault signs)"));
+            return Err(Error::new(
+                ErrorId::InvalidArgument,
+                "--sign-key works in this process only: the key must not go to a daemon",
+            )
+            .hint("stop the daemon, or seal without --sign-key (the vault signs)"));
         }
         Access::Remote(client) => {
             let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
@@ -188,7 +191,11 @@ fn without_vault(
 }
 
 /// The artifact statement of a portable file: version 0 (docs/trust.md 4).
-fn statement(draft: &Draft<'_>, (namespace, name): (Name, Name), signer: &SigningIdentity) -> Result<Vec<serde_json::Value>> {
+fn statement(
+    draft: &Draft<'_>,
+    (namespace, name): (Name, Name),
+    signer: &SigningIdentity,
+) -> Result<Vec<serde_json::Value>> {
     let manifest = draft.manifest;
     let subjects = manifest.members.iter().map(|m| Subject {
         path: m.path.clone(),
@@ -209,7 +216,8 @@ fn statement(draft: &Draft<'_>, (namespace, name): (Name, Name), signer: &Signin
     };
     let mut envelope = String::new();
     statement.sign(signer).write_json(&mut envelope);
-    let value = serde_json::from_str(&envelope).map_err(|e| Error::new(ErrorId::Internal, format!("an envelope is not JSON: {e}")))?;
+    let value = serde_json::from_str(&envelope)
+        .map_err(|e| Error::new(ErrorId::Internal, format!("an envelope is not JSON: {e}")))?;
     Ok(vec![value])
 }
 

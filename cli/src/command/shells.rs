@@ -43,6 +43,8 @@ pub fn man(args: &Man, out: &Output, program: &'static str) -> Result<Outcome> {
         .collect();
     pages.sort_unstable();
     let written = Written { output: directory.clone(), pages };
-    out.report(&written, |w| format!("{} written to {}\n", crate::output::text::count(w.pages.len() as u64, "page"), w.output.display()))?;
+    out.report(&written, |w| {
+        format!("{} written to {}\n", crate::output::text::count(w.pages.len() as u64, "page"), w.output.display())
+    })?;
     Ok(Outcome::Done)
 }

@@ -99,7 +99,9 @@ fn checked(v: &VerifyFacts) -> &'static str {
 pub fn status(s: &StatusFacts) -> String {
     let keys = match (s.keys_locked, s.keys_undumpable) {
         (true, true) => "locked in memory, left out of core dumps".to_owned(),
-        (locked, undumpable) => format!("locked in memory: {}, left out of core dumps: {}", yes(locked), yes(undumpable)),
+        (locked, undumpable) => {
+            format!("locked in memory: {}, left out of core dumps: {}", yes(locked), yes(undumpable))
+        }
     };
     let policy = if s.policy_version == 0 { "built in".into() } else { format!("version {}", s.policy_version) };
     facts([

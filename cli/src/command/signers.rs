@@ -34,8 +34,10 @@ impl Signers {
             let mut named = keys.iter().filter(|k| wanted.names(&k.key_id()));
             match (named.next(), named.next()) {
                 (Some(key), None) => Ok(*key),
-                (None, _) => Err(Error::new(ErrorId::InvalidArgument, format!("the public key of signer {wanted} is not known"))
-                    .hint("give it with --signer-key FILE (PEM)")),
+                (None, _) => {
+                    Err(Error::new(ErrorId::InvalidArgument, format!("the public key of signer {wanted} is not known"))
+                        .hint("give it with --signer-key FILE (PEM)"))
+                }
                 (Some(_), Some(_)) => {
                     Err(Error::new(ErrorId::InvalidArgument, format!("two keys have an id that begins with {wanted}"))
                         .hint("give all 64 digits"))

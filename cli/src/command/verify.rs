@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use model_vault::crypto::sign::PublicKey;
 use model_vault::facts::VerifyFacts;
 use model_vault::names::{Name, Reference};
-use model_vault::crypto::sign::PublicKey;
 use model_vault::seal::{OpenOptions, Pins, Reader, verify_keyless};
 use model_vault::{Error, ErrorId, Result};
 
@@ -13,21 +13,26 @@ use crate::args;
 use crate::files::means_path;
 use crate::output::progress::Progress;
 
-
 /// Verifies.
 pub fn run(cx: &Context<'_>, args: &args::Verify) -> Result<()> {
     let facts = if means_path(&args.what) {
         let path = Path::new(&args.what);
         of_file(cx, args, path).map_err(|e| named(e, path))?
     } else if args.keyless {
-        return Err(Error::new(ErrorId::InvalidArgument, "--keyless is for sealed files; the vault has the keys of its artifacts"));
+        return Err(Error::new(
+            ErrorId::InvalidArgument,
+            "--keyless is for sealed files; the vault has the keys of its artifacts",
+        ));
     } else {
         let reference: Reference = args.what.parse()?;
         let client = cx.session.client()?;
         let facts = cx.session.wait(client.verify(&reference))?;
         if args.signers.required() && !args.signers.satisfied_by(&facts.signers)? {
-            return Err(Error::new(ErrorId::SignatureMissing, format!("{reference} is not signed by the required signer"))
-                .hint("vault inspect names who signed it"));
+            return Err(Error::new(
+                ErrorId::SignatureMissing,
+                format!("{reference} is not signed by the required signer"),
+            )
+            .hint("vault inspect names who signed it"));
         }
         facts
     };

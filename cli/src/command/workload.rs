@@ -60,7 +60,9 @@ fn enroll(cx: &Context<'_>, args: &Enroll) -> Result<()> {
     let (key, csr) = new_key_and_csr(&args.name)?;
     let issued = cx.session.wait(client.enroll(&args.namespace, &args.name, &csr))?;
     if issued.address.is_none() {
-        cx.out.message(format!("no daemon serves workloads now: the enrolment names {DEFAULT_ADDRESS}; fetch takes --server"));
+        cx.out.message(format!(
+            "no daemon serves workloads now: the enrolment names {DEFAULT_ADDRESS}; fetch takes --server"
+        ));
     }
     let address = issued.address.clone().unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let enrolment = enrolment(issued, key, address, args.namespace.clone())?;
@@ -76,8 +78,11 @@ fn renew(cx: &Context<'_>, args: &Renew) -> Result<()> {
     let issued = cx.session.wait(client.renew(&csr))?;
     // A daemon that could exchange the CA by a renewal could take the workload over.
     if issued.ca_certificate != old.ca {
-        return Err(Error::new(ErrorId::BadCredential, "the server answers with another certificate authority than the enrolment pins")
-            .hint("enrol the workload again on the vault's machine if this is meant"));
+        return Err(Error::new(
+            ErrorId::BadCredential,
+            "the server answers with another certificate authority than the enrolment pins",
+        )
+        .hint("enrol the workload again on the vault's machine if this is meant"));
     }
     let signers = old.signers.clone();
     let address = args.server.clone().unwrap_or_else(|| old.address.clone());
@@ -88,7 +93,8 @@ fn renew(cx: &Context<'_>, args: &Renew) -> Result<()> {
 
 fn enrolment(issued: IssuedFacts, key: PrivateKey, address: String, namespace: Name) -> Result<Enrolment> {
     let signer = |spki: &[u8]| {
-        PublicKey::from_spki(spki).map_err(|_| Error::new(ErrorId::StreamBroken, "the vault names a signer that is no key"))
+        PublicKey::from_spki(spki)
+            .map_err(|_| Error::new(ErrorId::StreamBroken, "the vault names a signer that is no key"))
     };
     let signers = issued.signers.iter().map(|s| signer(&s.spki)).collect::<Result<_>>()?;
     Ok(Enrolment { address, namespace, signers, ca: issued.ca_certificate, certificate: issued.certificate, key })

@@ -27,8 +27,10 @@ pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// An I/O error with the path it happened on.
 pub fn on(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
     move |e| match e.kind() {
-        io::ErrorKind::NotFound => Error::new(ErrorId::NotFound, format!("{}: no such file or directory", path.display()))
-            .hint("check the path"),
+        io::ErrorKind::NotFound => {
+            Error::new(ErrorId::NotFound, format!("{}: no such file or directory", path.display()))
+                .hint("check the path")
+        }
         _ => Error::from(e).on(path.display()),
     }
 }

@@ -27,7 +27,6 @@ pub fn as_json(error: &Error) -> String {
     format!("{document:#}\n")
 }
 
-
 /// What the argument parser refused, as an error of the table.
 pub fn from_clap(refused: &clap::Error) -> Error {
     let text = refused.render().to_string();

@@ -96,6 +96,7 @@ fn read_line(tty: &mut File) -> Result<Zeroizing<String>> {
     while line.len() < LINE_MAX && tty.read(&mut *byte)? == 1 && byte[0] != b'\n' {
         line.push(byte[0]);
     }
-    let text = std::str::from_utf8(&line).map_err(|_| Error::new(ErrorId::BadCredential, "what was typed is not UTF-8"))?;
+    let text =
+        std::str::from_utf8(&line).map_err(|_| Error::new(ErrorId::BadCredential, "what was typed is not UTF-8"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
