@@ -85,7 +85,8 @@ impl Client {
             checks_groups: true,
             statement_only: false,
         };
-        let mut stream = self.fetches().fetch(request).await.map_err(|s| self.link.error_of(&s))?.into_inner();
+        let stream = self.fetches().fetch(request).await;
+        let mut stream = stream.map_err(|s| named(self.link.error_of(&s), &plan.reference))?.into_inner();
         let mut check = Check::new(&plan, wanted);
         loop {
             let next = tokio::time::timeout(SILENCE, stream.message()).await.map_err(|_| {
@@ -94,7 +95,9 @@ impl Client {
             match next {
                 Ok(Some(message)) => check.take(message, sink)?,
                 Ok(None) => return check.finish(self.tls_group()),
-                Err(status) if wire::is_from_vault(&status) => return Err(wire::error_of(&status)),
+                Err(status) if wire::is_from_vault(&status) => {
+                    return Err(named(wire::error_of(&status), &plan.reference));
+                }
                 Err(status) => {
                     let message = format!("the stream was cut: {}", status.message());
                     return Err(Error::new(ErrorId::StreamBroken, message).caused_by(status));
@@ -102,6 +105,16 @@ impl Client {
             }
         }
     }
+}
+
+/// The server tells a workload no more than `NotFound`, alike for what is not there and what it may not see; say of what.
+fn named(error: Error, reference: &Reference) -> Error {
+    if error.id() != ErrorId::NotFound || error.message() != ErrorId::NotFound.meaning() {
+        return error;
+    }
+    let artifact = format!("{}/{}", reference.namespace, reference.name);
+    Error::new(ErrorId::NotFound, format!("the vault shows this workload no {reference}"))
+        .hint(format!("check the name; if it is right, ask an operator: vault grant WORKLOAD {artifact}"))
 }
 
 type Selection = (String, Option<Range<u64>>);

@@ -51,7 +51,8 @@ impl pb::admin_service_server::AdminService for Admin {
         // The first rows are read before there is an answer: a refusal is then the call's own status.
         let (vault, calls) = (Arc::clone(&self.vault), Arc::clone(&self.calls));
         let (sender, answers) = mpsc::channel(1);
-        let mut rows = Rows { vault, calls, call, next: m.from, left: (m.limit > 0).then_some(m.limit), begun: false, sender };
+        let mut rows =
+            Rows { vault, calls, call, next: m.from, left: (m.limit > 0).then_some(m.limit), begun: false, sender };
         let first = rows.read().await?;
         let cut = Cut::of_this_stream();
         tokio::spawn(async move {
