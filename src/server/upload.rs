@@ -8,7 +8,7 @@ use prost::bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use crate::error::{Error, ErrorId, Result};
+use crate::error::{Error, ErrorId};
 use crate::seal::io::ReadAt;
 use crate::wire::PIECE_LEN;
 
