@@ -490,3 +490,12 @@ impl hyper::body::Body for FetchBody {
         }
     }
 }
+
+/// A chunk as it goes out, in one piece.
+#[cfg(test)]
+pub(super) fn framed(chunk: &pb::FetchChunk) -> Vec<u8> {
+    match Piece::chunk(chunk.member, chunk.offset, chunk.nodes.clone(), chunk.data.clone()) {
+        Piece::Message { head, data } => [&head[..], &data.unwrap_or_default()[..]].concat(),
+        Piece::Last(_) => unreachable!("a chunk is a message"),
+    }
+}
