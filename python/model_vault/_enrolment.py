@@ -141,14 +141,18 @@ def _check_pair(home: Path, key: bytes, certificate: x509.Certificate, namespace
 def _read(path: Path, limit: int, *, secret: bool = False) -> bytes:
     try:
         # NONBLOCK: a FIFO in place of the file must not hang us.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            facts = os.fstat(file.fileno())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 raise error("ConfigInvalid", f"{path}: not a regular file")
             if secret and facts.st_mode & 0o077:
                 message = f"{path}: others may read the private key"
                 raise error("BadCredential", message, f"chmod 600 {path}; if others had access to it, enrol anew")
-            data = file.read(limit + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except OSError as e:
         failure = from_os(e, path)
         if failure.id == "NotFound":

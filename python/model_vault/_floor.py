@@ -46,7 +46,7 @@ class VersionFloor:
                 floors[key] = max(version, floors.get(key, 0))
                 new = self._beside(".new")
                 with _private(new) as file:
-                    file.write(json.dumps({"version": 1, "floors": floors}, sort_keys=True).encode())
+                    file.write(json.dumps({"version": 1, "floors": dict(sorted(floors.items()))}).encode())
                     file.flush()
                     os.fsync(file.fileno())
                 new.rename(self._path)

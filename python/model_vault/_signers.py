@@ -22,7 +22,7 @@ _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 # y coordinates of the points of small order, and those plus p (all that fit 255 bits). Under such a key one signature
 # can fit many messages.
 _P = 2**255 - 19
-_Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _WEAK_Y = frozenset({0, 1, _P - 1, _P, _P + 1, _Y8, _P - _Y8})
 
 SignerSource = bytes | str | PathLike[str] | Ed25519PublicKey

@@ -217,7 +217,8 @@ def from_rpc(failure: grpc.RpcError, *, mid_stream: bool = False) -> VaultError:
 def _of_tls(text: str) -> VaultError | None:
     """Whose certificate was refused, as far as the text of the transport tells."""
     lower = text.lower()
-    if "certificate_verify_failed" in lower or "certificate verify failed" in lower:
+    refusals = ("certificate_verify_failed", "certificate verify failed", "certificate signature failure")
+    if any(words in lower for words in refusals):
         return error(
             "BadCredential",
             f"the server's certificate is not accepted: {text}",
