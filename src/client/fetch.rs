@@ -44,6 +44,13 @@ pub struct FetchPlan {
     pub floor: Option<u64>,
 }
 
+impl FetchPlan {
+    /// All members of an artifact, signed by one of these keys, whatever version was seen before.
+    pub fn whole(reference: Reference, signers: Vec<PublicKey>) -> Self {
+        Self { reference, members: Vec::new(), signers, floor: None }
+    }
+}
+
 /// Takes what was verified.
 pub trait FetchSink {
     /// The verified statement, before any byte.
@@ -51,6 +58,28 @@ pub trait FetchSink {
     /// Verified bytes of `member`, in order, cut to the range asked for. `offset` counts from the member's start. An empty
     /// member or range brings no call.
     fn bytes(&mut self, member: &Subject, offset: u64, bytes: &[u8]) -> Result<()>;
+}
+
+/// A sink that keeps everything in memory, by path. Use it only after the fetch returned `Ok`: before, it may hold a part.
+#[derive(Clone, Debug, Default)]
+pub struct InMemory {
+    /// Paths and bytes, in the order they came.
+    pub members: Vec<(String, Vec<u8>)>,
+}
+
+impl FetchSink for InMemory {
+    fn start(&mut self, _: &VersionFacts, _: &ArtifactStatement) -> Result<()> {
+        self.members.clear();
+        Ok(())
+    }
+
+    fn bytes(&mut self, member: &Subject, _: u64, bytes: &[u8]) -> Result<()> {
+        match self.members.last_mut().filter(|(path, _)| *path == member.path) {
+            Some((_, held)) => held.extend_from_slice(bytes),
+            None => self.members.push((member.path.clone(), bytes.to_vec())),
+        }
+        Ok(())
+    }
 }
 
 /// What a complete fetch brought.

@@ -349,7 +349,10 @@ async fn a_workload_learns_the_id_and_an_operator_the_story() {
     let fail =
         async |client: &Client, reference: &str| client.fetch(plan(reference), &mut Kept::default()).await.unwrap_err();
     let told = fail(&workload, "other").await;
-    assert_eq!((told.id(), told.message()), (ErrorId::NotFound, "nothing of that name"));
+    assert_eq!(
+        (told.id(), told.message()),
+        (ErrorId::NotFound, "the vault shows this workload no default/other@latest")
+    );
     assert!(fail(&operator, "other").await.message().contains("/home/vault"));
     daemon.seen.damaged.store(true, Ordering::Release);
     let told = fail(&workload, "resnet").await;
