@@ -42,6 +42,9 @@ pub(super) struct Peer {
     pub(super) expires: Option<Timestamp>,
 }
 
+/// Told about each refusal before authentication: the peer's address, and why.
+pub(super) type Refused = dyn Fn(Option<&str>, ErrorId) + Send + Sync;
+
 /// What all connections share.
 pub(super) struct House {
     pub(super) routes: Routes,
@@ -50,7 +53,7 @@ pub(super) struct House {
     pub(super) vault: VaultId,
     pub(super) owner_uid: u32,
     pub(super) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    pub(super) refused: Box<dyn Fn(Option<&str>, ErrorId) + Send + Sync>,
+    pub(super) refused: Box<Refused>,
     pub(super) slots: Slots,
 }
 
