@@ -26,7 +26,7 @@ MAX_MEMBER = 2 << 30
 
 
 class _Default(Enum):
-    STATE = "seen.json"
+    STATE = "versions-seen.json"
 
 
 StatePath = str | os.PathLike[str] | _Default | None
@@ -124,17 +124,20 @@ def connect(
             _channel.refuse_foreign_socket(path)
         elif trusted is None:
             raise no_signers()
-        channel, scope = _channel.over_socket(path), f"unix:{path}"
+        scope = f"unix:{path}"
+        channel = _channel.over_socket(path)
     elif identity is not None:
-        channel, scope = _channel.over_tls(address or identity.address, identity), f"ca:{identity.ca_id}"
+        scope = address or identity.address
+        channel = _channel.over_tls(scope, identity)
     else:
         raise error(
             "NoCredential",
             "neither enrolment nor socket is given",
             "connect(enrolment=DIR) with the directory that vault workload enroll NAME -o DIR made",
         )
-    where = default_path() if state is _Default.STATE else None if state is None else Path(state)
-    floor = VersionFloor(where) if where is not None else None
+    if state is _Default.STATE:
+        state = default_path(identity.directory if identity is not None else None)
+    floor = VersionFloor(Path(state)) if state is not None else None
     return Client(Source(channel, scope=scope, floor=floor, silence=silence, max_member=max_member), trusted)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import ipaddress
 import os
 import re
@@ -41,8 +40,6 @@ class Enrolment:
     """PEM."""
     key: bytes = field(repr=False)
     """PEM. Python cannot wipe it: it stays in the memory of the process."""
-    ca_id: str
-    """First 16 hex digits of the SHA-256 of the CA certificate: names the vault in the record of versions seen."""
     not_after: datetime.datetime
 
     @classmethod
@@ -58,11 +55,9 @@ class Enrolment:
         except ValueError as e:
             raise error("ConfigInvalid", f"{home / 'trust.json'}: {e}", _HINT) from e
         own = _certificate(certificate, home / "client.crt")
-        authority = _certificate(ca, home / "ca.crt")
+        _certificate(ca, home / "ca.crt")
         _check_pair(home, key, own, namespace)
-        der = authority.public_bytes(Encoding.DER)
-        ca_id = hashlib.sha256(der).hexdigest()[:16]
-        return cls(home, address, namespace, signers, ca, certificate, key, ca_id, own.not_valid_after_utc)
+        return cls(home, address, namespace, signers, ca, certificate, key, own.not_valid_after_utc)
 
     def refuse_expired(self) -> None:
         """A certificate that ran out would only fail as a connection that is cut."""

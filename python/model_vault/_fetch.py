@@ -142,20 +142,13 @@ class Artifact:
             return tree.finish()
 
     def _save_member(self, stream: FetchStream, tree: Tree, member: Member) -> None:
-        with tree.file(member.path) as file:
-
-            def write(piece: bytes) -> object:
-                try:
-                    return file.write(piece)
-                except OSError as e:
-                    raise from_os(e, tree.path / member.path) from e
-
-            self._receive(stream, member, write)
-            try:
+        try:
+            with tree.file(member.path) as file:
+                self._receive(stream, member, file.write)
                 file.flush()
                 os.fsync(file.fileno())
-            except OSError as e:
-                raise from_os(e, tree.path / member.path) from e
+        except OSError as e:
+            raise from_os(e, tree.path / member.path) from e
 
     def _spool(self, path: str) -> io.BytesIO:
         if path not in self._offered:

@@ -15,13 +15,20 @@ from . import _json
 from .errors import error, from_os
 
 _MAX_LEN = 16 << 20
+_FILE = "versions-seen.json"
 
 
-def default_path() -> Path:
-    """``$XDG_STATE_HOME/modelvault/seen.json``, else under ``~/.local/state``."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    state = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
-    return state / "modelvault" / "seen.json"
+def default_path(enrolment: Path | None) -> Path:
+    """``$XDG_STATE_HOME/modelvault/versions-seen.json``, else under ``~/.local/state``; beside the folder of the
+    enrolment where there is no home (containers). The same file as ``vault fetch`` keeps."""
+    bases = (os.environ.get("XDG_STATE_HOME", ""), os.environ.get("HOME", ""))
+    for base, below in zip(bases, ("modelvault", ".local/state/modelvault"), strict=True):
+        if base.startswith("/"):
+            return Path(base) / below / _FILE
+    if enrolment is None:
+        message = "no folder for the record of versions seen is known"
+        raise error("InvalidArgument", message, "set XDG_STATE_HOME, or give state=PATH or state=None")
+    return enrolment.absolute().parent / _FILE
 
 
 class VersionFloor:

@@ -28,7 +28,10 @@ class FetchStream:
     """A context manager: leaving it ends the call."""
 
     def __init__(self, channel: grpc.Channel, request: pb.FetchRequest, silence: float) -> None:
-        self._call = FetchServiceStub(channel).Fetch(request)
+        try:
+            self._call = FetchServiceStub(channel).Fetch(request)
+        except ValueError as e:  # what grpc raises for a channel that was closed
+            raise error("InvalidArgument", "the client is closed", "fetch within its `with` block") from e
         self._silence = silence
         self._last = time.monotonic()
         self._received = 0

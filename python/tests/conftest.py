@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from daemon import Daemon
 from lying import Authority, Server, signing_key, spki_of
 
 import model_vault
@@ -38,6 +39,14 @@ def connect(server: Server, tmp_path: Path) -> Iterator[Callable[..., model_vaul
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A vault of the module's own, served by the real binary."""
+    daemon = Daemon(tmp_path_factory.mktemp("d"))
+    yield daemon
+    daemon.stop()
 
 
 @pytest.fixture(scope="session")

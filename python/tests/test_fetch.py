@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable
@@ -194,7 +195,7 @@ def test_versions_are_remembered_unless_told_otherwise(server, connect, tmp_path
     connect().fetch("digits")
     honest(server, Content(MEMBERS, version=4))
     refused("VersionRollback", lambda: connect().fetch("digits"))
-    assert (tmp_path / "state/modelvault/seen.json").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "state/modelvault/versions-seen.json").stat().st_mode & 0o777 == 0o600
 
 
 # Bytes and order
@@ -438,7 +439,28 @@ def test_members_too_large_for_memory_are_refused_but_can_be_saved(server, conne
     assert connect(max_member=len(BIG)).fetch("digits").single() == BIG
 
 
+def test_a_closed_client_says_so(server, connect):
+    honest(server, Content(MEMBERS))
+    with connect() as client:
+        artifact = client.fetch("digits")
+    refused("InvalidArgument", lambda: client.fetch("digits"))
+    refused("InvalidArgument", lambda: artifact.read("config.json"))
+
+
 # Folders
+
+
+def test_a_disk_that_takes_no_more_leaves_nothing(server, connect, tmp_path):
+    honest(server, Content(MEMBERS))
+    artifact = connect().fetch("digits")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        failure = refused("IoError", lambda: artifact.save(tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "out/a/weights.bin" in failure.message
+    assert [p.name for p in tmp_path.iterdir() if "out" in p.name] == []
 
 
 def test_a_folder_that_exists_is_not_touched(server, connect, tmp_path: Path):

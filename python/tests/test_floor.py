@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_vault import StorageError, UsageError
-from model_vault._floor import VersionFloor
+from model_vault._floor import VersionFloor, default_path
 
 
 def test_what_was_seen_is_never_lowered(tmp_path: Path):
@@ -62,3 +62,16 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path):
     with pytest.raises(StorageError) as caught:
         VersionFloor(tmp_path / "seen.json").raise_to("a", 1)
     assert "state=None" in caught.value.hint
+
+
+def test_the_record_lies_where_the_command_line_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = "modelvault/versions-seen.json"
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert default_path(None) == Path("/state") / file
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    assert default_path(None) == Path("/home/me/.local/state") / file
+    monkeypatch.delenv("HOME")
+    assert default_path(tmp_path / "enrolment") == tmp_path / "versions-seen.json"
+    with pytest.raises(UsageError):
+        default_path(None)

@@ -81,12 +81,8 @@ impl Link {
         if wire::is_from_vault(status) {
             return wire::error_of(status);
         }
-        if self.was_cut(status) {
-            if let Some(error) = self.known(|k| k.failure.take()) {
-                return error;
-            }
-        }
-        wire::error_of(status)
+        let reason = if self.was_cut(status) { self.known(|k| k.failure.take()) } else { None };
+        reason.unwrap_or_else(|| wire::error_of(status))
     }
 }
 

@@ -42,8 +42,8 @@ pub(super) struct Peer {
     pub(super) expires: Option<Timestamp>,
 }
 
-/// Told of each caller that is turned away: its address, and why.
-pub(super) type Refused = Box<dyn Fn(Option<&str>, ErrorId) + Send + Sync>;
+/// Told about each refusal before authentication: the peer's address, and why.
+pub(super) type Refused = dyn Fn(Option<&str>, ErrorId) + Send + Sync;
 
 /// What all connections share.
 pub(super) struct House {
@@ -53,7 +53,7 @@ pub(super) struct House {
     pub(super) vault: VaultId,
     pub(super) owner_uid: u32,
     pub(super) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    pub(super) refused: Refused,
+    pub(super) refused: Box<Refused>,
     pub(super) slots: Slots,
 }
 

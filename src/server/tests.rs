@@ -416,6 +416,15 @@ async fn a_reader_that_stalls_is_cut_and_holds_two_segments_until_then() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_segment_cannot_be_kept_by_not_reading_it() {
+    let limits = Limits { stall: Duration::from_millis(200), ..Limits::default() };
+    let daemon = Daemon::start(Artifact::new(&[("weights", 1 << 20)], 20), limits).await;
+    let _unread = daemon.slow().await;
+    assert_eq!(daemon.seen.ended().await, (1 << 20, "stalled".into()));
+    daemon.all_free().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_stalled_readers_hold_all_room_others_are_told_to_come_back() {
     let limits = Limits {
         segments: 2,
