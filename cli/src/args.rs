@@ -67,6 +67,8 @@ pub enum When {
 /// The commands, daily verbs first.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Play the whole story on this machine: seal, serve, fetch, and be refused
+    Quickstart(Quickstart),
     /// Make a vault
     Init(Init),
     /// Seal a file or directory into the vault, or into a portable file
@@ -351,6 +353,17 @@ pub struct Export {
     pub output: PathBuf,
 }
 
+/// `vault quickstart`
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// File or directory to seal; a small real ONNX model if absent
+    #[arg(value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Leave everything in a new directory, to play with
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
 /// `vault fetch`
 #[derive(Debug, Args)]
 pub struct Fetch {
@@ -562,7 +575,10 @@ pub struct Help {
 
 /// Headings of the main help and the commands below them, in order.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Every day", &["init", "seal", "open", "inspect", "ls", "tag", "rm", "verify", "import", "export", "fetch"]),
+    (
+        "Every day",
+        &["quickstart", "init", "seal", "open", "inspect", "ls", "tag", "rm", "verify", "import", "export", "fetch"],
+    ),
     ("Daemon and checks", &["serve", "status", "doctor", "whoami"]),
     ("Administration", &["workload", "grant", "policy", "audit", "completions", "man", "help"]),
 ];

@@ -15,6 +15,7 @@ mod ls;
 mod open;
 mod policy;
 mod portable;
+mod quickstart;
 mod rm;
 mod seal;
 mod serve;
@@ -64,6 +65,7 @@ pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) 
     warn_of_foreign_variables(out);
     let cx = Context { session: Session::new(&cli.global, matches)?, out };
     match cli.command {
+        Command::Quickstart(args) => quickstart::run(&cx, &args)?,
         Command::Init(_) => init::run(&cx)?,
         Command::Seal(args) => seal::run(&cx, &args)?,
         Command::Open(args) => open::run(&cx, &args)?,
