@@ -148,6 +148,7 @@ _HINTS = {
     "SignatureMissing": "give the signer's public key with signers=, or enrol with the vault whose key signed",
     "VersionRollback": "ask the operator why the tag moved back; state=None accepts it",
     "NoCredential": "connect with enrolment=DIR, as made by vault workload enroll NAME -o DIR",
+    "BadCredential": "renew the enrolment (vault workload renew DIR), or have the workload enrolled anew",
     "NotFound": "vault ls shows an operator what there is; a workload sees what it was granted",
 }
 
@@ -230,7 +231,9 @@ def _of_tls(text: str) -> VaultError | None:
             f"the server's certificate is for another host: {text}",
             "use a host name or address the server was started for",
         )
-    if "alert" in lower and ("certificate" in lower or "unknown_ca" in lower or "unknown ca" in lower):
+    # In TLS 1.3 a server refuses a client's certificate after the client's side of the handshake is done; gRPC names
+    # the alert in its log only and calls it corrupted data.
+    if "tsi_data_corrupted" in lower or ("alert" in lower and ("certificate" in lower or "unknown_ca" in lower)):
         return error(
             "BadCredential",
             f"the server does not accept the client certificate: {text}",

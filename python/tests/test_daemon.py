@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from daemon import MODEL, Daemon
+from lying import Authority, signing_key
 
 import model_vault
 
@@ -95,6 +97,14 @@ def test_a_revoked_workload_gets_nothing_more(daemon):
             artifact.single()
         assert caught.value.kind in ("Unauthenticated", "Denied", "NotFound")
     assert refused(leaver, "digits").kind in ("Unauthenticated", "Denied", "NotFound")
+
+
+def test_a_foreign_certificate_is_refused_and_says_so(daemon, enrolment, tmp_path):
+    foreign = Authority().enrol(tmp_path / "foreign", daemon.address, signing_key(1))
+    # Under the wrong CA it does not even speak to this server; with the right one the server does not speak to it.
+    assert refused(foreign, "digits").id == "BadCredential"
+    shutil.copy(enrolment / "ca.crt", foreign / "ca.crt")
+    assert refused(foreign, "digits").id == "BadCredential"
 
 
 def test_another_signer_is_not_enough(client):

@@ -335,6 +335,7 @@ def test_a_flipped_byte_anywhere_is_found_before_a_byte_is_read(server, connect)
         lambda m: setattr(m[0].start, "statement_len", m[0].start.statement_len - 1),
         lambda m: setattr(m[0].start, "statement_len", m[0].start.statement_len + 1),
         lambda m: setattr(m[1], "statement", b""),
+        lambda m: m.insert(1, Message(statement=b"")),
         lambda m: m.insert(2, Message(statement=b"x")),
         lambda m: m.insert(-1, Message(chunk=fetch_pb2.FetchChunk(member=4, offset=0, data=b"extra"))),
         lambda m: m.insert(-1, Message(chunk=fetch_pb2.FetchChunk(member=3, offset=65536, data=b"extra"))),
