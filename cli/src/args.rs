@@ -4,12 +4,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
 
 /// Sealed, signed, policy-gated storage and verified streaming for models and training data
 #[derive(Debug, Parser)]
-#[command(version, disable_help_subcommand = true, subcommand_required = true, max_term_width = 110)]
+#[command(version, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true, max_term_width = 110)]
 pub struct Cli {
     /// Settings that every command takes.
     #[command(flatten)]
@@ -29,7 +30,7 @@ pub struct Global {
     /// Context of the configuration file: a local vault or a server
     #[arg(long, global = true, value_name = "NAME", env = "MODELVAULT_CONTEXT", hide_env_values = true)]
     pub context: Option<String>,
-    /// Read the passphrase from the first line of a file
+    /// Read the passphrase from a file (one line break at its end is not part of it)
     #[arg(long, global = true, value_name = "FILE", env = "MODELVAULT_PASSPHRASE_FILE", hide_env_values = true)]
     pub passphrase_file: Option<PathBuf>,
     /// Take the passphrase from the output of a command (run by sh)
@@ -48,20 +49,32 @@ pub struct Global {
         value_name = "WHEN",
         env = "MODELVAULT_COLOR",
         default_value = "auto",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = When::parser()
     )]
     pub color: When,
 }
 
 /// When to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless NO_COLOR is set.
     Auto,
-    /// Everywhere
+    /// Everywhere.
     Always,
-    /// Nowhere
+    /// Nowhere.
     Never,
+}
+
+impl When {
+    fn parser() -> impl TypedValueParser<Value = Self> {
+        // Known words only come through.
+        PossibleValuesParser::new(["auto", "always", "never"]).map(|word| match &*word {
+            "always" => Self::Always,
+            "never" => Self::Never,
+            _ => Self::Auto,
+        })
+    }
 }
 
 /// The commands, daily verbs first.
@@ -98,15 +111,15 @@ pub enum Command {
     /// Show who you are to the vault
     Whoami,
     /// Enrol and revoke workloads
-    #[command(subcommand, subcommand_required = true)]
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Workload(Workload),
     /// Let a workload read an artifact
     Grant(Grant),
     /// Show or replace the policy
-    #[command(subcommand, subcommand_required = true)]
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Policy(Policy),
     /// Read, check and export the audit log
-    #[command(subcommand, subcommand_required = true)]
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Audit(Audit),
     /// Print a completion script for a shell
     Completions(Completions),

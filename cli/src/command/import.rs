@@ -1,6 +1,6 @@
 //! `vault import`: a portable sealed file becomes a version of this vault.
 
-use model_vault::vault::ImportInput;
+use model_vault::vault::{ImportInput, ImportSource};
 use model_vault::{Error, ErrorId, Result};
 
 use super::{Context, new_name, portable, show};
@@ -18,7 +18,7 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
         Access::Local(vault) => {
             let credential = portable::credential(cx, &file, &args.file)?;
             let input =
-                ImportInput { namespace, name, tag, file: Box::new(file), credential, progress: bar.callback() };
+                ImportInput { namespace, name, tag, source: ImportSource::File(Box::new(file)), credential, progress: bar.callback() };
             vault.import(&vault.local_caller()?, input).map_err(|e| e.on(args.file.display()))?.version
         }
         Access::Remote(_) if facts.slots.iter().any(|s| s.kind == "passphrase") => {
