@@ -10,7 +10,13 @@ use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
 
 /// Sealed, signed, policy-gated storage and verified streaming for models and training data
 #[derive(Debug, Parser)]
-#[command(version, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true, max_term_width = 110)]
+#[command(
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
 pub struct Cli {
     /// Settings that every command takes.
     #[command(flatten)]
@@ -305,8 +311,8 @@ pub struct Verify {
 /// Signers that are required.
 #[derive(Debug, Args)]
 pub struct Signers {
-    /// Accept only signatures by this key (16 or 64 hex digits)
-    #[arg(long, value_name = "KEYID", num_args = 1.., value_parser = KeyIdPrefix::parse)]
+    /// Accept only signatures by this key (16 or 64 hex digits); may be repeated
+    #[arg(long, value_name = "KEYID", value_delimiter = ',', value_parser = KeyIdPrefix::parse)]
     pub require_signer: Vec<KeyIdPrefix>,
     /// Public key of a required signer (SubjectPublicKeyInfo PEM, Ed25519)
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGNER_KEY", hide_env_values = true)]
@@ -616,10 +622,7 @@ mod tests {
             writeln!(out, "{path}{positionals}").unwrap();
         }
         let mut known = inherited.to_vec();
-        for arg in command
-            .get_opts()
-            .chain(command.get_arguments().filter(|a| !a.is_positional() && !a.get_action().takes_values()))
-        {
+        for arg in command.get_opts() {
             let long = arg.get_long().unwrap_or_default().to_owned();
             if inherited.contains(&long) || matches!(&*long, "help" | "version") {
                 continue;

@@ -186,8 +186,11 @@ impl Session {
         if std::env::var_os("MODELVAULT_SOCKET").is_some_and(|p| !p.is_empty()) {
             let (wanted, found) = (self.home()?.config()?.vault, client.status().await?.vault_id);
             if wanted != found {
-                return Err(Error::new(ErrorId::InvalidArgument, format!("the daemon at MODELVAULT_SOCKET serves vault {found}, not {wanted}"))
-                    .hint("unset MODELVAULT_SOCKET, or name the home of that vault"));
+                return Err(Error::new(
+                    ErrorId::InvalidArgument,
+                    format!("the daemon at MODELVAULT_SOCKET serves vault {found}, not {wanted}"),
+                )
+                .hint("unset MODELVAULT_SOCKET, or name the home of that vault"));
             }
         }
         Ok(client)

@@ -80,7 +80,8 @@ fn line(row: &AuditRow) -> [String; 6] {
 
 /// `default/resnet@v3`, as far as the record names it.
 fn object(row: &AuditRow) -> String {
-    let of = |field: &str| row.record.get("object").and_then(|o| o.get(field)).map(plain).filter(|text| !text.is_empty());
+    let of =
+        |field: &str| row.record.get("object").and_then(|o| o.get(field)).map(plain).filter(|text| !text.is_empty());
     let mut text = of("namespace").unwrap_or_default();
     for (mark, field) in [("/", "name"), ("@v", "version")] {
         if let Some(value) = of(field) {

@@ -98,7 +98,9 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
 fn explain(error: Error, reference: &Reference) -> Error {
     let hint = match error.id() {
         ErrorId::NotFound => "check the name; a workload sees only what it was granted: vault grant WORKLOAD REF",
-        ErrorId::BadCredential => "the enrolment has expired or was revoked: ask an operator to enrol the workload anew",
+        ErrorId::BadCredential => {
+            "the enrolment has expired or was revoked: ask an operator to enrol the workload anew"
+        }
         _ => return error,
     };
     error.on(reference).hint(hint)

@@ -17,8 +17,14 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
     let version = match cx.session.access()? {
         Access::Local(vault) => {
             let credential = portable::credential(cx, &file, &args.file)?;
-            let input =
-                ImportInput { namespace, name, tag, source: ImportSource::File(Box::new(file)), credential, progress: bar.callback() };
+            let input = ImportInput {
+                namespace,
+                name,
+                tag,
+                source: ImportSource::File(Box::new(file)),
+                credential,
+                progress: bar.callback(),
+            };
             vault.import(&vault.local_caller()?, input).map_err(|e| e.on(args.file.display()))?.version
         }
         Access::Remote(_) if facts.slots.iter().any(|s| s.kind == "passphrase") => {

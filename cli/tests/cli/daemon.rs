@@ -80,7 +80,11 @@ fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
     let config = m.home().parent().unwrap().join(".config/modelvault/config.toml");
     fs::create_dir_all(config.parent().unwrap()).unwrap();
     let enrolment = m.path("enrolment");
-    fs::write(&config, format!("[contexts.remote]\nserver = {:?}\nenrolment = {enrolment:?}\n", daemon.address.as_ref().unwrap())).unwrap();
+    fs::write(
+        &config,
+        format!("[contexts.remote]\nserver = {:?}\nenrolment = {enrolment:?}\n", daemon.address.as_ref().unwrap()),
+    )
+    .unwrap();
     assert_eq!(m.checked("whoami", &["whoami", "--context", "remote", "--json"])["kind"], "workload");
     m.fails(&["policy", "get", "--context", "remote"], 5, "Denied");
     m.fails(&["workload", "enroll", "x", "-o", "x", "--context", "remote"], 5, "Denied");

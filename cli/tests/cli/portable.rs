@@ -27,7 +27,10 @@ fn a_passphrase_needs_no_vault() {
     assert_eq!(m.ok(&args(&["open", "m.mvlt"])), model);
     m.ok(&args(&["open", "m.mvlt", "-o", "out"]));
     assert_eq!(m.read("out"), model);
-    assert_eq!(m.ok(&["open", "m.mvlt", "--passphrase-command", "cat pw", "--range", "1048576..1048580"]), model[1_048_576..1_048_580]);
+    assert_eq!(
+        m.ok(&["open", "m.mvlt", "--passphrase-command", "cat pw", "--range", "1048576..1048580"]),
+        model[1_048_576..1_048_580]
+    );
     assert_eq!(m.checked("verify", &args(&["verify", "m.mvlt", "--json"]))["root"], sealed["root"]);
     let keyless = m.checked("verify", &["verify", "m.mvlt", "--keyless", "--json"]);
     assert_eq!((&keyless["root"], &keyless["plaintext"]), (&sealed["root"], &false.into()));

@@ -29,7 +29,8 @@ pub fn validate(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
         let holds = match keyword.as_str() {
             "$schema" | "$id" | "description" => true,
             "$ref" => {
-                let name = rule.as_str().and_then(|r| r.strip_suffix(".json")).expect("a reference to a file beside it");
+                let name =
+                    rule.as_str().and_then(|r| r.strip_suffix(".json")).expect("a reference to a file beside it");
                 return validate(&load(name), value, at);
             }
             "anyOf" => rule.as_array().unwrap().iter().any(|option| validate(option, value, at).is_ok()),
@@ -56,10 +57,12 @@ pub fn validate(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
                 true
             }
             "required" => match value.as_object() {
-                Some(object) => match rule.as_array().unwrap().iter().find(|k| !object.contains_key(k.as_str().unwrap())) {
-                    Some(missing) => return fail(format!("{missing} is missing")),
-                    None => true,
-                },
+                Some(object) => {
+                    match rule.as_array().unwrap().iter().find(|k| !object.contains_key(k.as_str().unwrap())) {
+                        Some(missing) => return fail(format!("{missing} is missing")),
+                        None => true,
+                    }
+                }
                 None => true,
             },
             "additionalProperties" => {
