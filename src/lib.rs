@@ -10,13 +10,13 @@
 //!
 //! ```no_run
 //! # async fn example() -> model_vault::Result<()> {
-//! use model_vault::client::{Client, Endpoint, FetchPlan};
-//! use model_vault::identity::enrolment::Enrolment;
+//! use model_vault::client::{Client, Endpoint, FetchPlan, InMemory};
+//! use model_vault::identity::Enrolment;
 //!
 //! let enrolment = Enrolment::read("/etc/serving/enrolment".as_ref())?;
 //! let signers = enrolment.signers.clone();
-//! let client = Client::connect(Endpoint::of(enrolment)).await?;
-//! let mut model = model_vault::client::InMemory::default();
+//! let client = Client::connect(Endpoint::Workload { address: enrolment.address.clone(), enrolment }).await?;
+//! let mut model = InMemory::default();
 //! client.fetch(FetchPlan::whole("prod/resnet@gold".parse()?, signers), &mut model).await?;
 //! # Ok(())
 //! # }

@@ -69,7 +69,7 @@ impl Mutator {
                 let twice = bytes[at..end].to_vec();
                 bytes.splice(at..at, twice);
             }
-            6 => bytes[at..end].fill(if len % 2 == 0 { 0 } else { 0xff }),
+            6 => bytes[at..end].fill(if len.is_multiple_of(2) { 0 } else { 0xff }),
             _ => {
                 let other = &seeds[self.below(seeds.len())];
                 let from = self.below(other.len());

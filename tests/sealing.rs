@@ -18,7 +18,7 @@ use model_vault::crypto::hash;
 use model_vault::crypto::kdf::Argon2Costs;
 use model_vault::crypto::keys::{Key, Passphrase};
 use model_vault::crypto::random::SystemRandom;
-use model_vault::seal::io::{PathSource, ReadAt};
+use model_vault::seal::io::{PathSource, ReadAt, WriteAt};
 use model_vault::seal::{
     HashCheck, MemberSource, NewSlot, OpenOptions, Reader, SealError, SealRequest, Tap, TapVeto, seal,
 };
@@ -252,6 +252,26 @@ fn an_input_that_changes_is_noticed() {
         let source = Box::new(Shifty { says, has, asked: AtomicU64::new(0) });
         let member = MemberSource { path: "m".into(), source, sha256: true, media_type: None, format: None };
         assert_eq!(sealed(request(vec![member])).unwrap_err().id(), ErrorId::SourceChanged, "{says} {has}");
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_seal_on_all_threads() {
+    struct Full {
+        left: AtomicU64,
+    }
+    impl WriteAt for Full {
+        fn write_all_at(&self, bytes: &[u8], _: u64) -> io::Result<()> {
+            let room =
+                self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |l| l.checked_sub(bytes.len() as u64));
+            room.map(|_| ()).map_err(|_| io::ErrorKind::StorageFull.into())
+        }
+    }
+    for left in [0, 100_000, 1_000_000, 1_001_000] {
+        let mut request = request(vec![member("m", content(1_000_000, 1), true)]);
+        request.threads = Some(4);
+        let refused = seal(request, &SystemRandom, &Full { left: AtomicU64::new(left) }, 0);
+        assert_eq!(refused.unwrap_err().id(), ErrorId::DiskFull, "{left}");
     }
 }
 

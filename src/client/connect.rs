@@ -81,16 +81,8 @@ impl Link {
         if wire::is_from_vault(status) {
             return wire::error_of(status);
         }
-        if self.was_cut(status) {
-            if let Some(error) = self.known(|k| k.failure.take()) {
-                return error;
-            }
-            // In TLS 1.3 a server refuses a client's certificate only after the client's side of the handshake is done.
-            if let Some(error) = tls_cause(status) {
-                return error;
-            }
-        }
-        wire::error_of(status)
+        let reason = if self.was_cut(status) { self.known(|k| k.failure.take()) } else { None };
+        reason.unwrap_or_else(|| wire::error_of(status))
     }
 }
 
@@ -132,7 +124,7 @@ pub(super) async fn connect(endpoint: Endpoint) -> Result<(Channel, Link)> {
         }
     };
     let channel = outcome.map_err(|e| {
-        let told = known.known(|k| k.failure.take()).or_else(|| tls_cause(&*e));
+        let told = known.known(|k| k.failure.take());
         let error = told.unwrap_or_else(|| match e.downcast::<Error>() {
             Ok(own) => *own,
             Err(e) => Error::new(ErrorId::Unreachable, e.to_string()).caused_by(e),
@@ -156,7 +148,7 @@ async fn over_tls(address: &str, tls: ClientTls, link: &Link) -> Result<Channel,
             let tls = connector.connect(name, tcp).await.map_err(tls_error)?;
             let group = negotiated(tls.get_ref().1).map(|n| n.group);
             known.known(|k| k.tls_group = group);
-            Ok(Io::Tls(Box::new(tls)))
+            Ok(Io::Tls(Box::new(tls), known))
         }
     })
     .await
@@ -213,73 +205,87 @@ fn absent(e: io::Error) -> Error {
     Error::new(ErrorId::Unreachable, e.to_string()).caused_by(e)
 }
 
-/// A refusal by the TLS layer somewhere among the causes.
-fn tls_cause(e: &(dyn std::error::Error + 'static)) -> Option<Error> {
-    let mut cause = Some(e);
-    while let Some(e) = cause {
-        if let Some(e) = e.downcast_ref::<io::Error>() {
-            let inner = e.get_ref()?;
-            if let Some(of_tls) = inner.downcast_ref::<rustls::Error>() {
-                return Some(tls_error(io::Error::new(e.kind(), of_tls.clone())));
-            }
-            cause = Some(inner);
-            continue;
-        }
-        cause = e.source();
-    }
-    None
-}
-
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection of one of the kinds.
 enum Io {
     Unix(UnixStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// With the place where an alert is kept: HTTP/2 turns it into plain text.
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>, Link),
     Pipe(DuplexStream),
 }
 
 macro_rules! each {
     ($self:expr, $io:ident => $call:expr) => {
-        match $self.get_mut() {
+        match &mut *$self {
             Io::Unix($io) => $call,
-            Io::Tls($io) => $call,
+            Io::Tls($io, _) => $call,
             Io::Pipe($io) => $call,
         }
     };
 }
 
+impl Io {
+    /// In TLS 1.3 a server refuses a client's certificate only after the client's side of the handshake is done; the alert
+    /// comes with the first read.
+    fn keep_alert(&self, outcome: &Poll<io::Result<()>>) {
+        let (Self::Tls(_, link), Poll::Ready(Err(e))) = (self, outcome) else { return };
+        if let Some(of_tls) = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            let error = tls_error(io::Error::new(e.kind(), of_tls.clone()));
+            link.known(|k| k.failure = Some(error));
+        }
+    }
+
+    /// Nobody reads any more after a write has failed, but the reason may have arrived.
+    fn look_for_alert<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let (Self::Tls(io, _), Poll::Ready(Err(_))) = (&mut *self, &outcome) {
+            let mut scratch = [0; 256];
+            let read = Pin::new(io).poll_read(cx, &mut tokio::io::ReadBuf::new(&mut scratch));
+            self.keep_alert(&read);
+        }
+        outcome
+    }
+}
+
 impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut tokio::io::ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, io => Pin::new(io).poll_read(cx, buf))
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let outcome = each!(self, io => Pin::new(io).poll_read(cx, buf));
+        self.keep_alert(&outcome);
+        outcome
     }
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, io => Pin::new(io).poll_write(cx, bytes))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = each!(self, io => Pin::new(io).poll_write(cx, bytes));
+        self.look_for_alert(cx, outcome)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, io => Pin::new(io).poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, io => Pin::new(io).poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
+        let outcome = each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs));
+        self.look_for_alert(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Unix(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
+            Self::Tls(io, _) => io.is_write_vectored(),
             Self::Pipe(io) => io.is_write_vectored(),
         }
     }

@@ -44,6 +44,13 @@ pub struct FetchPlan {
     pub floor: Option<u64>,
 }
 
+impl FetchPlan {
+    /// All members of an artifact, signed by one of these keys, whatever version was seen before.
+    pub fn whole(reference: Reference, signers: Vec<PublicKey>) -> Self {
+        Self { reference, members: Vec::new(), signers, floor: None }
+    }
+}
+
 /// Takes what was verified.
 pub trait FetchSink {
     /// The verified statement, before any byte.
@@ -51,6 +58,28 @@ pub trait FetchSink {
     /// Verified bytes of `member`, in order, cut to the range asked for. `offset` counts from the member's start. An empty
     /// member or range brings no call.
     fn bytes(&mut self, member: &Subject, offset: u64, bytes: &[u8]) -> Result<()>;
+}
+
+/// A sink that keeps everything in memory, by path. Use it only after the fetch returned `Ok`: before, it may hold a part.
+#[derive(Clone, Debug, Default)]
+pub struct InMemory {
+    /// Paths and bytes, in the order they came.
+    pub members: Vec<(String, Vec<u8>)>,
+}
+
+impl FetchSink for InMemory {
+    fn start(&mut self, _: &VersionFacts, _: &ArtifactStatement) -> Result<()> {
+        self.members.clear();
+        Ok(())
+    }
+
+    fn bytes(&mut self, member: &Subject, _: u64, bytes: &[u8]) -> Result<()> {
+        match self.members.last_mut().filter(|(path, _)| *path == member.path) {
+            Some((_, held)) => held.extend_from_slice(bytes),
+            None => self.members.push((member.path.clone(), bytes.to_vec())),
+        }
+        Ok(())
+    }
 }
 
 /// What a complete fetch brought.
@@ -85,7 +114,8 @@ impl Client {
             checks_groups: true,
             statement_only: false,
         };
-        let mut stream = self.fetches().fetch(request).await.map_err(|s| self.link.error_of(&s))?.into_inner();
+        let stream = self.fetches().fetch(request).await;
+        let mut stream = stream.map_err(|s| named(self.link.error_of(&s), &plan.reference))?.into_inner();
         let mut check = Check::new(&plan, wanted);
         loop {
             let next = tokio::time::timeout(SILENCE, stream.message()).await.map_err(|_| {
@@ -94,7 +124,9 @@ impl Client {
             match next {
                 Ok(Some(message)) => check.take(message, sink)?,
                 Ok(None) => return check.finish(self.tls_group()),
-                Err(status) if wire::is_from_vault(&status) => return Err(wire::error_of(&status)),
+                Err(status) if wire::is_from_vault(&status) => {
+                    return Err(named(wire::error_of(&status), &plan.reference));
+                }
                 Err(status) => {
                     let message = format!("the stream was cut: {}", status.message());
                     return Err(Error::new(ErrorId::StreamBroken, message).caused_by(status));
@@ -102,6 +134,16 @@ impl Client {
             }
         }
     }
+}
+
+/// The server tells a workload no more than `NotFound`, alike for what is not there and what it may not see; say of what.
+fn named(error: Error, reference: &Reference) -> Error {
+    if error.id() != ErrorId::NotFound || error.message() != ErrorId::NotFound.meaning() {
+        return error;
+    }
+    let artifact = format!("{}/{}", reference.namespace, reference.name);
+    Error::new(ErrorId::NotFound, format!("the vault shows this workload no {reference}"))
+        .hint(format!("check the name; if it is right, ask an operator: vault grant WORKLOAD {artifact}"))
 }
 
 type Selection = (String, Option<Range<u64>>);

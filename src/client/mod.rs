@@ -16,7 +16,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use connect::Endpoint;
-pub use fetch::{FetchPlan, FetchReport, FetchSink};
+pub use fetch::{FetchPlan, FetchReport, FetchSink, InMemory};
 pub use floor::VersionFloor;
 pub use transfer::Upload;
 

@@ -40,7 +40,7 @@ impl Artifact {
             let bytes: Vec<u8> = (0..*size).map(|at| (at % 251 + at / 65_536 * 7 + i) as u8).collect();
             let groups = Groups::new(*size as u64, group_log2);
             let outboard = if groups.count() > 1 {
-                let mut tree = TreeBuilder::new(groups);
+                let mut tree = TreeBuilder::new(groups, group_log2);
                 for (at, group) in bytes.chunks(1 << group_log2).enumerate() {
                     tree.set(at as u64, group_cv(at as u64, group_log2, group));
                 }

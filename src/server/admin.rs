@@ -13,7 +13,7 @@ use super::calls::{Call, Calls, Phase, received};
 use super::connection::Cut;
 use super::streams::{Answers, Pieces, streamed};
 use crate::error::{Error, ErrorId};
-use crate::vault::Vault;
+use crate::vault::{Caller, Vault};
 use crate::wire::pb;
 
 /// Rows read at a time.
@@ -51,7 +51,8 @@ impl pb::admin_service_server::AdminService for Admin {
         // The first rows are read before there is an answer: a refusal is then the call's own status.
         let (vault, calls) = (Arc::clone(&self.vault), Arc::clone(&self.calls));
         let (sender, answers) = mpsc::channel(1);
-        let mut rows = Rows { vault, calls, call, next: m.from, left: (m.limit > 0).then_some(m.limit), sender };
+        let mut rows =
+            Rows { vault, calls, call, next: m.from, left: (m.limit > 0).then_some(m.limit), begun: false, sender };
         let first = rows.read().await?;
         let cut = Cut::of_this_stream();
         tokio::spawn(async move {
@@ -98,6 +99,7 @@ struct Rows {
     call: Call,
     next: u64,
     left: Option<u32>,
+    begun: bool,
     sender: mpsc::Sender<Result<pb::ReadAuditResponse, Status>>,
 }
 
@@ -116,7 +118,12 @@ impl Rows {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let batch = self.calls.answer(self.call.clone(), move |caller| vault.audit_rows(caller, next, limit)).await?;
+        // One reading is one decision and one row: a row for each batch would feed a reader that follows the log for ever.
+        let begun = std::mem::replace(&mut self.begun, true);
+        let rows = move |caller: &Caller| {
+            if begun { vault.audit_rows_again(next, limit) } else { vault.audit_rows(caller, next, limit) }
+        };
+        let batch = self.calls.answer(self.call.clone(), rows).await?;
         self.next = batch.last().map_or(next, |(sequence, _)| sequence + 1);
         self.left = self.left.map(|left| left.saturating_sub(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
         Ok(batch)

@@ -11,7 +11,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -42,6 +42,9 @@ pub(super) struct Peer {
     pub(super) expires: Option<Timestamp>,
 }
 
+/// Told about each refusal before authentication: the peer's address, and why.
+pub(super) type Refused = dyn Fn(Option<&str>, ErrorId) + Send + Sync;
+
 /// What all connections share.
 pub(super) struct House {
     pub(super) routes: Routes,
@@ -50,7 +53,7 @@ pub(super) struct House {
     pub(super) vault: VaultId,
     pub(super) owner_uid: u32,
     pub(super) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    pub(super) refused: Box<dyn Fn(Option<&str>, ErrorId) + Send + Sync>,
+    pub(super) refused: Box<Refused>,
     pub(super) slots: Slots,
 }
 
@@ -81,11 +84,14 @@ impl House {
         if let Err(e) = tcp.set_nodelay(true) {
             tracing::debug!(error = %e, "a connection was gone at once");
         }
-        let accepting = TlsAcceptor::from(tls.config()).accept(tcp);
+        let accepting = TlsAcceptor::from(tls.config()).accept(tcp).into_fallible();
         let stream = match tokio::time::timeout(self.calls.limits.handshake, accepting).await {
             Ok(Ok(stream)) => stream,
             // Scanners, health checks of the port, foreign and expired certificates.
-            Ok(Err(_)) => return refused(ErrorId::BadCredential),
+            Ok(Err((_, tcp))) => {
+                linger(tcp).await;
+                return refused(ErrorId::BadCredential);
+            }
             Err(_) => return refused(ErrorId::DeadlineExceeded),
         };
         drop(handshake);
@@ -217,6 +223,16 @@ impl House {
             },
         }
     }
+}
+
+/// Closing a connection with unread bytes resets it, and the reset can overtake the alert that says why.
+async fn linger(mut tcp: TcpStream) {
+    let drain = async {
+        tcp.shutdown().await?;
+        tokio::io::copy(&mut (&mut tcp).take(64 << 10), &mut tokio::io::sink()).await
+    };
+    // Whether the other side was polite or not, it is over.
+    let _ = tokio::time::timeout(Duration::from_millis(500), drain).await;
 }
 
 /// Time until the head of the response, which for a call that is not a stream is the whole of it. Uploads answer when they

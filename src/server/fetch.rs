@@ -268,33 +268,23 @@ impl Stream {
     async fn run(self, source: Box<dyn Plaintext>, spans: Vec<Span>, call: Call, cut: Cut) {
         let mut source = Some(source);
         let outcome = self.produce(&mut source, &spans, call.caller.request_id).await;
-        let outcome = match outcome {
-            Ok(()) => self.send(Piece::Last(Status::ok(""))).await,
-            Err(Stop::Failed(error)) => {
-                let told = self.send(Piece::Last(call.status(&error))).await;
-                told.and(Err(Stop::Failed(error)))
-            }
-            Err(stop) => Err(stop),
+        let closed = match &outcome {
+            Ok(()) => self.close(Status::ok("")).await,
+            Err(Stop::Failed(error)) => self.close(call.status(error)).await,
+            Err(Stop::Gone) => Err(Stop::Gone),
+            Err(Stop::Stalled) => Err(Stop::Stalled),
         };
-        // The transport still holds what was handed on last; a client that has stopped reading never takes it.
-        let outcome = match outcome {
-            Err(Stop::Gone | Stop::Stalled) => outcome,
-            _ => self.taken_up().await.and(outcome),
-        };
-        let cut_by_us = *self.calls.phase().borrow() == Phase::Cut;
-        let reason = match outcome {
-            _ if self.progress.complete.load(Ordering::Acquire) => match outcome {
-                Err(Stop::Failed(error)) => error.id().name(),
-                _ => "complete",
-            },
-            Ok(()) | Err(Stop::Gone) if cut_by_us => "drained",
-            Ok(()) | Err(Stop::Gone) => "client gone",
-            Err(Stop::Stalled) => "stalled",
-            Err(Stop::Failed(error)) => error.id().name(),
-        };
-        if reason == "stalled" {
+        if matches!(closed, Err(Stop::Stalled)) {
             cut.now();
         }
+        let cut_by_us = *self.calls.phase().borrow() == Phase::Cut;
+        let reason = match (outcome, closed) {
+            (Err(Stop::Failed(error)), _) => error.id().name(),
+            _ if self.progress.complete.load(Ordering::Acquire) => "complete",
+            (_, Err(Stop::Stalled)) => "stalled",
+            _ if cut_by_us => "drained",
+            _ => "client gone",
+        };
         // After this the body can hand on nothing more, and the number is final.
         let Self { pieces, progress, .. } = self;
         drop(pieces);
@@ -324,6 +314,7 @@ impl Stream {
             let piece = statement.slice(from..statement.len().min(from + PIECE_LEN));
             self.send(Piece::message(Part::Statement(piece))).await?;
         }
+        drop(statement);
         let (mut chunks, mut bytes) = (0, 0);
         let mut previous = None;
         for span in spans {
@@ -392,8 +383,12 @@ impl Stream {
         }
     }
 
-    /// Waits until the body is gone.
-    async fn taken_up(&self) -> Result<(), Stop> {
+    /// The trailers. They wait until the transport has let go of every segment: with them HTTP/2 would take the stream for
+    /// done, and a client that opens no window could keep the last segments for as long as it stays connected.
+    async fn close(&self, status: Status) -> Result<(), Stop> {
+        let all = u32::try_from(PER_STREAM).expect("a small constant");
+        drop(self.step(self.own.acquire_many(all)).await?);
+        self.send(Piece::Last(status)).await?;
         let gone = tokio::time::timeout(self.calls.limits.stall, self.pieces.closed());
         gone.await.map_err(|_| Stop::Stalled)
     }
@@ -488,5 +483,14 @@ impl hyper::body::Body for FetchBody {
             Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             Err(status) => Poll::Ready(Some(Err(status))),
         }
+    }
+}
+
+/// A chunk as it goes out, in one piece.
+#[cfg(test)]
+pub(super) fn framed(chunk: &pb::FetchChunk) -> Vec<u8> {
+    match Piece::chunk(chunk.member, chunk.offset, chunk.nodes.clone(), chunk.data.clone()) {
+        Piece::Message { head, data } => [&head[..], &data.unwrap_or_default()[..]].concat(),
+        Piece::Last(_) => unreachable!("a chunk is a message"),
     }
 }

@@ -172,7 +172,11 @@ pub async fn serve_connection<I>(vault: Arc<Vault>, io: I, principal: Principal,
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (calls, house) = house(&vault, &ServerConfig::default(), None).await;
+    // Nobody else waits for room here, and a person may stop to read what is written to a pipe.
+    let patient = Duration::from_secs(24 * 3600);
+    let limits = Limits { idle: patient, stall: patient, segment_wait: patient, ..Limits::default() };
+    let config = ServerConfig { limits, ..ServerConfig::default() };
+    let (calls, house) = house(&vault, &config, None).await;
     house.serve(io, connection::Peer { principal, channel, expires: None }).await;
     calls.finished().await;
 }

@@ -33,6 +33,12 @@ impl Segments {
         })
     }
 
+    /// How many are free.
+    #[cfg(test)]
+    pub(super) fn available(&self) -> usize {
+        self.permits.available_permits()
+    }
+
     /// The share of one principal, for all its streams together.
     pub(super) fn share_of(&self, principal: &Principal) -> Arc<Semaphore> {
         let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,52 @@
+"""Fetches models and datasets from Model Vault and verifies them before they are used.
+
+    import model_vault
+
+    with model_vault.connect(enrolment="enrolment") as client:
+        model = client.fetch("resnet@prod").single()
+
+Nothing is handed on unverified: the artifact's statement must be signed by a trusted key, and every member must be, as
+a whole, what was signed (docs/trust.md 5). Errors are ``VaultError``s, one class for each kind, with a stable ``id``
+and a ``hint``.
+"""
+
+from __future__ import annotations
+
+from ._client import MAX_MEMBER, Client, connect, fetch
+from ._fetch import Artifact
+from ._statement import ArtifactStatement, Member
+from .errors import (
+    Conflict,
+    Denied,
+    IntegrityError,
+    InternalError,
+    NotFound,
+    QuotaExceeded,
+    StorageError,
+    Unauthenticated,
+    Unavailable,
+    UsageError,
+    VaultError,
+)
+
+__all__ = [
+    "MAX_MEMBER",
+    "Artifact",
+    "ArtifactStatement",
+    "Client",
+    "Conflict",
+    "Denied",
+    "IntegrityError",
+    "InternalError",
+    "Member",
+    "NotFound",
+    "QuotaExceeded",
+    "StorageError",
+    "Unauthenticated",
+    "Unavailable",
+    "UsageError",
+    "VaultError",
+    "connect",
+    "fetch",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,175 @@
+"""connect(), Client and fetch()."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+
+from . import _channel
+from ._enrolment import Enrolment
+from ._fetch import Artifact, Source, wanted_members
+from ._floor import VersionFloor, default_path
+from ._names import Reference
+from ._proto import access_pb2
+from ._proto.access_pb2_grpc import AccessServiceStub
+from ._signers import Signer, SignerSource, load_signers, no_signers, required
+from .errors import broken, error, from_rpc
+
+MAX_MEMBER = 2 << 30
+"""Largest member that read() and open() hold in memory, unless connect() says otherwise: 2 GiB."""
+
+
+class _Default(Enum):
+    STATE = "versions-seen.json"
+
+
+StatePath = str | os.PathLike[str] | _Default | None
+
+
+class Client:
+    """A connection to a vault; see ``connect``. May be used by several threads. Made anew by itself when it was cut."""
+
+    def __init__(self, source: Source, trusted: list[Signer] | None) -> None:
+        self._source = source
+        self._trusted = trusted
+        self._told: dict[str, list[Signer]] = {}
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and every stream on it."""
+        self._source.channel.close()
+
+    def fetch(
+        self,
+        reference: str,
+        *,
+        members: Iterable[str] | None = None,
+        require_signer: Iterable[str] | None = None,
+    ) -> Artifact:
+        """Finds the version ``reference`` means and verifies its signed statement; bytes come when they are asked for.
+
+        ``reference``: ``[NAMESPACE/]NAME[@REVISION]`` with a revision ``v3``, a tag (default ``latest``) or
+        ``b3:<hex>``, or
+        ``vault://namespace/name@revision/path/inside``. ``members``: only these paths. ``require_signer``: ids (16 or
+        64 hex digits) of the trusted keys of which one must have signed.
+
+        Raises a ``VaultError``: IntegrityError where something is not what was signed, NotFound for what does not exist
+        and for what this workload was not granted, Denied, Unauthenticated, QuotaExceeded, Unavailable.
+        """
+        asked = Reference.parse(reference)
+        wanted = wanted_members(asked, members)
+        trusted = required(self._signers(asked.namespace), require_signer)
+        if not trusted:
+            raise no_signers()
+        return Artifact(self._source, replace(asked, member=None), trusted, wanted)
+
+    def _signers(self, namespace: str) -> list[Signer]:
+        if self._trusted is not None:
+            return self._trusted
+        if namespace not in self._told:
+            self._told[namespace] = _ask_signers(self._source.channel, namespace, self._source.silence)
+        return self._told[namespace]
+
+
+def connect(
+    *,
+    enrolment: str | os.PathLike[str] | None = None,
+    address: str | None = None,
+    socket: str | os.PathLike[str] | None = None,
+    signers: Iterable[SignerSource] | None = None,
+    trust_socket: bool = False,
+    state: StatePath = _Default.STATE,
+    max_member: int = MAX_MEMBER,
+    silence: float = 120.0,
+) -> Client:
+    """A client of a vault's daemon; nothing is sent before the first fetch.
+
+    - ``connect(enrolment=DIR)``: mutual TLS as the workload that ``vault workload enroll NAME -o DIR`` made, to the
+      address in the enrolment or to ``address``; trusts the signers in the enrolment. Without arguments: the directory
+      in ``MODELVAULT_ENROLMENT`` and, if set, the address in ``MODELVAULT_SERVER``.
+    - ``connect(socket=PATH, signers=[...])``: the daemon's Unix socket, as the operator the kernel says this process
+      is. Whom to believe comes from ``signers``, from an ``enrolment``, or, with ``trust_socket=True``, from the vault
+      itself: then the socket and its folder must belong to this user or to root.
+
+    ``signers``: public keys (DER or PEM bytes, PEM text, paths of PEM files) that replace those of the enrolment.
+    ``state``: file that remembers the highest version seen for each tag, so that a tag that moves back is refused; None
+    remembers nothing. ``max_member``: largest member, in bytes, held in memory. ``silence``: seconds a server may say
+    nothing.
+    """
+    if socket is None and enrolment is None:
+        enrolment = os.environ.get("MODELVAULT_ENROLMENT") or None
+        address = address or os.environ.get("MODELVAULT_SERVER") or None
+    if silence <= 0 or max_member < 0:
+        raise error("InvalidArgument", "silence is above 0, max_member not below")
+    identity = Enrolment.read(enrolment) if enrolment is not None else None
+    trusted = load_signers(signers) if signers is not None else identity.signers if identity is not None else None
+    if socket is not None:
+        if address is not None:
+            raise error("InvalidArgument", "give an address or a socket, not both")
+        path = Path(socket).absolute()
+        if trust_socket:
+            _channel.refuse_foreign_socket(path)
+        elif trusted is None:
+            raise no_signers()
+        scope = f"unix:{path}"
+        channel = _channel.over_socket(path)
+    elif identity is not None:
+        scope = address or identity.address
+        channel = _channel.over_tls(scope, identity)
+    else:
+        raise error(
+            "NoCredential",
+            "neither enrolment nor socket is given",
+            "connect(enrolment=DIR) with the directory that vault workload enroll NAME -o DIR made",
+        )
+    if state is _Default.STATE:
+        state = default_path(identity.directory if identity is not None else None)
+    floor = VersionFloor(Path(state)) if state is not None else None
+    return Client(Source(channel, scope=scope, floor=floor, silence=silence, max_member=max_member), trusted)
+
+
+def fetch(
+    reference: str,
+    *,
+    into: str | os.PathLike[str],
+    members: Iterable[str] | None = None,
+    require_signer: Iterable[str] | None = None,
+    overwrite: bool = False,
+    enrolment: str | os.PathLike[str] | None = None,
+    address: str | None = None,
+    socket: str | os.PathLike[str] | None = None,
+    signers: Iterable[SignerSource] | None = None,
+    trust_socket: bool = False,
+    state: StatePath = _Default.STATE,
+) -> Path:
+    """Fetches an artifact into the new folder ``into``; see ``connect``, ``Client.fetch`` and ``Artifact.save``."""
+    with connect(
+        enrolment=enrolment, address=address, socket=socket, signers=signers, trust_socket=trust_socket, state=state
+    ) as client:
+        artifact = client.fetch(reference, members=members, require_signer=require_signer)
+        return artifact.save(into, overwrite=overwrite)
+
+
+def _ask_signers(channel: grpc.Channel, namespace: str, silence: float) -> list[Signer]:
+    request = access_pb2.ListSignersRequest(namespace=namespace)
+    try:
+        answer = AccessServiceStub(channel).ListSigners(request, timeout=silence)
+    except grpc.RpcError as e:
+        raise from_rpc(e) from e
+    try:
+        return [Signer.from_pair(signer.keyid, signer.spki) for signer in answer.signers]
+    except ValueError as e:
+        raise broken(f"the vault names a signer that is none: {e}") from e

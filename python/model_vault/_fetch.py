@@ -1,0 +1,254 @@
+"""Fetching, with the checks of docs/trust.md 5 in their order. What is proven, and by what:
+
+- Paths, sizes and bytes of the members, namespace, name, version, kind and file id: by the signature of the artifact
+  statement, made by a key the caller trusts, and by each member's BLAKE3 digest in it.
+- That a tag was not moved back below what this client saw: by the record of versions seen. That it points where its
+  owner wants now is the server's word.
+- ``b3:``, the sealed root: the statement lies inside the sealed file and cannot name the root over itself. The root
+  the server announces is compared, which finds a mistaken server, not a lying one. Who must pin one version exactly
+  asks for ``vN``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import grpc
+from blake3 import blake3
+
+from ._floor import VersionFloor
+from ._names import Reference, refuse_merging
+from ._proto import fetch_pb2 as pb
+from ._save import Tree
+from ._signers import Signer
+from ._statement import ArtifactStatement, Member, verify
+from ._stream import FetchStream
+from .errors import VaultError, error, from_os
+
+_NOTHING = blake3(b"").hexdigest()
+
+
+class Source:
+    """Where artifacts come from, and what is remembered and required there."""
+
+    def __init__(
+        self, channel: grpc.Channel, *, scope: str, floor: VersionFloor | None, silence: float, max_member: int
+    ) -> None:
+        self.channel = channel
+        self.scope = scope
+        self.floor = floor
+        self.silence = silence
+        self.max_member = max_member
+
+    def stream(self, reference: Reference, members: Sequence[str], *, statement_only: bool = False) -> FetchStream:
+        request = pb.FetchRequest(
+            reference=str(reference),
+            request_id=secrets.token_bytes(16),
+            members=[pb.MemberSelection(path=path) for path in members],
+            # Not announced: this client checks whole members, so the daemon keeps up its own check of every segment.
+            checks_groups=False,
+            statement_only=statement_only,
+        )
+        return FetchStream(self.channel, request, self.silence)
+
+
+class Artifact:
+    """One version of an artifact whose signed statement was verified. Bytes come when they are asked for; none is
+    handed on before the member it belongs to was verified as a whole.
+
+    Only as long as the connection it came over is open.
+    """
+
+    reference: str
+    """``namespace/name@vN``: this very version."""
+    statement: ArtifactStatement
+    """What the signer says was sealed."""
+    signers: tuple[str, ...]
+    """Key ids of the trusted keys that signed the statement."""
+    members: tuple[Member, ...]
+    """The files that were asked for, in path order."""
+    root: str
+    """The sealed root (``b3:``) as the server announced it; the statement cannot prove it."""
+
+    def __init__(
+        self, source: Source, asked: Reference, trusted: Sequence[Signer], wanted: Sequence[str] | None
+    ) -> None:
+        self._source = source
+        self._trusted = trusted
+        with source.stream(asked, (), statement_only=True) as stream:
+            start, self._envelope = stream.statement()
+            self.statement, self.signers = verify(self._envelope, trusted)
+            _check_identity(asked, start, self.statement)
+            stream.end()
+        self._check_floor(asked)
+        self._pinned = Reference(asked.namespace, asked.name, version=self.statement.version)
+        self.reference = str(self._pinned)
+        self.root = bytes(start.version.root).hex()
+        self._positions = {m.path: i for i, m in enumerate(self.statement.members)}
+        self._whole = wanted is None
+        self.members = self.statement.members if wanted is None else self._select(wanted)
+        self._offered = {m.path for m in self.members}
+
+    def __repr__(self) -> str:
+        return f"<model_vault.Artifact {self.reference}, {len(self.members)} members, {self.size} bytes>"
+
+    @property
+    def version(self) -> int:
+        """Number of the version: 3 for ``v3``."""
+        return self.statement.version
+
+    @property
+    def size(self) -> int:
+        """Bytes of the members."""
+        return sum(member.size for member in self.members)
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a member, verified as a whole. Refuses a member above ``max_member``."""
+        return self._spool(path).getvalue()
+
+    def open(self, path: str) -> BinaryIO:
+        """A seekable file over the verified bytes of a member, in memory. Refuses a member above ``max_member``."""
+        spool = self._spool(path)
+        spool.seek(0)
+        return spool
+
+    def single(self) -> bytes:
+        """The bytes of the only member."""
+        if len(self.members) != 1:
+            message = f"{self.reference} has {len(self.members)} members, not one"
+            raise error("InvalidArgument", message, "name one with read(PATH), or save(DIR) all")
+        return self.read(self.members[0].path)
+
+    def save(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Writes the members into a new folder that appears under its name only when all of them were verified.
+
+        Files have mode 0600, folders 0700. Members of any size: they are not held in memory, but lie in a hidden folder
+        beside the target, mode 0700, until they are verified; after a failure it is removed. Refuses a target that
+        exists and is not an empty folder, unless ``overwrite`` (the old folder is replaced as a whole), and paths that
+        are not safe or that some file system would take for one another.
+        """
+        refuse_merging(member.path for member in self.members)
+        with Tree(directory, overwrite=overwrite) as tree:
+            with self._source.stream(self._pinned, self._request()) as stream:
+                self._accept(stream)
+                for member in self.members:
+                    self._save_member(stream, tree, member)
+                stream.end()
+            return tree.finish()
+
+    def _save_member(self, stream: FetchStream, tree: Tree, member: Member) -> None:
+        try:
+            with tree.file(member.path) as file:
+                self._receive(stream, member, file.write)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as e:
+            raise from_os(e, tree.path / member.path) from e
+
+    def _spool(self, path: str) -> io.BytesIO:
+        if path not in self._offered:
+            raise error("NotFound", f"no member {path!r} in {self.reference}", "members lists what there is")
+        member = self.statement.members[self._positions[path]]
+        if member.size > self._source.max_member:
+            raise error(
+                "LimitExceeded",
+                f"{path} has {member.size} bytes; this client holds at most {self._source.max_member} in memory",
+                "save(DIR) takes any size, connect(max_member=...) allows more, and the native client (vault fetch) "
+                "verifies group by group without holding a member",
+            )
+        spool = io.BytesIO()
+        with self._source.stream(self._pinned, [path]) as stream:
+            self._accept(stream)
+            self._receive(stream, member, spool.write)
+            stream.end()
+        return spool
+
+    def _receive(self, stream: FetchStream, member: Member, write: Callable[[bytes], object]) -> None:
+        """Check 4. ``write`` puts the bytes where nobody else sees them until this has returned."""
+        digest = blake3()
+        for piece in stream.pieces(self._positions[member.path], member.size, 1 << self.statement.group_log2):
+            digest.update(piece)
+            write(piece)
+        if digest.hexdigest() != member.blake3:
+            raise error(
+                "MemberMismatch",
+                f"{member.path}: the bytes are not those that were signed",
+                "the server or the way to it altered them: fetch again; if it repeats, do not trust this server",
+                details={"member": member.path},
+            )
+
+    def _accept(self, stream: FetchStream) -> None:
+        """The statement that leads this stream must be the one that was verified before."""
+        start, envelope = stream.statement()
+        statement = self.statement
+        if envelope != self._envelope:
+            # Another signer may have been added meanwhile; what was signed cannot have changed.
+            statement, _ = verify(envelope, self._trusted)
+        if statement != self.statement:
+            raise _other(f"{self.reference}: the server now offers another signed statement for the same version")
+        _check_identity(self._pinned, start, statement)
+
+    def _request(self) -> list[str]:
+        return [] if self._whole else [member.path for member in self.members]
+
+    def _select(self, wanted: Sequence[str]) -> tuple[Member, ...]:
+        for path in wanted:
+            if path not in self._positions:
+                raise error("NotFound", f"no member {path!r} in {self.reference}", "members lists what there is")
+        return tuple(self.statement.members[i] for i in sorted({self._positions[path] for path in wanted}))
+
+    def _check_floor(self, asked: Reference) -> None:
+        floor = self._source.floor
+        if asked.tag is None or floor is None:
+            return
+        key = f"{self._source.scope} {asked}"
+        seen = floor.of(key)
+        if seen is not None and self.version < seen:
+            message = f"{asked}: {asked.tag} led to v{seen} before, the server offers v{self.version}"
+            raise error("VersionRollback", message)
+        floor.raise_to(key, self.version)
+
+
+def _check_identity(asked: Reference, start: pb.FetchStart, statement: ArtifactStatement) -> None:
+    """Check 3, and that the server's own words do not contradict what was signed."""
+    if (statement.namespace, statement.name) != (asked.namespace, asked.name):
+        raise _other(
+            f"asked for {asked.namespace}/{asked.name}, the signed statement is about "
+            f"{statement.namespace}/{statement.name}"
+        )
+    if asked.version is not None and statement.version != asked.version:
+        raise _other(f"asked for v{asked.version}, the signed statement is about v{statement.version}")
+    version = start.version
+    root = bytes(version.root).hex()
+    if asked.root is not None and root != asked.root:
+        raise _other(f"asked for b3:{asked.root}, the server offers b3:{root}")
+    announced = (version.namespace, version.name, version.number, version.kind, bytes(version.file_id).hex())
+    signed = (statement.namespace, statement.name, statement.version, statement.kind, statement.file_id)
+    sizes = (version.payload_size, version.member_count)
+    if announced != signed or sizes != (statement.payload_size, len(statement.members)):
+        raise _other("the server's own words about the version contradict the signed statement")
+    # An empty member has no chunk that could prove its digest.
+    if any(member.size == 0 and member.blake3 != _NOTHING for member in statement.members):
+        raise error("MemberMismatch", "an empty member has a digest that is not that of no bytes")
+
+
+def _other(message: str) -> VaultError:
+    hint = "the server answers with something else than was asked for: do not use it, ask its operator"
+    return error("BindingMismatch", message, hint)
+
+
+def wanted_members(asked: Reference, members: Iterable[str] | None) -> list[str] | None:
+    """What a caller selects: ``members``, and the path inside a ``vault://`` reference. None: everything."""
+    if isinstance(members, str):
+        members = [members]
+    wanted = None if members is None else list(members)
+    if asked.member is not None:
+        wanted = [*(wanted or ()), asked.member]
+    if wanted is not None and not wanted:
+        raise error("InvalidArgument", "members names no member", "leave it out to get all")
+    return wanted

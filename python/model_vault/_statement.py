@@ -1,0 +1,208 @@
+"""The artifact statement: in-toto Statement v1 in a DSSE envelope (docs/trust.md 4.1), as src/manifest/artifact.rs.
+
+The signature is checked before the payload is looked at.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import _json
+from ._names import is_name, path_is_valid
+from ._signers import Signer, decode_base64
+from .errors import VaultError, error
+
+IN_TOTO = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://modelvault.example/artifact/v1"
+MAX_STATEMENT_LEN = 64 << 20
+_MAX_SIGNATURES = 16
+
+_HEX_32 = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{3})?Z")
+_PREDICATE_KEYS = (
+    "namespace",
+    "name",
+    "version",
+    "kind",
+    "file_id",
+    "payload_size",
+    "group_log2",
+    "members",
+    "created",
+    "digests",
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of an artifact, as signed."""
+
+    path: str
+    size: int
+    """Bytes."""
+    blake3: str
+    """64 hex digits. What this client checks."""
+    sha256: str | None
+    """64 hex digits, unless left out at seal. For comparing with other records: the client does not compute it."""
+
+
+@dataclass(frozen=True)
+class ArtifactStatement:
+    """What the signer says was sealed."""
+
+    namespace: str
+    name: str
+    version: int
+    kind: str
+    """model, dataset or opaque."""
+    file_id: str
+    payload_size: int
+    group_log2: int
+    created: str
+    """RFC 3339, UTC."""
+    members: tuple[Member, ...]
+    """In path order."""
+
+
+class _Malformed(ValueError):
+    pass
+
+
+def verify(envelope: bytes, trusted: Sequence[Signer]) -> tuple[ArtifactStatement, tuple[str, ...]]:
+    """Reads an envelope's JSON and accepts it only if one of ``trusted`` signed it; the key ids of those who did.
+
+    Raises IntegrityError: ``SignatureMissing``, ``SignatureInvalid``, or ``ManifestInvalid`` for an authentic statement
+    that breaks a rule.
+    """
+    try:
+        payload_type, payload, signatures = _open(_json.parse(envelope, 32))
+    except ValueError as e:
+        raise _invalid() from e
+    message = pre_authentication(payload_type, payload)
+    signers = []
+    for keyid, signature in signatures:
+        for signer in trusted:
+            if signer.keyid == keyid:
+                # A signature that names a trusted key and does not verify is a forgery, not a stranger's signature.
+                if not signer.verifies(message, signature):
+                    raise _invalid()
+                signers.append(keyid)
+    if not signers:
+        raise error("SignatureMissing", "the artifact statement is not signed by a key you trust")
+    try:
+        if payload_type != IN_TOTO:
+            raise _Malformed("payload type")
+        return _statement(_json.parse(payload, 8)), tuple(signers)
+    except ValueError as e:
+        raise error("ManifestInvalid", f"the artifact statement is malformed: {e}") from e
+
+
+def pre_authentication(payload_type: str, payload: bytes) -> bytes:
+    """PAE of DSSE v1: ``DSSEv1 SP len(type) SP type SP len(body) SP body``."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def _invalid() -> VaultError:
+    return error("SignatureInvalid", "the signature of the artifact statement does not verify")
+
+
+def _open(value: Any) -> tuple[str, bytes, list[tuple[str, bytes]]]:
+    """Exactly the keys of the DSSE specification, base64 padded and canonical, 1 to 16 signatures."""
+    if not _json.has_only(value, "payloadType", "payload", "signatures"):
+        raise _Malformed("unknown key")
+    listed = value.get("signatures")
+    if not isinstance(listed, list) or not 1 <= len(listed) <= _MAX_SIGNATURES:
+        raise _Malformed("number of signatures")
+    signatures = []
+    for entry in listed:
+        if not _json.has_only(entry, "keyid", "sig"):
+            raise _Malformed("unknown key")
+        signatures.append((_text(entry, "keyid"), decode_base64(_text(entry, "sig"))))
+    return _text(value, "payloadType"), decode_base64(_text(value, "payload")), signatures
+
+
+def _statement(value: Any) -> ArtifactStatement:
+    if not _json.has_only(value, "_type", "subject", "predicateType", "predicate"):
+        raise _Malformed("unknown key")
+    if value.get("_type") != STATEMENT_TYPE:
+        raise _Malformed("_type")
+    if value.get("predicateType") != PREDICATE_TYPE:
+        raise _Malformed("predicateType")
+    predicate = value.get("predicate")
+    if not _json.has_only(predicate, *_PREDICATE_KEYS):
+        raise _Malformed("predicate")
+    subjects, sizes = value.get("subject"), predicate.get("members")
+    if not isinstance(subjects, list) or not isinstance(sizes, list) or len(subjects) != len(sizes):
+        raise _Malformed("as many members as subjects")
+    members = tuple(_member(s, m) for s, m in zip(subjects, sizes, strict=True))
+    paths = [member.path.encode() for member in members]
+    if any(a >= b for a, b in zip(paths, paths[1:], strict=False)):
+        raise _Malformed("subjects are not in path order")
+    namespace, name = _text(predicate, "namespace"), _text(predicate, "name")
+    if not is_name(namespace) or not is_name(name):
+        raise _Malformed("name")
+    kind = _text(predicate, "kind")
+    if kind not in ("model", "dataset", "opaque"):
+        raise _Malformed("kind")
+    group_log2 = _number(predicate, "group_log2")
+    if not 16 <= group_log2 <= 28:
+        raise _Malformed("group_log2")
+    return ArtifactStatement(
+        namespace=namespace,
+        name=name,
+        version=_number(predicate, "version"),
+        kind=kind,
+        file_id=_hex(predicate, "file_id"),
+        payload_size=_number(predicate, "payload_size"),
+        group_log2=group_log2,
+        created=_time(_text(predicate, "created")),
+        members=members,
+    )
+
+
+def _member(subject: Any, member: Any) -> Member:
+    if not _json.has_only(subject, "name", "digest") or not _json.has_only(member, "size"):
+        raise _Malformed("a subject")
+    digest = subject.get("digest")
+    if not _json.has_only(digest, "blake3", "sha256"):
+        raise _Malformed("digest of a subject")
+    path = _text(subject, "name")
+    if not path_is_valid(path):
+        raise _Malformed(f"not a member's path: {path!r}")
+    sha256 = _hex(digest, "sha256") if "sha256" in digest else None
+    return Member(path, _number(member, "size"), _hex(digest, "blake3"), sha256)
+
+
+def _text(value: dict[str, Any], key: str) -> str:
+    text = value.get(key)
+    if not _json.is_text(text):
+        raise _Malformed(key)
+    return text
+
+
+def _number(value: dict[str, Any], key: str) -> int:
+    number = _json.as_u64(value.get(key))
+    if number is None:
+        raise _Malformed(key)
+    return number
+
+
+def _hex(value: dict[str, Any], key: str) -> str:
+    text = _text(value, key)
+    if not _HEX_32.fullmatch(text):
+        raise _Malformed(key)
+    return text
+
+
+def _time(text: str) -> str:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise _Malformed("created")
+    datetime.datetime.fromisoformat(match[1])  # raises ValueError for a day or an hour that does not exist
+    return text
