@@ -4,12 +4,19 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
 
 /// Sealed, signed, policy-gated storage and verified streaming for models and training data
 #[derive(Debug, Parser)]
-#[command(version, disable_help_subcommand = true, subcommand_required = true, max_term_width = 110)]
+#[command(
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
 pub struct Cli {
     /// Settings that every command takes.
     #[command(flatten)]
@@ -29,7 +36,7 @@ pub struct Global {
     /// Context of the configuration file: a local vault or a server
     #[arg(long, global = true, value_name = "NAME", env = "MODELVAULT_CONTEXT", hide_env_values = true)]
     pub context: Option<String>,
-    /// Read the passphrase from the first line of a file
+    /// Read the passphrase from a file (one line break at its end is not part of it)
     #[arg(long, global = true, value_name = "FILE", env = "MODELVAULT_PASSPHRASE_FILE", hide_env_values = true)]
     pub passphrase_file: Option<PathBuf>,
     /// Take the passphrase from the output of a command (run by sh)
@@ -48,20 +55,32 @@ pub struct Global {
         value_name = "WHEN",
         env = "MODELVAULT_COLOR",
         default_value = "auto",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = When::parser()
     )]
     pub color: When,
 }
 
 /// When to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless NO_COLOR is set.
     Auto,
-    /// Everywhere
+    /// Everywhere.
     Always,
-    /// Nowhere
+    /// Nowhere.
     Never,
+}
+
+impl When {
+    fn parser() -> impl TypedValueParser<Value = Self> {
+        // Known words only come through.
+        PossibleValuesParser::new(["auto", "always", "never"]).map(|word| match &*word {
+            "always" => Self::Always,
+            "never" => Self::Never,
+            _ => Self::Auto,
+        })
+    }
 }
 
 /// The commands, daily verbs first.
@@ -100,15 +119,15 @@ pub enum Command {
     /// Show who you are to the vault
     Whoami,
     /// Enrol and revoke workloads
-    #[command(subcommand, subcommand_required = true)]
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Workload(Workload),
     /// Let a workload read an artifact
     Grant(Grant),
     /// Show or replace the policy
-    #[command(subcommand, subcommand_required = true)]
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Policy(Policy),
     /// Read, check and export the audit log
-    #[command(subcommand, subcommand_required = true)]
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Audit(Audit),
     /// Print a completion script for a shell
     Completions(Completions),
@@ -294,8 +313,8 @@ pub struct Verify {
 /// Signers that are required.
 #[derive(Debug, Args)]
 pub struct Signers {
-    /// Accept only signatures by this key (16 or 64 hex digits)
-    #[arg(long, value_name = "KEYID", num_args = 1.., value_parser = KeyIdPrefix::parse)]
+    /// Accept only signatures by this key (16 or 64 hex digits); may be repeated
+    #[arg(long, value_name = "KEYID", value_delimiter = ',', value_parser = KeyIdPrefix::parse)]
     pub require_signer: Vec<KeyIdPrefix>,
     /// Public key of a required signer (SubjectPublicKeyInfo PEM, Ed25519)
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGNER_KEY", hide_env_values = true)]
@@ -619,10 +638,7 @@ mod tests {
             writeln!(out, "{path}{positionals}").unwrap();
         }
         let mut known = inherited.to_vec();
-        for arg in command
-            .get_opts()
-            .chain(command.get_arguments().filter(|a| !a.is_positional() && !a.get_action().takes_values()))
-        {
+        for arg in command.get_opts() {
             let long = arg.get_long().unwrap_or_default().to_owned();
             if inherited.contains(&long) || matches!(&*long, "help" | "version") {
                 continue;

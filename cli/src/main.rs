@@ -63,19 +63,20 @@ fn called_by(arguments: &[OsString]) -> &'static str {
 
 /// Help and version go to standard output; anything else is a usage error in the form all errors have.
 fn refuse(refused: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let json = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json");
     match refused.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A reader that went away has seen what it wanted.
             let _ = refused.print();
             ExitCode::SUCCESS
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if arguments.len() < 2 => {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
+            // The parser prints this kind to standard error.
             let _ = refused.print();
             ExitCode::from(ErrorId::InvalidArgument.kind().exit_status())
         }
         _ => {
-            let json = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json");
-            let error: Error = output::error::from_clap(refused);
+            let error: Error = output::error::from_clap(refused, arguments);
             Output::new(json, When::Auto).error(&error);
             ExitCode::from(error.kind().exit_status())
         }

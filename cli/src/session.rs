@@ -175,9 +175,25 @@ impl Session {
             return Ok(Access::Remote(self.workload(address.clone(), Enrolment::read(enrolment)?)?));
         }
         match self.daemon()? {
-            Some(socket) => self.wait(Client::connect(Endpoint::Socket(socket))).map(Access::Remote),
+            Some(socket) => self.wait(self.operate(socket)).map(Access::Remote),
             None => self.vault().map(Access::Local),
         }
+    }
+
+    /// A client on a socket. Where a variable names the socket, it must be that of this vault.
+    async fn operate(&self, socket: PathBuf) -> Result<Client> {
+        let client = Client::connect(Endpoint::Socket(socket)).await?;
+        if std::env::var_os("MODELVAULT_SOCKET").is_some_and(|p| !p.is_empty()) {
+            let (wanted, found) = (self.home()?.config()?.vault, client.status().await?.vault_id);
+            if wanted != found {
+                return Err(Error::new(
+                    ErrorId::InvalidArgument,
+                    format!("the daemon at MODELVAULT_SOCKET serves vault {found}, not {wanted}"),
+                )
+                .hint("unset MODELVAULT_SOCKET, or name the home of that vault"));
+            }
+        }
+        Ok(client)
     }
 
     /// A client with an enrolment; the address defaults to the one in it.

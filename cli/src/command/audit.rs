@@ -61,23 +61,34 @@ fn tail(cx: &Context<'_>, args: &AuditTail) -> Result<()> {
     };
     cx.session.wait(client.audit_rows(from, args.lines.max(1), false, &mut each))?;
     cx.out.report(&Tail { rows }, |tail| {
-        let mut table = Table::new(&[">ROW", "TIME", "ACT", "BY", "ON", "OUTCOME"]);
+        let mut table = Table::new(&[">ROW", "TIME", "ACT", "BY", "ON", "DECISION"]);
         tail.rows.iter().for_each(|row| table.row(line(row)));
         table.render(cx.out.styled())
     })
 }
 
-/// The cells of a row: the fields every record has, where it has them.
+/// The cells of a row.
 fn line(row: &AuditRow) -> [String; 6] {
-    let at = |keys: &[&str]| keys.iter().find_map(|k| row.record.get(k)).map(plain).unwrap_or_default();
-    [
-        row.sequence.to_string(),
-        at(&["time"]),
-        at(&["act", "action"]),
-        at(&["principal", "caller"]),
-        at(&["subject", "resource"]),
-        at(&["outcome", "decision"]),
-    ]
+    let at = |key: &str| row.record.get(key).map(plain).unwrap_or_default();
+    let within = |key: &str, field: &str| row.record.get(key).and_then(|v| v.get(field)).map(plain).unwrap_or_default();
+    let actor = match within("actor", "namespace") {
+        namespace if namespace.is_empty() => format!("{}:{}", within("actor", "issuer"), within("actor", "subject")),
+        namespace => format!("{namespace}/{}", within("actor", "subject")),
+    };
+    [row.sequence.to_string(), at("time"), at("act"), actor, object(row), at("decision")]
+}
+
+/// `default/resnet@v3`, as far as the record names it.
+fn object(row: &AuditRow) -> String {
+    let of =
+        |field: &str| row.record.get("object").and_then(|o| o.get(field)).map(plain).filter(|text| !text.is_empty());
+    let mut text = of("namespace").unwrap_or_default();
+    for (mark, field) in [("/", "name"), ("@v", "version")] {
+        if let Some(value) = of(field) {
+            text += &format!("{mark}{value}");
+        }
+    }
+    text
 }
 
 fn plain(value: &Value) -> String {

@@ -60,7 +60,7 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
     };
     let wanted = Wanted { member: None, range: None, output: Some(args.output.clone()) };
     let mut sink = Sink::directory(&wanted, cx.out);
-    let report = cx.session.wait(client.fetch(plan, &mut sink))?;
+    let report = cx.session.wait(client.fetch(plan, &mut sink)).map_err(|e| explain(e, &args.reference))?;
     // Remembered before the files appear: what was used must not be forgotten.
     if let Some(floor) = floor.as_mut().filter(|_| moves(&args.reference)) {
         floor.raise(&key, report.version.version)?;
@@ -92,6 +92,18 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
             ("root", Some(format!("b3:{}", f.version.root))),
         ])
     })
+}
+
+/// A daemon tells a workload little; what it means can be said here.
+fn explain(error: Error, reference: &Reference) -> Error {
+    let hint = match error.id() {
+        ErrorId::NotFound => "check the name; a workload sees only what it was granted: vault grant WORKLOAD REF",
+        ErrorId::BadCredential => {
+            "the enrolment has expired or was revoked: ask an operator to enrol the workload anew"
+        }
+        _ => return error,
+    };
+    error.on(reference).hint(hint)
 }
 
 /// Whether the reference may lead to another version tomorrow.

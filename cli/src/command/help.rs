@@ -31,7 +31,7 @@ fn of_command(path: &[&str], program: &'static str) -> Result<String> {
                 .hint("topics are environment, exit-codes, references; vault help lists the commands")
         })?;
     }
-    Ok(at.render_long_help().to_string())
+    Ok(at.render_help().to_string())
 }
 
 fn environment(program: &'static str) -> String {

@@ -83,7 +83,7 @@ pub fn verified(v: &VerifyFacts) -> String {
         ("root", v.version.as_ref().map(|_| format!("b3:{}", v.root))),
         ("payload", Some(size(v.payload_size))),
         ("checked", Some(checked(v).into())),
-        ("signed by", Some(joined(&signers).unwrap_or_else(|| "nobody was required".into()))),
+        ("signed by", Some(joined(&signers).unwrap_or_else(|| "not asked (--require-signer)".into()))),
     ])
 }
 

@@ -1,8 +1,11 @@
 //! Errors as people and programs read them, including those of the argument parser: one form for all.
 
+use std::ffi::OsString;
+
 use model_vault::{Error, ErrorId};
 
 use super::text::visible;
+use crate::args;
 
 /// `vault: error: ...` and `vault: hint: ...`.
 pub fn as_text(error: &Error, styled: bool) -> String {
@@ -28,27 +31,32 @@ pub fn as_json(error: &Error) -> String {
 }
 
 /// What the argument parser refused, as an error of the table.
-pub fn from_clap(refused: &clap::Error) -> Error {
+pub fn from_clap(refused: &clap::Error, arguments: &[OsString]) -> Error {
     let text = refused.render().to_string();
-    let mut paragraphs = text.split("\n\n");
-    let first = paragraphs.next().unwrap_or_default();
+    let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
     let message = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
-    let mut hint = None;
-    for line in paragraphs.flat_map(str::lines).map(str::trim) {
-        if let Some(tip) = line.strip_prefix("tip: ") {
-            hint = Some(tip.to_owned());
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    // The list of commands is what `vault help` shows, in order.
+    let message = message.split(" [subcommands:").next().unwrap_or_default();
+    let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let hint = tip.map_or_else(|| usage(arguments), str::to_owned);
+    Error::new(ErrorId::InvalidArgument, message).hint(hint)
+}
+
+/// How the command is used: the parser's own line would list every option the environment sets.
+fn usage(arguments: &[OsString]) -> String {
+    let mut command = args::command("vault");
+    command.build();
+    let mut at = &mut command;
+    for word in arguments.iter().skip(1).filter_map(|a| a.to_str()) {
+        if at.find_subcommand(word).is_some() {
+            at = at.find_subcommand_mut(word).expect("it was found just now");
+        } else if !at.has_subcommands() {
             break;
         }
-        if let Some(usage) = line.strip_prefix("Usage: ") {
-            hint = Some(format!("usage: {usage}"));
-        }
     }
-    let error = Error::new(ErrorId::InvalidArgument, message);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    let usage = at.render_usage().to_string();
+    format!("usage: {}", usage.trim_start_matches("Usage: ").trim())
 }
 
 #[cfg(test)]
@@ -71,13 +79,16 @@ mod tests {
 
     #[test]
     fn the_parser_refuses_in_the_same_form() {
-        let refuse = |args: &[&str]| from_clap(&command("vault").try_get_matches_from(args).unwrap_err());
+        let refuse = |args: &[&str]| {
+            let words: Vec<_> = args.iter().map(OsString::from).collect();
+            from_clap(&command("vault").try_get_matches_from(args).unwrap_err(), &words)
+        };
         let typo = refuse(&["vault", "sael", "x"]);
         assert_eq!(typo.id(), ErrorId::InvalidArgument);
         assert_eq!(typo.message(), "unrecognized subcommand 'sael'");
         assert!(typo.hint_text().unwrap().contains("seal"), "{:?}", typo.hint_text());
         let missing = refuse(&["vault", "tag", "x"]);
         assert_eq!(missing.message(), "the following required arguments were not provided: <TAG>");
-        assert_eq!(missing.hint_text(), Some("usage: vault tag <REF> <TAG>"));
+        assert_eq!(missing.hint_text(), Some("usage: vault tag [OPTIONS] <REF> <TAG>"));
     }
 }

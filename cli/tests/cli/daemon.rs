@@ -1,0 +1,186 @@
+//! A daemon, operators on its socket, and workloads over the network.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::support::{Daemon, Machine, signal};
+
+const FREE_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+#[test]
+fn operators_use_the_socket_and_get_the_same_answers() {
+    let m = Machine::new();
+    let model = m.file("model.onnx", 3_300_000);
+    m.file("tree/a", 10);
+    m.file("tree/b/c", 0);
+    m.ok(&["seal", "model.onnx"]);
+    let alone = m.json(&["inspect", "model", "--json"]);
+    let daemon = Daemon::start(&m, &FREE_PORT);
+    let status = m.checked("status", &["status", "--json"]);
+    assert_eq!(status["serving"].as_str(), daemon.address.as_deref());
+    assert_eq!(m.json(&["inspect", "model", "--json"]), alone);
+    assert_eq!(m.checked("whoami", &["whoami", "--json"])["issuer"], "unix");
+    assert_eq!(m.ok(&["open", "model"]), model);
+    assert_eq!(m.ok(&["open", "model", "--range", "1048570..2097160"]), model[1_048_570..2_097_160]);
+    assert_eq!(m.ok(&["open", "model", "--range", "7..7"]), b"");
+    m.checked("version", &["seal", "tree", "--json"]);
+    m.checked("open", &["open", "tree", "-o", "out", "--json"]);
+    assert_eq!(m.read("out/a"), m.read("tree/a"));
+    assert_eq!(m.read("out/b/c"), b"");
+    m.checked("export", &["export", "model", "-o", "m.mvlt", "--json"]);
+    m.checked("version", &["import", "m.mvlt", "--name", "again", "--json"]);
+    assert_eq!(m.ok(&["open", "again", "-o", "-"]), model);
+    assert_eq!(m.checked("doctor", &["doctor", "--json"])["healthy"], true);
+    m.fails(&["open", "model", "-o", "x", "--range", "0..3300001"], 2, "RangeInvalid");
+    m.fails(&["open", "nothing", "-o", "x"], 6, "NotFound");
+    // Secrets do not go to a daemon, and its keys do not come from it.
+    m.fails(&["seal", "model.onnx", "-o", "x.mvlt"], 8, "Busy");
+    m.fails(&["open", "m.mvlt", "-o", "x"], 8, "Busy");
+    m.fails(&["serve"], 8, "Busy");
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(m.checked("status", &["status", "--json"])["serving"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
+    let m = Machine::new();
+    let model = m.file("model.onnx", 2_300_000);
+    m.ok(&["seal", "model.onnx"]);
+    let daemon = Daemon::start(&m, &FREE_PORT);
+    let enrolled = m.checked("enrolment", &["workload", "enroll", "serve-1", "-o", "enrolment", "--json"]);
+    assert_eq!(enrolled["address"].as_str(), daemon.address.as_deref());
+    let fetch = ["fetch", "model", "--enrolment", "enrolment", "-o"];
+    let with = |rest: &[&'static str]| [&fetch[..], rest].concat();
+
+    m.fails(&with(&["x"]), 6, "NotFound");
+    let granted = m.checked("grant", &["grant", "serve-1", "model", "--json"]);
+    assert!(granted["cedar"].as_str().unwrap().contains("permit"));
+    let fetched = m.checked("fetch", &with(&["out", "--json"]));
+    assert_eq!(fetched["tls_group"], "X25519MLKEM768");
+    assert_eq!(m.read("out/model.onnx"), model);
+    assert_eq!(m.names("out"), ["model.onnx"]);
+    m.fails(&with(&["out"]), 9, "AlreadyExists");
+
+    // The workload believes its own list of signers, or a shorter one.
+    let signer = fetched["signers"][0].as_str().unwrap()[..16].to_owned();
+    m.ok(&["fetch", "model", "--enrolment", "enrolment", "-o", "again", "--require-signer", &signer]);
+    m.fails(&with(&["x", "--require-signer", "0000000000000000"]), 2, "InvalidArgument");
+    fs::write(m.path("other.pem"), "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n").unwrap();
+    m.fails(&with(&["x", "--signer-key", "other.pem"]), 3, "SignatureMissing");
+
+    // A tag that moved back is noticed.
+    m.ok(&["seal", "model.onnx"]);
+    m.ok(&with(&["v2"]));
+    m.ok(&["tag", "model@v1", "latest"]);
+    m.fails(&with(&["x"]), 3, "VersionRollback");
+    m.ok(&with(&["v1", "--no-state"]));
+
+    // A workload is no operator, whatever it asks.
+    let config = m.home().parent().unwrap().join(".config/modelvault/config.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let enrolment = m.path("enrolment");
+    fs::write(
+        &config,
+        format!("[contexts.remote]\nserver = {:?}\nenrolment = {enrolment:?}\n", daemon.address.as_ref().unwrap()),
+    )
+    .unwrap();
+    assert_eq!(m.checked("whoami", &["whoami", "--context", "remote", "--json"])["kind"], "workload");
+    m.fails(&["policy", "get", "--context", "remote"], 5, "Denied");
+    m.fails(&["workload", "enroll", "x", "-o", "x", "--context", "remote"], 5, "Denied");
+
+    let listed = m.checked("workloads", &["workload", "ls", "--json"]);
+    assert_eq!(listed["workloads"][0]["grants"][0], "default/model");
+    let before = fs::read(m.path("enrolment/client.crt")).unwrap();
+    m.checked("enrolment", &["workload", "renew", "enrolment", "--json"]);
+    assert_ne!(fs::read(m.path("enrolment/client.crt")).unwrap(), before);
+    m.ok(&with(&["renewed", "--no-state"]));
+    assert_eq!(m.checked("grant", &["grant", "serve-1", "model", "--revoke", "--json"])["granted"], false);
+    m.fails(&with(&["x", "--no-state"]), 6, "NotFound");
+    m.ok(&["grant", "serve-1", "model"]);
+    m.checked("revoke", &["workload", "revoke", "serve-1", "--json"]);
+    m.fails(&with(&["x", "--no-state"]), 4, "BadCredential");
+    assert_eq!(daemon.stop(), Some(0));
+    m.fails(&with(&["x", "--no-state"]), 8, "Unreachable");
+    assert!(m.text(&["audit", "verify"]).contains("records"));
+}
+
+#[test]
+fn an_enrolment_of_another_vault_is_a_stranger() {
+    let (m, other) = (Machine::new(), Machine::new());
+    m.file("model.onnx", 10);
+    m.ok(&["seal", "model.onnx"]);
+    other.ok(&["workload", "enroll", "serve-1", "-o", "enrolment"]);
+    let daemon = Daemon::start(&m, &FREE_PORT);
+    let enrolment = other.path("enrolment").display().to_string();
+    let address = daemon.address.clone().unwrap();
+    let fetch = ["fetch", "model", "--server", &address, "--enrolment", &enrolment, "-o", "x"];
+    m.fails(&fetch, 4, "BadCredential");
+    m.fails(&["fetch", "model", "--server", &address, "-o", "x"], 4, "NoCredential");
+}
+
+#[test]
+fn a_crash_leaves_a_socket_that_does_not_matter() {
+    let m = Machine::new();
+    let daemon = Daemon::start(&m, &["--listen", "none"]);
+    let socket = daemon.socket.clone();
+    assert_eq!(daemon.address, None);
+    m.ok(&["ls"]);
+    daemon.kill();
+    assert!(socket.exists());
+    m.ok(&["ls"]);
+    let again = Daemon::start(&m, &["--listen", "none"]);
+    m.ok(&["ls"]);
+    assert_eq!(again.stop(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_daemon_whose_socket_is_not_found_still_holds_its_home() {
+    let m = Machine::new();
+    let daemon = Daemon::start(&m, &["--listen", "none", "--socket", "elsewhere/s"]);
+    m.fails(&["ls"], 8, "Busy");
+    let found = m.command(&["ls"]).env("MODELVAULT_SOCKET", &daemon.socket).current_dir(m.work()).status().unwrap();
+    assert!(found.success());
+    let other = Machine::new();
+    let wrong = other.command(&["ls"]).env("MODELVAULT_SOCKET", m.path("elsewhere/s")).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
+}
+
+#[test]
+fn addresses_in_use_and_impossible_ones() {
+    let (m, other) = (Machine::new(), Machine::new());
+    let daemon = Daemon::start(&m, &FREE_PORT);
+    let address = daemon.address.clone().unwrap();
+    other.fails(&["serve", "--listen", &address], 8, "AddressInUse");
+    other.fails(&["serve", "--listen", "nonsense"], 2, "InvalidArgument");
+    other.ok(&["ls"]);
+}
+
+#[test]
+fn tail_follows_until_it_is_interrupted() {
+    let m = Machine::new();
+    let daemon = Daemon::start(&m, &["--listen", "none"]);
+    let out = m.path("followed");
+    let mut tail = m
+        .command(&["audit", "tail", "--follow", "--json", "-n", "1"])
+        .stdout(fs::File::create(&out).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    m.file("x", 10);
+    m.ok(&["seal", "x"]);
+    let until = Instant::now() + Duration::from_secs(20);
+    let followed = loop {
+        let text = fs::read_to_string(&out).unwrap();
+        if text.contains("artifact.seal") || Instant::now() > until {
+            break text;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    signal(&tail, "INT");
+    assert_eq!(tail.wait().unwrap().code(), Some(130));
+    assert!(followed.contains("artifact.seal"), "{followed}");
+    assert!(followed.lines().count() < 20, "reading the log must not fill it: {followed}");
+    drop(daemon);
+}

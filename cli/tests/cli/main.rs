@@ -1,0 +1,9 @@
+//! The binary as people and scripts use it: what it prints, what it leaves behind, how it fails.
+
+mod bad_input;
+mod cases;
+mod daemon;
+mod local;
+mod portable;
+mod schema;
+mod support;
