@@ -96,14 +96,10 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
 
 /// A daemon tells a workload little; what it means can be said here.
 fn explain(error: Error, reference: &Reference) -> Error {
-    let hint = match error.id() {
-        ErrorId::NotFound => "check the name; a workload sees only what it was granted: vault grant WORKLOAD REF",
-        ErrorId::BadCredential => {
-            "the enrolment has expired or was revoked: ask an operator to enrol the workload anew"
-        }
-        _ => return error,
-    };
-    error.on(reference).hint(hint)
+    if error.id() != ErrorId::BadCredential {
+        return error;
+    }
+    error.on(reference).hint("the enrolment has expired or was revoked: ask an operator to enrol the workload anew")
 }
 
 /// Whether the reference may lead to another version tomorrow.

@@ -5,5 +5,6 @@ mod cases;
 mod daemon;
 mod local;
 mod portable;
+mod quickstart;
 mod schema;
 mod support;

@@ -1,0 +1,102 @@
+//! The first command of the README keeps its promises, and its transcript is a contract.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::Machine;
+
+fn transcript_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/quickstart.txt")
+}
+
+#[test]
+fn the_story_ends_well_again_and_again_and_leaves_nothing_behind() {
+    let machine = Machine::bare();
+    let told = machine.checked("quickstart", &["quickstart", "--json"]);
+    let refused: Vec<_> = told["steps"].as_array().unwrap().iter().filter_map(|s| s["refused"].as_str()).collect();
+    assert_eq!(refused, ["NoCredential", "NotFound", "IndexMismatch"]);
+    assert!(told["model_bytes"].as_u64().unwrap() > 1_000_000);
+    assert_eq!(told["kept"], serde_json::Value::Null);
+    assert_eq!(machine.names(machine.path("")), [""; 0]);
+    machine.checked("quickstart", &["quickstart", "--json"]);
+}
+
+#[test]
+fn a_model_of_ones_own_is_played_and_kept() {
+    let machine = Machine::bare();
+    machine.file("my models/a.bin", 3_000_000);
+    machine.file("my models/sub/b.bin", 10);
+    machine.ok(&["quickstart", "my models", "--keep", "kept"]);
+    let kept = machine.path("kept").join("home").display().to_string();
+    // The kept vault remembers where its key file lies.
+    let listed = machine.command(&["ls", "--home", &kept]).env_remove("MODELVAULT_KEY_FILE").output().unwrap();
+    assert!(String::from_utf8(listed.stdout).unwrap().contains("default/my-models"));
+    machine.fails(&["quickstart", "--keep", "kept"], 9, "AlreadyExists");
+    machine.fails(&["quickstart", "no-such-model"], 6, "NotFound");
+}
+
+#[test]
+fn the_transcript_is_the_checked_in_contract() {
+    let machine = Machine::bare();
+    let told = normalized(&machine.text(&["quickstart"]));
+    if std::env::var_os("MODELVAULT_REWRITE").is_some() {
+        std::fs::write(transcript_file(), &told).unwrap();
+    }
+    let expected = std::fs::read_to_string(transcript_file()).unwrap();
+    assert_eq!(told, expected, "rewrite with MODELVAULT_REWRITE=1");
+}
+
+/// Without what differs from run to run: the directory, ids, keys, ports, process ids, times, and how many checkpoints and
+/// which last rows the seconds brought.
+fn normalized(text: &str) -> String {
+    let dir = text.split_whitespace().find(|w| w.contains(".modelvault-quickstart.")).unwrap().to_owned();
+    let mut out = String::new();
+    let (mut counting, mut rows) = (false, false);
+    for line in text.replace(&dir, "DIR").lines() {
+        counting = (counting || line.contains("$ vault audit verify")) && !line.contains("$ vault audit tail");
+        rows = (rows || line.contains("$ vault audit tail")) && !line.is_empty();
+        if rows && line.contains("  20") {
+            continue;
+        }
+        let words = line.split(' ').map(|w| if counting && is_number(w) { "N".into() } else { word(w) });
+        out += &(words.collect::<Vec<_>>().join(" ") + "\n");
+    }
+    out
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn word(word: &str) -> String {
+    if let Some(port) = word.strip_prefix("127.0.0.1:") {
+        return format!("127.0.0.1:PORT{}", port.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    if is_number(word) && word.len() < 7 && word.len() > 2 {
+        return "PID".into();
+    }
+    if word.starts_with("20") && word.ends_with('Z') && word.contains('T') {
+        return "TIME".into();
+    }
+    let in_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
+    if word.len() >= 40 && word.bytes().all(in_base64) && !word.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return "BASE64".into();
+    }
+    let (mut out, mut run) = (String::new(), String::new());
+    for c in word.chars().chain([' ']) {
+        if c.is_ascii_hexdigit() && !c.is_ascii_uppercase() {
+            run.push(c);
+            continue;
+        }
+        // Two digits of an id name the blob's folder.
+        out += if run.len() >= 16 {
+            "HEX"
+        } else if run.len() == 2 && out.ends_with('/') && word.contains("blobs/") {
+            "XX"
+        } else {
+            &run
+        };
+        run.clear();
+        out.push(c);
+    }
+    out.trim_end().to_owned()
+}
