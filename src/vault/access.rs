@@ -57,7 +57,8 @@ impl Vault {
         self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
         let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>())
         else {
-            return Err(Error::new(ErrorId::Denied, "only a workload renews a certificate: its own"));
+            let denied = Error::new(ErrorId::Denied, "only a workload renews a certificate: its own");
+            return self.refuse(caller, act, &Subject::vault(), denied);
         };
         let subject = Subject::named(namespace, &name);
         let resource = Resource::Workload { namespace, name: &name };
@@ -249,11 +250,13 @@ impl Vault {
                 Error::new(ErrorId::NotFound, format!("there is no artifact {artifact_namespace}/{name}"))
             }
             e => e,
-        })?;
+        });
+        let artifact = artifact.or_else(|e| self.refuse(caller, act, &subject, e))?;
         if artifact_namespace != namespace {
             let text = format!("workload {namespace}/{workload} cannot be granted {artifact_namespace}/{name}");
-            return Err(Error::new(ErrorId::InvalidArgument, text)
-                .hint("workloads read artifacts of their own namespace; enrol one there: --namespace"));
+            let wall = Error::new(ErrorId::InvalidArgument, text)
+                .hint("workloads read artifacts of their own namespace; enrol one there: --namespace");
+            return self.refuse(caller, act, &subject, wall);
         }
         Ok((artifact, (subject, artifact_namespace.clone())))
     }
@@ -269,22 +272,38 @@ impl Vault {
     /// Puts another policy in force, after strict validation. Returns its version.
     pub fn set_policy(&self, caller: &Caller, text: &str) -> Result<u64> {
         let act = Act::PolicySet;
-        let policies = Policies::parse(text)?;
-        let subject = Subject::vault().with("sha256", policies.version());
+        let subject = Subject::vault().with("sha256", crate::crypto::hash::sha256(text.as_bytes()));
         let permit = self.permit(caller, act, Action::SetPolicy, Resource::Vault, &subject)?;
+        let policies = Policies::parse(text).or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
         // An owner who cannot set the next policy is locked out for good.
-        let next = policies.decide(&self.request(caller, Action::SetPolicy, Resource::Vault)?);
-        if !next.allowed {
+        if !policies.decide(&self.request(caller, Action::SetPolicy, Resource::Vault)?).allowed {
             let text = format!("under this policy {} could not set another", caller.principal);
-            return Err(Error::new(ErrorId::InvalidArgument, text)
-                .hint("permit ModelVault::Action::\"setPolicy\" to the operators who administer the vault"));
+            let lockout = Error::new(ErrorId::InvalidArgument, text)
+                .hint("permit ModelVault::Action::\"setPolicy\" to the operators who administer the vault");
+            return self.refuse(caller, act, &subject, lockout);
         }
-        // Held over the commit: decisions and catalogue never disagree about what is in force.
-        let mut in_force = self.policies.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let leaf = self.leaf(caller, act, &subject, &permit);
-        let (version, _) = self.catalogue.set_policy(text.into(), leaf)?;
-        *in_force = PolicyInForce { version, policies: Arc::new(policies) };
-        Ok(version)
+        // One at a time, so that the last one in the catalogue is the one in force.
+        let _turn = self.setting_policy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match self.catalogue.set_policy(text.into(), self.leaf(caller, act, &subject, &permit)) {
+            Ok((version, _)) => {
+                self.enforce(PolicyInForce { version, policies: Arc::new(policies) });
+                Ok(version)
+            }
+            Err(e) => {
+                // The commit may come after we stopped waiting for it: what the catalogue holds is in force.
+                let held = self.stored_policy();
+                self.enforce(held.unwrap_or_else(|_| PolicyInForce::nothing()));
+                Err(e.into())
+            }
+        }
+    }
+
+    fn enforce(&self, policy: PolicyInForce) {
+        *self.policies.write().unwrap_or_else(std::sync::PoisonError::into_inner) = policy;
+    }
+
+    fn stored_policy(&self) -> Result<PolicyInForce> {
+        PolicyInForce::of(&*self.catalogue)
     }
 
     pub(super) fn namespace_id(&self, name: &Name) -> Result<NamespaceId> {

@@ -169,6 +169,12 @@ impl Vault {
         self.append(self.row(caller, act, subject, Some(permit)))
     }
 
+    /// Records a decision that limits an answer instead of refusing it.
+    pub(super) fn record_either(&self, caller: &Caller, act: Act, subject: &Subject, permit: &Permit) -> Result<()> {
+        let row = self.row(caller, act, subject, Some(permit));
+        self.append(if permit.allows() { row } else { row.denied(ErrorId::Denied.name()) })
+    }
+
     /// Records what followed from an earlier decision, such as the end of a stream.
     pub(super) fn note(&self, caller: &Caller, act: Act, subject: &Subject) -> Result<()> {
         self.append(self.row(caller, act, subject, None))

@@ -14,7 +14,6 @@ use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
 use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
 use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, VaultId};
-use crate::policy::Policies;
 use crate::store::LocalStore;
 
 /// Time and randomness of the machine a vault runs on.
@@ -80,12 +79,7 @@ impl Vault {
         let keyring = Keyring::open(&home.keyring_path(), &root, config.vault)?;
         let catalogue = SqliteCatalogue::open(home.path(), keyring.catalogue_key().clone(), machine.clock.clone())?;
         let store = LocalStore::open(home.blobs_path())?;
-        let policies = match catalogue.policy()? {
-            Some(stored) => {
-                PolicyInForce { version: stored.version, policies: Arc::new(Policies::parse(&stored.text)?) }
-            }
-            None => PolicyInForce { version: 0, policies: Arc::new(Policies::defaults()) },
-        };
+        let policies = PolicyInForce::of(&catalogue)?;
         let ca = keyring
             .ca()
             .ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the keyring holds no certificate authority"))?;
@@ -102,6 +96,7 @@ impl Vault {
             catalogue: Box::new(catalogue),
             store: Box::new(store),
             policies: RwLock::new(policies),
+            setting_policy: Mutex::new(()),
             authority,
             log: Mutex::new(log),
             refusals: Mutex::new(record::Refusals::default()),

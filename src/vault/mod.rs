@@ -36,6 +36,7 @@ pub use crate::keyring::Credential as RootCredential;
 use crate::audit::Log;
 use crate::catalogue::Catalogue;
 use crate::crypto::keys::{Key, RootSecret};
+use crate::error::Result;
 use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::Authority;
 use crate::keyring::Keyring;
@@ -53,6 +54,7 @@ pub struct Vault {
     catalogue: Box<dyn Catalogue>,
     store: Box<dyn BlobStore>,
     policies: RwLock<PolicyInForce>,
+    setting_policy: Mutex<()>,
     authority: Authority,
     log: Mutex<Log>,
     refusals: Mutex<record::Refusals>,
@@ -67,6 +69,25 @@ struct PolicyInForce {
     /// Of the catalogue; 0: the built-in one.
     version: u64,
     policies: Arc<Policies>,
+}
+
+impl PolicyInForce {
+    /// What the catalogue holds; the built-in policy if none was ever set.
+    fn of(catalogue: &dyn Catalogue) -> Result<Self> {
+        Ok(match catalogue.policy()? {
+            Some(stored) => Self { version: stored.version, policies: Arc::new(Policies::parse(&stored.text)?) },
+            None => Self { version: 0, policies: Arc::new(Policies::defaults()) },
+        })
+    }
+
+    /// Nothing is permitted: for when it is not known what is.
+    fn nothing() -> Self {
+        let text = "@id(\"unknown\") forbid (principal, action, resource);";
+        Self {
+            version: u64::MAX,
+            policies: Arc::new(Policies::parse(text).expect("one policy that forbids everything")),
+        }
+    }
 }
 
 impl Vault {

@@ -1,6 +1,7 @@
 //! Plaintext out: an artifact that was opened under a [`Grant`], and the two rows that frame it in the audit log.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::gate::Subject;
@@ -32,6 +33,8 @@ pub struct OpenArtifact {
     placed: Vec<Placed>,
     reader: Reader,
     grant: Grant,
+    /// Plaintext bytes read under this grant.
+    leased_bytes: AtomicU64,
     ended: bool,
 }
 
@@ -82,6 +85,7 @@ impl Vault {
             placed,
             reader,
             grant,
+            leased_bytes: AtomicU64::new(0),
             ended: false,
         })
     }
@@ -99,7 +103,8 @@ impl Vault {
         let resource = resource(&reference.namespace, artifact);
         let permit =
             self.permit(caller, act, Action::Open, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
-        let grant = self.lease(caller, &reference.namespace, artifact, record)?;
+        let grant = self.lease(caller, &reference.namespace, artifact, record);
+        let grant = grant.or_else(|e| self.refuse(caller, act, &subject, self.veil(caller, e, reference)))?;
         self.record(caller, act, &subject.clone().with("lease_ends", grant.expires_at()), &permit)?;
         Ok((subject, grant))
     }
@@ -160,6 +165,17 @@ impl Vault {
 
     /// Opens the stored file of a version, pinned to what the catalogue says of it.
     pub(super) fn reader_of(&self, artifact: &ArtifactRecord, record: &VersionRecord) -> Result<Reader> {
+        self.assemble_reader(artifact, record).map_err(|e| match e.id() {
+            // A version without its key, header or body is damage, not a name nobody knows.
+            ErrorId::NotFound => {
+                let text = format!("a part of {}@v{} is missing: {e}", artifact.name, record.facts.number);
+                Error::new(ErrorId::CatalogueDamaged, text)
+            }
+            _ => e,
+        })
+    }
+
+    fn assemble_reader(&self, artifact: &ArtifactRecord, record: &VersionRecord) -> Result<Reader> {
         let facts = &record.facts;
         let row = self.catalogue.artifact_key(facts.artifact_key)?;
         let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
@@ -220,18 +236,20 @@ impl OpenArtifact {
         self.grant.expires_at()
     }
 
-    /// Renews the lease by a fresh decision when less than half of it is left. Cheap otherwise: call it before each chunk.
+    /// Renews the lease by a fresh decision when less than half of its time, or nothing of its bytes, is left. Cheap otherwise: call it before each chunk.
     ///
     /// # Errors
     /// The stream must end when the caller was revoked or the policy no longer permits the read.
     pub fn renew_lease(&mut self) -> Result<()> {
         let now = self.vault.now();
         let half: Duration = self.grant.expires_at().since(self.grant.issued_at()) / 2;
-        if self.grant.expires_at().since(now) > half {
+        let fresh = self.grant.check(now).is_ok() && self.grant.expires_at().since(now) > half;
+        if fresh && self.leased_bytes.load(Relaxed) < self.grant.lease_bytes() {
             return Ok(());
         }
         self.vault.admit(&self.caller)?;
         self.grant = self.vault.lease(&self.caller, &self.version.namespace, &self.artifact, &self.record)?;
+        self.leased_bytes.store(0, Relaxed);
         Ok(())
     }
 
@@ -251,6 +269,7 @@ impl OpenArtifact {
         }
         let check = if client_checks_groups { HashCheck::SkipForCheckingClient } else { HashCheck::Compare };
         self.reader.read_at(placed.offset + offset, buffer, check)?;
+        self.leased_bytes.fetch_add(buffer.len() as u64, Relaxed);
         Ok(())
     }
 

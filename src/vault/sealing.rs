@@ -9,14 +9,14 @@ use std::path::Path;
 use super::gate::Subject;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewReservation, NewVersion, Reservation, Visibility};
+use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewReservation, NewVersion, Reservation};
 use crate::crypto::keys::{ArtifactKey, Key};
 use crate::crypto::sign::SigningIdentity;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::ArtifactKeyContext;
 use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
-use crate::names::{ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Reference, Revision, Tag, VersionId};
+use crate::names::{ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Reference, Tag, VersionId};
 use crate::policy::{Action, Resource};
 use crate::seal::io::{ReadAt, WriteAt};
 use crate::seal::writer::StatementMaker;
@@ -114,6 +114,28 @@ pub struct Published {
     pub replayed: bool,
 }
 
+/// A version in the making.
+struct Making<'a> {
+    caller: &'a Caller,
+    act: Act,
+    action: Action,
+    namespace: &'a Name,
+    name: &'a Name,
+    tag: Option<Tag>,
+    /// Statements of a sealed file that is taken in, kept beside the new one.
+    kept: Vec<serde_json::Value>,
+}
+
+/// What became of a reservation whose seal failed.
+enum Discarded {
+    /// Nothing is left of it.
+    Removed,
+    /// It is published.
+    Published,
+    /// The catalogue does not answer.
+    Unknown,
+}
+
 /// A key made for one sealed file, with the row that keeps it.
 struct FreshKey {
     slot: NewSlot,
@@ -127,29 +149,23 @@ impl Vault {
     /// `Denied`; `InvalidArgument` for members that break a rule of docs/format.md 7.2; `SourceChanged`; `DiskFull`. After an
     /// error there is no version, and nothing of it is left.
     pub fn seal(&self, caller: &Caller, input: SealInput) -> Result<Published> {
-        self.publish(
-            caller,
-            Act::ArtifactSeal,
-            Action::Seal,
-            &input.namespace,
-            &input.name,
-            input.tag,
-            input.sealing,
-            Vec::new(),
-        )
+        let SealInput { namespace, name, tag, sealing } = input;
+        let (act, action, kept) = (Act::ArtifactSeal, Action::Seal, Vec::new());
+        self.publish(Making { caller, act, action, namespace: &namespace, name: &name, tag, kept }, sealing)
     }
 
     /// Takes a sealed file in: opens it, checks all of it, and seals its content anew under a key of this vault alone, so that
     /// nobody who could open the file can open the version. Statements inside are kept beside the new one.
     pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
+        let act = Act::ArtifactImport;
         let subject = Subject::named(&input.namespace, &input.name);
-        self.permit_new(caller, Act::ArtifactImport, Action::Import, &input.namespace, &input.name, &subject)?;
+        self.permit_new(caller, act, Action::Import, &input.namespace, &input.name, &subject)?;
         let file = match input.source {
             ImportSource::File(file) => file,
             ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
         };
-        let reader = self.open_file(caller, file, input.credential, Act::ArtifactImport, &subject)?;
-        reader.verify_full()?;
+        let reader = self.open_file(caller, file, input.credential, act, &subject)?;
+        reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
         let reader = std::sync::Arc::new(reader);
         let manifest = reader.manifest();
         let members = manifest.members.iter().map(|m| SealMember {
@@ -165,16 +181,12 @@ impl Vault {
             progress: input.progress,
         };
         let kept = manifest.statements.clone();
-        self.publish(
-            caller,
-            Act::ArtifactImport,
-            Action::Import,
-            &input.namespace,
-            &input.name,
-            input.tag,
-            sealing,
-            kept,
-        )
+        if kept.len() >= MAX_STATEMENTS {
+            let text = format!("the file carries {} statements: there is no room for one of ours", kept.len());
+            return self.refuse(caller, act, &subject, Error::new(ErrorId::LimitExceeded, text));
+        }
+        let (namespace, name, tag) = (&input.namespace, &input.name, input.tag);
+        self.publish(Making { caller, act, action: Action::Import, namespace, name, tag, kept }, sealing)
     }
 
     /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
@@ -236,24 +248,26 @@ impl Vault {
     /// The key of this vault that a file's slot names. Using it needs the permit to open what it was made for.
     fn own_credential(&self, caller: &Caller, file: &dyn ReadAt, act: Act, subject: &Subject) -> Result<Credential> {
         let facts = HeaderFacts::read(file)?;
-        let row = facts.table.slots.iter().find_map(|slot| match &slot.body {
-            SlotBody::Kek { id, version, .. } => {
-                self.catalogue.artifact_key(ArtifactKeyRef { id: *id, version: *version }).ok()
+        let mut row = None;
+        for slot in &facts.table.slots {
+            let SlotBody::Kek { id, version, .. } = &slot.body else { continue };
+            row = found(self.catalogue.artifact_key(ArtifactKeyRef { id: *id, version: *version }))?;
+            if row.is_some() {
+                break;
             }
-            _ => None,
-        });
+        }
         let Some(row) = row else {
             return Err(Error::new(ErrorId::NoMatchingSlot, "the file was not sealed under a key of this vault")
                 .hint("name its credential: --passphrase-file for a file sealed to a passphrase"));
         };
-        let permit = match self.catalogue.version(row.version_id) {
-            Ok(version) => {
+        let permit = match found(self.catalogue.version(row.version_id))? {
+            Some(version) => {
                 let artifact = self.catalogue.artifact(version.facts.artifact_id)?;
                 let namespace = self.keyring().namespace(version.namespace_id)?.name().clone();
                 let resource = super::opening::resource(&namespace, &artifact);
                 self.permit(caller, act, Action::Open, resource, subject)?
             }
-            Err(_) => {
+            None => {
                 let namespace = self.keyring().namespace(row.namespace_id)?.name().clone();
                 self.permit(caller, act, Action::Import, Resource::Namespace(&namespace), subject)?
             }
@@ -265,29 +279,12 @@ impl Vault {
     }
 
     /// The path both seal and import take once they have plaintext sources.
-    #[expect(clippy::too_many_arguments, reason = "one private function with two callers")]
-    fn publish(
-        &self,
-        caller: &Caller,
-        act: Act,
-        action: Action,
-        namespace: &Name,
-        name: &Name,
-        tag: Option<Tag>,
-        sealing: Sealing,
-        kept: Vec<serde_json::Value>,
-    ) -> Result<Published> {
+    fn publish(&self, making: Making<'_>, sealing: Sealing) -> Result<Published> {
+        let Making { caller, act, action, namespace, name, .. } = making;
         let subject = Subject::named(namespace, name);
         let permit = self.permit_new(caller, act, action, namespace, name, &subject)?;
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
-            let reference = Reference {
-                namespace: namespace.clone(),
-                name: name.clone(),
-                revision: Revision::Version(earlier.number),
-                member: None,
-            };
-            let (artifact, record) = self.lookup(&reference, Visibility::All)?;
-            return Ok(Published { version: self.version_facts(namespace, &artifact, &record)?, replayed: true });
+            return self.replay(&making, &subject, &permit, earlier.version_id);
         }
         let namespace_id = self.ensure_namespace(caller, namespace)?;
         let reservation = self.catalogue.reserve_version(NewReservation {
@@ -297,40 +294,78 @@ impl Vault {
             artifact_id: ArtifactId::generate(self.now(), self.random())?,
             version_id: VersionId::generate(self.now(), self.random())?,
         })?;
-        let made = self.seal_reserved(caller, namespace_id, namespace, name, &reservation, sealing, kept);
+        let made = self.seal_reserved(&making, namespace_id, &reservation, sealing);
         let published = made.and_then(|(version, row)| {
             self.catalogue.put_artifact_key(row)?;
-            let subject = subject.with("version", format!("v{}", reservation.number)).with("root", version.root);
-            Ok(self.catalogue.publish_version(version, tag, self.leaf(caller, act, &subject, &permit))?)
+            let number = format!("v{}", reservation.number);
+            let subject = subject.clone().with("version", number).with("root", version.root);
+            let leaf = self.leaf(caller, act, &subject, &permit);
+            Ok(self.catalogue.publish_version(version, making.tag.clone(), leaf)?)
         });
-        if let Err(e) = published {
-            self.discard(&reservation);
-            return Err(e);
+        match published {
+            Ok(published) if published.replayed => {
+                // The same request ran twice at once, and the other one was first.
+                self.discard(&reservation);
+                self.replay(&making, &subject, &permit, published.version_id)
+            }
+            Ok(published) => self.published(namespace, published.version_id, false),
+            Err(e) => match self.discard(&reservation) {
+                // The commit came after we had stopped waiting for it: it is there, whatever the error says.
+                Discarded::Published => self.published(namespace, reservation.version_id, false),
+                Discarded::Removed | Discarded::Unknown => Err(e),
+            },
         }
-        let record = self.catalogue.version(reservation.version_id)?;
-        let artifact = self.catalogue.artifact(reservation.artifact_id)?;
-        Ok(Published { version: self.version_facts(namespace, &artifact, &record)?, replayed: false })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one reservation")]
+    /// The outcome of an earlier call under the same request id, for whoever made that call, and for the same name.
+    fn replay(
+        &self,
+        making: &Making<'_>,
+        subject: &Subject,
+        permit: &super::gate::Permit,
+        version: VersionId,
+    ) -> Result<Published> {
+        let record = self.catalogue.version(version)?;
+        let artifact = self.catalogue.artifact(record.facts.artifact_id)?;
+        let namespace = self.catalogue.namespace(making.namespace)?;
+        let same_name = record.namespace_id == namespace.id && artifact.name == *making.name;
+        if !same_name || record.facts.sealed_by != making.caller.principal.to_string() {
+            let used = Error::new(ErrorId::AlreadyExists, "this request id was used for another act")
+                .hint("use a new request id for each act, and repeat it only for the very same one");
+            return self.refuse(making.caller, making.act, subject, used);
+        }
+        let subject = subject.clone().with("version", format!("v{}", record.facts.number)).with("replayed", true);
+        self.record(making.caller, making.act, &subject, permit)?;
+        self.published(making.namespace, version, true)
+    }
+
+    fn published(&self, namespace: &Name, version: VersionId, replayed: bool) -> Result<Published> {
+        let record = self.catalogue.version(version)?;
+        let artifact = self.catalogue.artifact(record.facts.artifact_id)?;
+        Ok(Published { version: self.version_facts(namespace, &artifact, &record)?, replayed })
+    }
+
     fn seal_reserved(
         &self,
-        caller: &Caller,
+        making: &Making<'_>,
         namespace_id: NamespaceId,
-        namespace: &Name,
-        name: &Name,
         reservation: &Reservation,
         mut sealing: Sealing,
-        kept: Vec<serde_json::Value>,
     ) -> Result<(NewVersion, ArtifactKeyRow)> {
         let version_id = reservation.version_id;
         let key = self.fresh_key(namespace_id, version_id)?;
         let signer = self.signer(namespace_id, &sealing)?;
         let created = self.now();
-        let named = (namespace.clone(), name.clone(), reservation.number, created);
+        let named = (making.namespace.clone(), making.name.clone(), reservation.number, created);
         let context = context_bytes(namespace_id, reservation.artifact_id, version_id);
         let artifact_key = key.row.key;
-        let request = seal_request(&mut sealing, key.slot, Some(context), statement(named, &signer, kept), &signer);
+        let request = seal_request(
+            &mut sealing,
+            key.slot,
+            Some(context),
+            statement(named, &signer, making.kept.clone()),
+            &signer,
+        );
         let body = self.store.create(BlobId::Body(version_id))?;
         let sealed = crate::seal::seal(request, self.random(), &*body, 0)?;
         body.finish()?;
@@ -350,19 +385,27 @@ impl Vault {
             media_type: sealed.manifest.media_type.clone().unwrap_or_default(),
             format: sealed.manifest.format.clone().unwrap_or_default(),
             signer: signer.key_id(),
-            sealed_by: caller.principal.to_string(),
+            sealed_by: making.caller.principal.to_string(),
             created,
             artifact_key,
-            request_id: caller.request_id,
+            request_id: making.caller.request_id,
         };
         Ok((version, key.row))
     }
 
-    /// Removes what a failed seal made. What cannot be removed now is an orphan that `sweep` finds.
-    fn discard(&self, reservation: &Reservation) {
+    /// Removes what a failed seal made, unless it was published after all: the reservation decides. What cannot be removed now
+    /// is found by the sweep.
+    fn discard(&self, reservation: &Reservation) -> Discarded {
         let id = reservation.version_id;
+        match self.catalogue.abandon_reservation(id) {
+            Ok(true) => {}
+            Ok(false) => return Discarded::Published,
+            Err(e) => {
+                tracing::warn!(error = %e, version = %id, "it is not known whether a seal was published; nothing is removed");
+                return Discarded::Unknown;
+            }
+        }
         let steps = [
-            self.catalogue.abandon_reservation(id).map(drop).map_err(Error::from),
             self.catalogue.delete_artifact_keys(id).map(drop).map_err(Error::from),
             self.store.delete(BlobId::Header(id, 1)).map(drop),
             self.store.delete(BlobId::Body(id)).map(drop),
@@ -370,6 +413,7 @@ impl Vault {
         for failed in steps.into_iter().filter_map(Result::err) {
             tracing::warn!(error = %failed, version = %id, "an orphan of a failed seal is left to the sweep");
         }
+        Discarded::Removed
     }
 
     /// May this caller make a version of that name? Asked of the artifact if it exists, else of the namespace.
@@ -382,9 +426,9 @@ impl Vault {
         name: &Name,
         subject: &Subject,
     ) -> Result<super::gate::Permit> {
-        match self.catalogue.artifact_named(namespace, name) {
-            Ok(artifact) => self.permit(caller, act, action, super::opening::resource(namespace, &artifact), subject),
-            Err(_) => self.permit(caller, act, action, Resource::Namespace(namespace), subject),
+        match found(self.catalogue.artifact_named(namespace, name))? {
+            Some(artifact) => self.permit(caller, act, action, super::opening::resource(namespace, &artifact), subject),
+            None => self.permit(caller, act, action, Resource::Namespace(namespace), subject),
         }
     }
 
@@ -409,6 +453,15 @@ impl Vault {
             Some(publisher) => Ok(publisher.clone()),
             None => Ok(self.keyring().namespace(namespace)?.identity().clone()),
         }
+    }
+}
+
+/// What is there, or `None`. Any other failure stays one: it must not turn into the weaker question.
+fn found<T>(answer: crate::catalogue::Result<T>) -> Result<Option<T>> {
+    match answer.map_err(Error::from) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.id() == ErrorId::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -444,7 +497,7 @@ fn statement<'a>(
         statement.sign(signer).write_json(&mut json);
         let ours = serde_json::from_str(&json)
             .map_err(|e| Error::new(ErrorId::Internal, format!("an envelope of ours is not JSON: {e}")))?;
-        Ok(std::iter::once(ours).chain(kept).take(MAX_STATEMENTS).collect())
+        Ok(std::iter::once(ours).chain(kept).collect())
     })
 }
 

@@ -14,6 +14,9 @@ use crate::seal::io::{ReadAt, StoreForm};
 use crate::seal::{Reader, Slot, SlotBody};
 use crate::store::BlobId;
 
+/// Artifacts one listing looks at before it asks for a narrower pattern.
+const LONGEST_SCAN: usize = 50_000;
+
 /// A page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -49,29 +52,54 @@ impl Vault {
         self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
         let pattern: Pattern = if pattern.is_empty() { Pattern::all() } else { pattern.parse()? };
         let visibility = if include_unlisted { Visibility::All } else { Visibility::Listed };
-        let after = read_cursor(page)?;
+        let mut after = read_cursor(page)?;
         let limit = if limit == 0 { 100 } else { limit.min(1000) } as usize;
-        let found = self.catalogue.list(&ArtifactFilter { pattern, visibility }, after.as_ref(), limit)?;
-        let mut versions = Vec::new();
-        let mut shown = None;
-        for summary in found.rows {
-            let listed = self.decide(caller, Action::List, Resource::Namespace(&summary.namespace))?;
-            let permit = if listed.allows() {
-                listed
-            } else {
-                self.decide(caller, Action::Stat, super::opening::resource(&summary.namespace, &summary.artifact))?
-            };
-            if permit.allows() {
-                versions.push(self.version_facts(&summary.namespace, &summary.artifact, &summary.newest)?);
-                shown.get_or_insert(permit);
+        let filter = ArtifactFilter { pattern, visibility };
+        let (mut versions, mut shown, mut scanned) = (Vec::new(), None, 0);
+        // The next page starts after the last row that was shown: a cursor must not name what the caller may not see.
+        let next = 'pages: loop {
+            let found = self.catalogue.list(&filter, after.as_ref(), limit)?;
+            scanned += found.rows.len();
+            for summary in found.rows {
+                if versions.len() == limit {
+                    break 'pages versions.last().map_or_else(Vec::new, write_cursor);
+                }
+                if let Some(permit) = self.may_list(caller, &summary.namespace, &summary.artifact)? {
+                    versions.push(self.version_facts(&summary.namespace, &summary.artifact, &summary.newest)?);
+                    shown.get_or_insert(permit);
+                }
             }
-        }
+            after = found.next;
+            if after.is_none() {
+                break Vec::new();
+            }
+            if scanned > LONGEST_SCAN {
+                let text = format!("more than {LONGEST_SCAN} artifacts were looked at");
+                return Err(Error::new(ErrorId::Overloaded, text).hint("narrow the listing by a pattern"));
+            }
+        };
         let subject = subject.with("shown", versions.len());
-        match shown {
-            Some(permit) => self.record(caller, act, &subject, &permit)?,
-            None => self.note(caller, act, &subject)?,
+        let permit = match shown {
+            Some(permit) => permit,
+            None => self.decide(caller, Action::List, Resource::Namespace(&Reference::DEFAULT_NAMESPACE.parse()?))?,
+        };
+        self.record_either(caller, act, &subject, &permit)?;
+        Ok(Page { versions, next })
+    }
+
+    /// By the namespace's rule, or because the artifact itself may be seen.
+    fn may_list(
+        &self,
+        caller: &Caller,
+        namespace: &Name,
+        artifact: &ArtifactRecord,
+    ) -> Result<Option<super::gate::Permit>> {
+        let listed = self.decide(caller, Action::List, Resource::Namespace(namespace))?;
+        if listed.allows() {
+            return Ok(Some(listed));
         }
-        Ok(Page { versions, next: found.next.map_or_else(Vec::new, |c| write_cursor(&c)) })
+        let seen = self.decide(caller, Action::Stat, super::opening::resource(namespace, artifact))?;
+        Ok(seen.allows().then_some(seen))
     }
 
     /// Facts of one version.
@@ -90,8 +118,11 @@ impl Vault {
     /// Reads every byte of a version and checks everything there is to check.
     pub fn verify(&self, caller: &Caller, reference: &Reference) -> Result<VerifyFacts> {
         let (artifact, record) = self.reach(caller, Act::ArtifactVerify, Action::Verify, reference)?;
-        let reader = self.reader_of(&artifact, &record)?;
-        reader.verify_full()?;
+        let subject = Subject::version(&reference.namespace, &artifact, &record).with("outcome", "verified");
+        let act = Act::ArtifactVerify;
+        let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
+        self.note(caller, act, &subject)?;
         Ok(VerifyFacts {
             version: Some(self.version_facts(&reference.namespace, &artifact, &record)?),
             root: reader.root(),
@@ -259,9 +290,12 @@ impl Vault {
         let id = match keyring.namespace_named(name) {
             Some((id, _)) => id,
             None => {
+                // A copy is changed, saved, then put in place: no key is used before it is durable.
                 let id = NamespaceId::generate(self.now(), self.random())?;
-                keyring.add_namespace(id, name.clone(), self.random())?;
-                keyring.save(&self.home.keyring_path(), &self.root, self.random())?;
+                let mut next = keyring.clone();
+                next.add_namespace(id, name.clone(), self.random())?;
+                next.save(&self.home.keyring_path(), &self.root, self.random())?;
+                *keyring = next;
                 id
             }
         };
@@ -312,8 +346,8 @@ pub fn slot_facts(slots: &[Slot]) -> Vec<SlotFacts> {
     facts.collect()
 }
 
-fn write_cursor((namespace, name): &ArtifactCursor) -> Vec<u8> {
-    format!("{namespace}/{name}").into_bytes()
+fn write_cursor(last: &VersionFacts) -> Vec<u8> {
+    format!("{}/{}", last.namespace, last.name).into_bytes()
 }
 
 fn read_cursor(page: &[u8]) -> Result<Option<ArtifactCursor>> {

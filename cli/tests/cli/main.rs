@@ -1,5 +1,7 @@
 //! The binary as people and scripts use it: what it prints, what it leaves behind, how it fails.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bad_input;
 mod cases;
 mod daemon;
