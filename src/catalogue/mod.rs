@@ -167,13 +167,9 @@ pub trait Catalogue: Send + Sync {
 
     // Workloads and grants
 
-    /// Enrols a workload. `AlreadyExists` unless the name is new or was revoked.
-    fn enroll_workload(
-        &self,
-        namespace: NamespaceId,
-        name: Name,
-        audit: AuditLeaf,
-    ) -> Result<(WorkloadRecord, Sequence)>;
+    /// Enrols the workload that this certificate names, and records it as its first: at no time is there a workload that
+    /// holds its name without a certificate to call with. `AlreadyExists` unless the name is new or was revoked.
+    fn enroll_workload(&self, first: NewCertificate, audit: AuditLeaf) -> Result<(WorkloadRecord, Sequence)>;
 
     /// The workload of this name, revoked or not, or `NotFound`.
     fn workload(&self, namespace: NamespaceId, name: &Name) -> Result<WorkloadRecord>;
@@ -186,7 +182,7 @@ pub trait Catalogue: Send + Sync {
         limit: usize,
     ) -> Result<Page<WorkloadRecord, WorkloadCursor>>;
 
-    /// Records a certificate before it is handed out. `NotFound` if the workload is unknown or revoked; `AlreadyExists`.
+    /// Records a further certificate before it is handed out. `NotFound` if the workload is unknown or revoked; `AlreadyExists`.
     fn record_certificate(&self, certificate: NewCertificate, audit: AuditLeaf) -> Result<Sequence>;
 
     /// The certificate of this serial number and its workload, or `NotFound`: a certificate not recorded here is refused.

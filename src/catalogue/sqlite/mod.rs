@@ -249,13 +249,8 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| access::policy_version(db, version))
     }
 
-    fn enroll_workload(
-        &self,
-        namespace: NamespaceId,
-        name: Name,
-        audit: AuditLeaf,
-    ) -> Result<(WorkloadRecord, Sequence)> {
-        self.write(move |db| access::enroll(db, namespace, &name, &audit))
+    fn enroll_workload(&self, first: NewCertificate, audit: AuditLeaf) -> Result<(WorkloadRecord, Sequence)> {
+        self.write(move |db| access::enroll(db, first, &audit))
     }
 
     fn workload(&self, namespace: NamespaceId, name: &Name) -> Result<WorkloadRecord> {
