@@ -279,7 +279,7 @@ fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
     let ns = prod(c);
     let (v1, v2) = (publish(c, ns, "resnet", 1), publish(c, ns, "resnet", 2));
     let since = clock.step(Duration::from_secs(1));
-    c.unlist(ListingScope::Version(v2.version_id), leaf("rm")).unwrap();
+    assert_eq!(c.unlist(ListingScope::Version(v2.version_id), leaf("rm")).unwrap().0, 1);
     refused!(resolve(c, "prod/resnet"), NotFound(_));
     refused!(resolve(c, "prod/resnet@v2"), NotFound(_));
     refused!(resolve(c, &format!("prod/resnet@b3:{}", v2.root)), NotFound(_));
@@ -287,17 +287,18 @@ fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
     let all = c.resolve(&name("prod"), &name("resnet"), &Revision::Version(2), Visibility::All).unwrap();
     assert_eq!(all.unlisted, Some(since));
     let later = clock.step(Duration::from_secs(1));
-    c.unlist(ListingScope::Artifact(v1.artifact_id), leaf("rm all")).unwrap();
+    assert_eq!(c.unlist(ListingScope::Artifact(v1.artifact_id), leaf("rm all")).unwrap().0, 1, "v2 was hidden already");
     assert_eq!(c.version(v2.version_id).unwrap().unlisted, Some(since), "the first time counts for the grace time");
     let purgeable = |before| c.purgeable(before, None, 10).unwrap().rows.len();
     assert_eq!((purgeable(since), purgeable(later), purgeable(later.plus(Duration::from_millis(1)))), (0, 1, 2));
     let filter = |visibility| ArtifactFilter { pattern: Pattern::all(), visibility };
     assert_eq!(c.list(&filter(Visibility::Listed), None, 10).unwrap().rows.len(), 0);
     assert_eq!(c.list(&filter(Visibility::All), None, 10).unwrap().rows[0].versions, 2);
-    c.relist(ListingScope::Version(v1.version_id), leaf("undo")).unwrap();
+    assert_eq!(c.relist(ListingScope::Version(v1.version_id), leaf("undo")).unwrap().0, 1);
+    assert_eq!(c.relist(ListingScope::Version(v1.version_id), leaf("undo again")).unwrap().0, 0);
     assert_eq!(resolve(c, "prod/resnet@v1").unwrap().facts, v1);
     assert_eq!(c.list(&filter(Visibility::Listed), None, 10).unwrap().rows[0].newest.facts, v1);
-    c.relist(ListingScope::Artifact(v1.artifact_id), leaf("undo all")).unwrap();
+    assert_eq!(c.relist(ListingScope::Artifact(v1.artifact_id), leaf("undo all")).unwrap().0, 1);
     assert_eq!(resolve(c, "prod/resnet").unwrap().facts, v2);
 }
 

@@ -96,11 +96,12 @@ pub trait Catalogue: Send + Sync {
     /// The tags of an artifact, by name.
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>>;
 
-    /// Hides versions from [`Catalogue::resolve`] and [`Catalogue::list`]. Those hidden already keep their time.
-    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence>;
+    /// Hides versions from [`Catalogue::resolve`] and [`Catalogue::list`] and says how many it hid. Those hidden already keep
+    /// their time.
+    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)>;
 
-    /// Undoes [`Catalogue::unlist`]. `Shredded` for a version that was shredded.
-    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence>;
+    /// Undoes [`Catalogue::unlist`] and says for how many versions. `Shredded` for a version that was shredded.
+    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)>;
 
     /// Versions that were unlisted before this time and not shredded, by id.
     fn purgeable(

@@ -172,11 +172,11 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| artifacts::tags_of(db, artifact))
     }
 
-    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence> {
+    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)> {
         self.write(move |db| artifacts::set_listing(db, scope, false, &audit))
     }
 
-    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence> {
+    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)> {
         self.write(move |db| artifacts::set_listing(db, scope, true, &audit))
     }
 
