@@ -82,6 +82,8 @@ acts! {
     PolicyRead = "policy.read",
     /// The vault's state was asked for.
     VaultStatus = "vault.status",
+    /// Leftovers of processes that died were removed; details: how many of which.
+    VaultSweep = "vault.sweep",
     /// A signing key was made.
     KeyNew = "key.new",
     /// A namespace's KEK was rotated.
