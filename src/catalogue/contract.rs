@@ -425,6 +425,8 @@ fn shredding_is_final_and_resumable(c: &dyn Catalogue, _: &StepClock) {
         [BlobState::Shredded, BlobState::Live { generation: 1 }]
     );
     assert_eq!((c.unfinished_shreds().unwrap().len(), c.stats().unwrap().shredded), (0, 1));
+    let live = c.live_versions(None, 9).unwrap();
+    assert_eq!((live.rows.len(), live.rows[0].facts.version_id, live.next), (1, v2.version_id, None));
     assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
 }
 

@@ -262,6 +262,9 @@ pub trait Catalogue: Send + Sync {
     /// Gives a reservation up and says whether there was one: it can no longer be published, its blobs are orphans.
     fn abandon_reservation(&self, version: VersionId) -> Result<bool>;
 
+    /// Versions by id whose keys and blobs must exist, listed or not.
+    fn live_versions(&self, after: Option<VersionId>, limit: usize) -> Result<Page<VersionRecord, VersionId>>;
+
     /// What the blobs of these versions are to the catalogue, in their order.
     fn blob_states(&self, versions: &[VersionId]) -> Result<Vec<BlobState>>;
 

@@ -1,4 +1,4 @@
-//! What keeps a home tidy: leftovers of processes that died are removed.
+//! What keeps a home tidy and whole: leftovers of processes that died are removed, and what must be there is looked for.
 //!
 //! A seal that dies leaves a reservation and what was made for it, but no version: publication is the last step. Two times of
 //! sweeping differ in what they may assume. At unlock the home's lock says that no seal can be running, so whatever is unfinished
@@ -10,12 +10,14 @@
 
 use std::time::Duration;
 
-use super::Vault;
 use super::gate::Subject;
+use super::{Caller, Vault};
 use crate::audit::{self, Act, Object, Record};
 use crate::catalogue::{BlobState, Reservation, VersionRecord};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::CheckFacts;
 use crate::names::Timestamp;
+use crate::policy::{Action, Resource};
 use crate::store::{BlobId, StoredBlob};
 
 /// In a running vault, and for blobs the catalogue does not know, this long since the last write makes a leftover.
@@ -26,6 +28,8 @@ const BATCH: usize = 1000;
 const SPOOL: &str = "spool-";
 /// What seals make; rotations, whose versions are published, make the higher ones.
 const FIRST_GENERATION: u32 = 1;
+/// Findings of one examination that are kept.
+const MAX_FINDINGS: usize = 1000;
 /// Later than every time that is on record.
 const EVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
@@ -191,6 +195,70 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// Examines the catalogue row by row, and whether every version that is not shredded has its key, and its header and body in
+    /// the lengths the catalogue pins. Does not read what is in the blobs: [`Vault::verify`] does that, version by version.
+    ///
+    /// # Errors
+    /// Damage is a finding, not an error; an error says that the examination itself came to no end.
+    pub fn check(&self, caller: &Caller) -> Result<CheckFacts> {
+        let permit = self.permit(caller, Act::VaultCheck, Action::Status, Resource::Vault, &Subject::vault())?;
+        self.record(caller, Act::VaultCheck, &Subject::vault(), &permit)?;
+        let report = self.catalogue.integrity_check()?;
+        let mut facts = CheckFacts { rows: report.rows, versions: 0, findings: report.findings };
+        let mut after = None;
+        loop {
+            let page = match self.catalogue.live_versions(after, BATCH).map_err(Error::from) {
+                // Already a finding, or about to be one; what lies behind an altered row cannot be listed.
+                Err(e) if e.id() == ErrorId::CatalogueDamaged => {
+                    find(&mut facts, format!("the versions cannot be listed: {}", e.message()));
+                    return Ok(facts);
+                }
+                page => page?,
+            };
+            for version in &page.rows {
+                facts.versions += 1;
+                self.check_blobs(version, &mut facts)?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(facts);
+            }
+        }
+    }
+
+    fn check_blobs(&self, version: &VersionRecord, facts: &mut CheckFacts) -> Result<()> {
+        let pinned = &version.facts;
+        let id = pinned.version_id;
+        let header = BlobId::Header(id, pinned.generation);
+        for (what, blob, len) in [("header", header, pinned.header_len), ("body", BlobId::Body(id), pinned.body_len)] {
+            let wrong = match self.store.open(blob) {
+                Ok(stored) => match stored.len()? {
+                    found if found == len => continue,
+                    found => format!("has {found} bytes where {len} were sealed"),
+                },
+                Err(e) if e.id() == ErrorId::NotFound => "is missing".into(),
+                Err(e) => format!("cannot be read: {}", e.message()),
+            };
+            // Shredded or given a new header meanwhile is no finding.
+            let now = self.catalogue.version(id)?;
+            if now.shred_begun.is_none() && now.facts.generation == pinned.generation {
+                let artifact = self.catalogue.artifact(pinned.artifact_id)?;
+                let namespace = self.keyring().namespace(version.namespace_id)?.name().clone();
+                let text = format!("the {what} of {namespace}/{}@v{} {wrong} ({blob})", artifact.name, pinned.number);
+                find(facts, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find(facts: &mut CheckFacts, what: String) {
+    if facts.findings.len() < MAX_FINDINGS {
+        facts.findings.push(what);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -329,6 +397,27 @@ mod tests {
         assert!(vault.store.exists(BlobId::Body(sealed)).unwrap(), "published");
         assert!(vault.store.exists(BlobId::Body(reservation.version_id)).unwrap(), "its seal may still run");
         assert_eq!(sweeps(&vault), 1);
+    }
+
+    #[test]
+    fn a_check_finds_keys_and_blobs_that_are_lost_or_cut() {
+        let (dir, vault) = vault();
+        let check = || vault.check(&vault.local_caller().unwrap()).unwrap();
+        let (cut, headless, keyless) = (seal(&vault, "cut"), seal(&vault, "headless"), seal(&vault, "keyless"));
+        let whole = check();
+        assert_eq!((whole.versions, whole.findings), (3, Vec::<String>::new()));
+        assert!(whole.rows > 3);
+        let body = format!("home/blobs/{:02x}/{}", cut.as_bytes()[15], BlobId::Body(cut));
+        let file = std::fs::File::options().write(true).open(dir.path().join(body)).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        vault.store.delete(BlobId::Header(headless, 1)).unwrap();
+        vault.catalogue.delete_artifact_keys(keyless).unwrap();
+        let findings = check().findings;
+        assert_eq!(findings.len(), 3, "{findings:?}");
+        for (what, which) in [("body", "default/cut@v1"), ("header", "default/headless@v1")] {
+            assert!(findings.iter().any(|f| f.contains(what) && f.contains(which)), "{findings:?}");
+        }
+        assert!(findings.iter().any(|f| f.contains(&keyless.to_string())), "{findings:?}");
     }
 
     #[test]
