@@ -231,3 +231,14 @@ pub struct AuditFacts {
     /// The newest checkpoint: keep it elsewhere and compare later.
     pub checkpoint: String,
 }
+
+/// Outcome of examining a vault's own files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckFacts {
+    /// Rows of the catalogue whose authentication was checked.
+    pub rows: u64,
+    /// Versions whose key, header and body were looked for.
+    pub versions: u64,
+    /// What is wrong, one sentence each; empty: all is well. At most 1000 are kept.
+    pub findings: Vec<String>,
+}

@@ -82,6 +82,10 @@ acts! {
     PolicyRead = "policy.read",
     /// The vault's state was asked for.
     VaultStatus = "vault.status",
+    /// The vault's own files were examined.
+    VaultCheck = "vault.check",
+    /// Leftovers of processes that died were removed; details: how many of which.
+    VaultSweep = "vault.sweep",
     /// A signing key was made.
     KeyNew = "key.new",
     /// A namespace's KEK was rotated.

@@ -279,7 +279,7 @@ fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
     let ns = prod(c);
     let (v1, v2) = (publish(c, ns, "resnet", 1), publish(c, ns, "resnet", 2));
     let since = clock.step(Duration::from_secs(1));
-    c.unlist(ListingScope::Version(v2.version_id), leaf("rm")).unwrap();
+    assert_eq!(c.unlist(ListingScope::Version(v2.version_id), leaf("rm")).unwrap().0, 1);
     refused!(resolve(c, "prod/resnet"), NotFound(_));
     refused!(resolve(c, "prod/resnet@v2"), NotFound(_));
     refused!(resolve(c, &format!("prod/resnet@b3:{}", v2.root)), NotFound(_));
@@ -287,17 +287,18 @@ fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
     let all = c.resolve(&name("prod"), &name("resnet"), &Revision::Version(2), Visibility::All).unwrap();
     assert_eq!(all.unlisted, Some(since));
     let later = clock.step(Duration::from_secs(1));
-    c.unlist(ListingScope::Artifact(v1.artifact_id), leaf("rm all")).unwrap();
+    assert_eq!(c.unlist(ListingScope::Artifact(v1.artifact_id), leaf("rm all")).unwrap().0, 1, "v2 was hidden already");
     assert_eq!(c.version(v2.version_id).unwrap().unlisted, Some(since), "the first time counts for the grace time");
     let purgeable = |before| c.purgeable(before, None, 10).unwrap().rows.len();
     assert_eq!((purgeable(since), purgeable(later), purgeable(later.plus(Duration::from_millis(1)))), (0, 1, 2));
     let filter = |visibility| ArtifactFilter { pattern: Pattern::all(), visibility };
     assert_eq!(c.list(&filter(Visibility::Listed), None, 10).unwrap().rows.len(), 0);
     assert_eq!(c.list(&filter(Visibility::All), None, 10).unwrap().rows[0].versions, 2);
-    c.relist(ListingScope::Version(v1.version_id), leaf("undo")).unwrap();
+    assert_eq!(c.relist(ListingScope::Version(v1.version_id), leaf("undo")).unwrap().0, 1);
+    assert_eq!(c.relist(ListingScope::Version(v1.version_id), leaf("undo again")).unwrap().0, 0);
     assert_eq!(resolve(c, "prod/resnet@v1").unwrap().facts, v1);
     assert_eq!(c.list(&filter(Visibility::Listed), None, 10).unwrap().rows[0].newest.facts, v1);
-    c.relist(ListingScope::Artifact(v1.artifact_id), leaf("undo all")).unwrap();
+    assert_eq!(c.relist(ListingScope::Artifact(v1.artifact_id), leaf("undo all")).unwrap().0, 1);
     assert_eq!(resolve(c, "prod/resnet").unwrap().facts, v2);
 }
 
@@ -424,6 +425,8 @@ fn shredding_is_final_and_resumable(c: &dyn Catalogue, _: &StepClock) {
         [BlobState::Shredded, BlobState::Live { generation: 1 }]
     );
     assert_eq!((c.unfinished_shreds().unwrap().len(), c.stats().unwrap().shredded), (0, 1));
+    let live = c.live_versions(None, 9).unwrap();
+    assert_eq!((live.rows.len(), live.rows[0].facts.version_id, live.next), (1, v2.version_id, None));
     assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
 }
 
@@ -453,11 +456,20 @@ fn certificate(namespace_id: NamespaceId, workload: &str, serial: u8) -> NewCert
 fn revocation_holds(c: &dyn Catalogue, clock: &StepClock) {
     let ns = prod(c);
     let serve = name("serve-1");
-    refused!(c.enroll_workload(NamespaceId([1; 16]), serve.clone(), leaf("x")), NotFound(_));
+    refused!(c.enroll_workload(certificate(NamespaceId([1; 16]), "serve-1", 1), leaf("x")), NotFound(_));
     refused!(c.record_certificate(certificate(ns, "serve-1", 1), leaf("x")), NotFound(_));
-    assert_eq!(c.enroll_workload(ns, serve.clone(), leaf("enroll")).unwrap().0.enrolment, 1);
-    refused!(c.enroll_workload(ns, serve.clone(), leaf("x")), AlreadyExists(_));
-    for serial in 1..=3 {
+    let enrol = |workload: &str, serial| c.enroll_workload(certificate(ns, workload, serial), leaf("enroll"));
+    let (enrolled, sequence) = enrol("serve-1", 1).unwrap();
+    assert_eq!((enrolled.enrolment, c.audit_len().unwrap()), (1, sequence + 1), "one act, one row");
+    assert_eq!(c.certificate(&[1; 16]).unwrap().workload, enrolled);
+    assert_eq!(c.newest_certificate(ns, &serve).unwrap().unwrap().certificate, certificate(ns, "serve-1", 1));
+    refused!(enrol("serve-1", 9), AlreadyExists(_));
+    // Neither half happens without the other.
+    refused!(enrol("serve-2", 1), AlreadyExists(_));
+    let unnumbered = NewCertificate { serial: vec![1; 21], ..certificate(ns, "serve-2", 9) };
+    refused!(c.enroll_workload(unnumbered, leaf("x")), InvalidArgument(_));
+    refused!(c.workload(ns, &name("serve-2")), NotFound(_));
+    for serial in 2..=3 {
         c.record_certificate(certificate(ns, "serve-1", serial), leaf("issue")).unwrap();
     }
     refused!(c.record_certificate(certificate(ns, "serve-1", 1), leaf("x")), AlreadyExists(_));
@@ -477,12 +489,14 @@ fn revocation_holds(c: &dyn Catalogue, clock: &StepClock) {
     refused!(c.record_certificate(certificate(ns, "serve-1", 5), leaf("renew")), NotFound(_));
 
     // The name enrolled anew does not bring the old certificates back.
-    assert_eq!(c.enroll_workload(ns, serve.clone(), leaf("enroll")).unwrap().0.enrolment, 2);
-    c.record_certificate(certificate(ns, "serve-1", 6), leaf("issue")).unwrap();
-    assert_eq!((revoked(2), revoked(6)), (true, false));
+    refused!(enrol("serve-1", 2), AlreadyExists(_));
+    assert_eq!(c.workload(ns, &serve).unwrap().revoked, Some(since), "an enrolment that failed undoes no revocation");
+    assert_eq!(enrol("serve-1", 6).unwrap().0.enrolment, 2);
+    c.record_certificate(certificate(ns, "serve-1", 7), leaf("renew")).unwrap();
+    assert_eq!((revoked(2), revoked(6), revoked(7)), (true, false, false));
 
     for n in 0..5 {
-        c.enroll_workload(ns, name(&format!("w{n}")), leaf("enroll")).unwrap();
+        enrol(&format!("w{n}"), 20 + n).unwrap();
     }
     c.revoke_workload(ns, &name("w3"), leaf("revoke")).unwrap();
     let listed = |revoked_too, namespace_id| {
@@ -501,7 +515,7 @@ fn grants(c: &dyn Catalogue, _: &StepClock) {
     let grant = |artifact| c.grant(ns, &serve, artifact, "operator".into(), leaf("grant"));
     refused!(grant(artifacts[0]), NotFound(_));
     assert_eq!(c.is_granted(ns, &serve, artifacts[0]), Ok(false));
-    c.enroll_workload(ns, serve.clone(), leaf("enroll")).unwrap();
+    c.enroll_workload(certificate(ns, "serve-1", 1), leaf("enroll")).unwrap();
     refused!(grant(ArtifactId([0; 16])), NotFound(_));
     for artifact in &artifacts {
         grant(*artifact).unwrap();
@@ -518,7 +532,7 @@ fn grants(c: &dyn Catalogue, _: &StepClock) {
     assert_eq!(c.is_granted(ns, &serve, artifacts[1]), Ok(false));
     c.revoke_workload(ns, &serve, leaf("revoke")).unwrap();
     assert_eq!(c.is_granted(ns, &serve, artifacts[0]), Ok(false));
-    c.enroll_workload(ns, serve.clone(), leaf("enroll")).unwrap();
+    c.enroll_workload(certificate(ns, "serve-1", 2), leaf("enroll")).unwrap();
     assert_eq!(c.is_granted(ns, &serve, artifacts[0]), Ok(false), "a new enrolment starts with nothing");
     assert_eq!(c.grants_of(ns, &serve, None, 9).unwrap().rows.len(), 0);
     grant(artifacts[0]).unwrap();
@@ -557,11 +571,12 @@ fn a_failed_command_leaves_no_trace(c: &dyn Catalogue, _: &StepClock) {
     let before = (c.audit_len().unwrap(), c.stats().unwrap().artifacts);
     // The audit row is refused after the other changes were made.
     refused!(c.set_policy("permit all".into(), Vec::new()), InvalidArgument(_));
-    refused!(c.enroll_workload(ns, name("serve"), vec![0; MAX_LEAF + 1]), InvalidArgument(_));
+    refused!(c.enroll_workload(certificate(ns, "serve", 1), vec![0; MAX_LEAF + 1]), InvalidArgument(_));
     let r = reserve(c, ns, "resnet", 1).unwrap();
     refused!(c.publish_version(facts(&r, 1), None, Vec::new()), InvalidArgument(_));
     assert_eq!(c.policy().unwrap(), None);
     refused!(c.workload(ns, &name("serve")), NotFound(_));
+    refused!(c.certificate(&[1; 16]), NotFound(_));
     refused!(c.version(r.version_id), NotFound(_));
     assert_eq!((c.audit_len().unwrap(), c.stats().unwrap().artifacts), (before.0, before.1 + 1));
     c.publish_version(facts(&r, 1), None, leaf("now")).unwrap();

@@ -96,11 +96,12 @@ pub trait Catalogue: Send + Sync {
     /// The tags of an artifact, by name.
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>>;
 
-    /// Hides versions from [`Catalogue::resolve`] and [`Catalogue::list`]. Those hidden already keep their time.
-    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence>;
+    /// Hides versions from [`Catalogue::resolve`] and [`Catalogue::list`] and says how many it hid. Those hidden already keep
+    /// their time.
+    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)>;
 
-    /// Undoes [`Catalogue::unlist`]. `Shredded` for a version that was shredded.
-    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence>;
+    /// Undoes [`Catalogue::unlist`] and says for how many versions. `Shredded` for a version that was shredded.
+    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)>;
 
     /// Versions that were unlisted before this time and not shredded, by id.
     fn purgeable(
@@ -167,13 +168,9 @@ pub trait Catalogue: Send + Sync {
 
     // Workloads and grants
 
-    /// Enrols a workload. `AlreadyExists` unless the name is new or was revoked.
-    fn enroll_workload(
-        &self,
-        namespace: NamespaceId,
-        name: Name,
-        audit: AuditLeaf,
-    ) -> Result<(WorkloadRecord, Sequence)>;
+    /// Enrols the workload that this certificate names, and records it as its first: at no time is there a workload that
+    /// holds its name without a certificate to call with. `AlreadyExists` unless the name is new or was revoked.
+    fn enroll_workload(&self, first: NewCertificate, audit: AuditLeaf) -> Result<(WorkloadRecord, Sequence)>;
 
     /// The workload of this name, revoked or not, or `NotFound`.
     fn workload(&self, namespace: NamespaceId, name: &Name) -> Result<WorkloadRecord>;
@@ -186,7 +183,7 @@ pub trait Catalogue: Send + Sync {
         limit: usize,
     ) -> Result<Page<WorkloadRecord, WorkloadCursor>>;
 
-    /// Records a certificate before it is handed out. `NotFound` if the workload is unknown or revoked; `AlreadyExists`.
+    /// Records a further certificate before it is handed out. `NotFound` if the workload is unknown or revoked; `AlreadyExists`.
     fn record_certificate(&self, certificate: NewCertificate, audit: AuditLeaf) -> Result<Sequence>;
 
     /// The certificate of this serial number and its workload, or `NotFound`: a certificate not recorded here is refused.
@@ -264,6 +261,9 @@ pub trait Catalogue: Send + Sync {
 
     /// Gives a reservation up and says whether there was one: it can no longer be published, its blobs are orphans.
     fn abandon_reservation(&self, version: VersionId) -> Result<bool>;
+
+    /// Versions by id whose keys and blobs must exist, listed or not.
+    fn live_versions(&self, after: Option<VersionId>, limit: usize) -> Result<Page<VersionRecord, VersionId>>;
 
     /// What the blobs of these versions are to the catalogue, in their order.
     fn blob_states(&self, versions: &[VersionId]) -> Result<Vec<BlobState>>;

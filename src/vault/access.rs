@@ -36,18 +36,17 @@ impl Vault {
         let subject = Subject::named(namespace, name);
         let permit = self.permit(caller, act, Action::Enroll, Resource::Namespace(namespace), &subject)?;
         let id = self.ensure_namespace(caller, namespace)?;
-        // The request is checked before the name is taken: a bad one must not leave a workload without certificate.
+        // Signed before the name is taken, so that both are recorded at once; a bad request takes no name.
         let issued = self.issue(csr, namespace, name)?;
+        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
         let leaf = self.leaf(caller, act, &subject, &permit);
-        self.catalogue.enroll_workload(id, name.clone(), leaf).map_err(|e| match Error::from(e) {
+        self.catalogue.enroll_workload(certificate(id, name, &issued), leaf).map_err(|e| match Error::from(e) {
             e if e.id() == ErrorId::AlreadyExists => {
                 Error::new(ErrorId::AlreadyExists, format!("workload {namespace}/{name} is enrolled already"))
                     .hint("renew its certificate (vault workload renew DIR), or revoke it first")
             }
             e => e,
         })?;
-        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
-        self.record_certificate(id, name, &issued, self.leaf(caller, act, &subject, &permit))?;
         self.issued_facts(id, issued)
     }
 
@@ -75,15 +74,7 @@ impl Vault {
     }
 
     fn record_certificate(&self, namespace: NamespaceId, name: &Name, issued: &Issued, leaf: Vec<u8>) -> Result<()> {
-        let certificate = NewCertificate {
-            serial: issued.serial.0.to_vec(),
-            namespace_id: namespace,
-            workload: name.clone(),
-            spki: KeyId(issued.spki_sha256.0),
-            not_before: issued.not_before,
-            not_after: issued.not_after,
-        };
-        self.catalogue.record_certificate(certificate, leaf)?;
+        self.catalogue.record_certificate(certificate(namespace, name, issued), leaf)?;
         Ok(())
     }
 
@@ -312,6 +303,18 @@ impl Vault {
             e => e,
         })?;
         Ok(found.id)
+    }
+}
+
+/// What the catalogue keeps of an issued certificate.
+fn certificate(namespace: NamespaceId, name: &Name, issued: &Issued) -> NewCertificate {
+    NewCertificate {
+        serial: issued.serial.0.to_vec(),
+        namespace_id: namespace,
+        workload: name.clone(),
+        spki: KeyId(issued.spki_sha256.0),
+        not_before: issued.not_before,
+        not_after: issued.not_after,
     }
 }
 

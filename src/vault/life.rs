@@ -106,6 +106,10 @@ impl Vault {
         };
         // Catches up with the rows after the last checkpoint; refuses to go on from a log that contradicts it.
         vault.checkpoint(false)?;
+        // What is left over harms nobody: better a vault that opens than one that is clean.
+        if let Err(e) = vault.sweep_at_unlock() {
+            tracing::warn!(error = %e, "not all leftovers of processes that died could be removed");
+        }
         Ok(vault)
     }
 
@@ -118,10 +122,14 @@ impl Vault {
         })
     }
 
-    /// Records that a daemon serves, or stops to.
+    /// Records that a daemon serves, or stops to. One that starts also looks for orphaned blobs.
     pub fn record_daemon(&self, starts: bool, listening: &str) -> Result<()> {
         let act = if starts { Act::DaemonStart } else { Act::DaemonStop };
-        self.note(&self.local_caller()?, act, &Subject::vault().with("listening", listening))
+        self.note(&self.local_caller()?, act, &Subject::vault().with("listening", listening))?;
+        if starts && let Err(e) = self.sweep() {
+            tracing::warn!(error = %e, "orphaned blobs could not be removed");
+        }
+        Ok(())
     }
 
     /// A fresh certificate for a server that answers under these host names and addresses.

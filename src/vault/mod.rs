@@ -13,6 +13,7 @@
 //! | `shelf` | names: list, inspect, tag, remove, verify, export |
 //! | `access` | workloads, grants, policy |
 //! | `record` | the audit log as a whole, status |
+//! | `upkeep` | leftovers of processes that died |
 
 mod access;
 mod call;
@@ -22,6 +23,7 @@ mod opening;
 mod record;
 mod sealing;
 mod shelf;
+mod upkeep;
 
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -30,6 +32,7 @@ pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
 pub use sealing::{ImportInput, ImportSource, PortableInput, Published, SealInput, SealMember, Sealing};
 pub use shelf::{Export, Page, sealed_facts, slot_facts};
+pub use upkeep::Swept;
 
 pub use crate::keyring::Credential as RootCredential;
 

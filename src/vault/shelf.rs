@@ -204,26 +204,10 @@ impl Vault {
         let resource = super::opening::resource(&reference.namespace, &artifact);
         let permit =
             self.permit(caller, act, Action::Rm, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
-        let before = self.visible(&artifact)?;
         let leaf = self.leaf(caller, act, &subject, &permit);
-        if restore {
-            self.catalogue.relist(scope, leaf)?;
-        } else {
-            self.catalogue.unlist(scope, leaf)?;
-        }
-        Ok(self.visible(&artifact)?.abs_diff(before))
-    }
-
-    fn visible(&self, artifact: &ArtifactRecord) -> Result<u64> {
-        let (mut count, mut before) = (0, None);
-        loop {
-            let page = self.catalogue.versions_of(artifact.id, before, 1000)?;
-            count += page.rows.iter().filter(|v| v.unlisted.is_none() && v.shredded.is_none()).count() as u64;
-            before = page.next;
-            if before.is_none() {
-                return Ok(count);
-            }
-        }
+        let (changed, _) =
+            if restore { self.catalogue.relist(scope, leaf)? } else { self.catalogue.unlist(scope, leaf)? };
+        Ok(changed)
     }
 
     /// Finds a version, asks the policy and records the decision.

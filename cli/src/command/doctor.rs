@@ -7,13 +7,17 @@ use model_vault::client::Client;
 use model_vault::crypto::keys;
 use model_vault::home::{Custody, Home};
 use model_vault::names::{Clock, SystemClock};
+use model_vault::vault::Vault;
 use model_vault::{Error, Result};
 use serde::Serialize;
 
 use super::{Context, Outcome};
 use crate::output::table::Table;
 use crate::output::text::size;
+use crate::session::Access;
 
+/// Findings of the examination that are shown; their number always is.
+const SHOWN: usize = 5;
 /// Less free space than this is worth a warning (bytes).
 const LITTLE_SPACE: u64 = 1 << 30;
 /// 2026-01-01 in milliseconds: no clock that is right shows an earlier time to this release.
@@ -205,8 +209,45 @@ fn open(cx: &Context<'_>, found: &mut Diagnosis) {
     }
     let Some(client) = found.outcome("custody", cx.session.client(), |_| "the vault opens".into()) else { return };
     let status = |client: &Client| cx.session.wait(client.status());
-    found.outcome("catalogue", status(&client), |s| format!("{} artifacts, {} versions", s.artifacts, s.versions));
+    found.outcome("contents", status(&client), |s| format!("{} artifacts, {} versions", s.artifacts, s.versions));
+    match cx.session.access() {
+        Ok(Access::Local(vault)) => examine(found, &vault),
+        Ok(Access::Remote(_)) => found.warn(
+            "catalogue",
+            "was not examined: a daemon holds the vault",
+            "stop the daemon and run vault doctor again, to have every row and every blob looked at",
+        ),
+        Err(e) => found.error("catalogue", &e),
+    }
     found.outcome("audit log", cx.session.wait(client.audit_verify(None)), |a| {
         format!("{} records and {} checkpoints verified", a.records, a.checkpoints)
     });
+}
+
+/// Every row of the catalogue, and whether what it names is there.
+fn examine(found: &mut Diagnosis, vault: &Vault) {
+    match vault.local_caller().and_then(|caller| vault.check(&caller)) {
+        Ok(facts) if facts.findings.is_empty() => found.ok(
+            "catalogue",
+            format!("{} rows are sound; keys and blobs of {} versions are there", facts.rows, facts.versions),
+        ),
+        Ok(facts) => {
+            let mut text = facts.findings.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+            if facts.findings.len() > SHOWN {
+                text += &format!("; and {} more", facts.findings.len() - SHOWN);
+            }
+            found.add(
+                "catalogue",
+                Health::Fail,
+                text,
+                Some("restore the home from a backup; what is whole still opens"),
+            );
+        }
+        Err(e) => found.error("catalogue", &e),
+    }
+    match vault.sweep() {
+        Ok(swept) if swept.total() == 0 => found.ok("leftovers", "none"),
+        Ok(swept) => found.ok("leftovers", format!("{} orphaned blobs removed", swept.blobs + swept.unfinished)),
+        Err(e) => found.error("leftovers", &e),
+    }
 }

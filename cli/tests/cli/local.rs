@@ -198,6 +198,19 @@ fn doctor_finds_what_is_wrong() {
     assert_eq!(failed, ["permissions"]);
     let bare = Machine::bare();
     assert_eq!(bare.run(&["doctor"]).status.code(), Some(11));
+
+    let m = Machine::new();
+    m.file("a", 100);
+    m.ok(&["seal", "a"]);
+    let found = m.checked("doctor", &["doctor", "--json"]);
+    assert_eq!(found["healthy"], true, "{found:#}");
+    let blobs = fs::read_dir(m.home().join("blobs")).unwrap().map(|dir| dir.unwrap().path());
+    let mut files = blobs.flat_map(|dir| fs::read_dir(dir).unwrap()).map(|file| file.unwrap().path());
+    fs::remove_file(files.find(|f| f.extension().is_some_and(|e| e == "body")).unwrap()).unwrap();
+    let out = m.run(&["doctor"]);
+    assert_eq!(out.status.code(), Some(11));
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(text.contains("the body of default/a@v1 is missing"), "{text}");
 }
 
 #[test]

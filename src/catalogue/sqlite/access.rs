@@ -31,12 +31,8 @@ pub(super) fn policy_version(db: &Db<'_>, version: u64) -> Result<PolicyRecord> 
     db.one("WHERE version = ?1", [at])?.ok_or_else(lost)
 }
 
-pub(super) fn enroll(
-    db: &Db<'_>,
-    namespace: NamespaceId,
-    name: &Name,
-    audit: &[u8],
-) -> Result<(WorkloadRecord, Sequence)> {
+pub(super) fn enroll(db: &Db<'_>, first: NewCertificate, audit: &[u8]) -> Result<(WorkloadRecord, Sequence)> {
+    let (namespace, name) = (first.namespace_id, &first.workload);
     let before = workload_if_any(db, namespace, name)?;
     let fresh = |enrolment| WorkloadRecord {
         namespace_id: namespace,
@@ -66,6 +62,7 @@ pub(super) fn enroll(
             record
         }
     };
+    insert_certificate(db, first, record.enrolment)?;
     Ok((record, log::append(db, audit)?))
 }
 
@@ -112,15 +109,19 @@ pub(super) fn revoke_workload(db: &Db<'_>, namespace: NamespaceId, name: &Name, 
 }
 
 pub(super) fn record_certificate(db: &Db<'_>, new: NewCertificate, audit: &[u8]) -> Result<Sequence> {
-    if !(1..=20).contains(&new.serial.len()) {
+    let enrolment = active_workload(db, new.namespace_id, &new.workload)?.enrolment;
+    insert_certificate(db, new, enrolment)?;
+    log::append(db, audit)
+}
+
+fn insert_certificate(db: &Db<'_>, certificate: NewCertificate, enrolment: u32) -> Result<()> {
+    if !(1..=20).contains(&certificate.serial.len()) {
         return Err(CatalogueError::InvalidArgument("a serial number has 1 to 20 bytes".into()));
     }
-    let workload = active_workload(db, new.namespace_id, &new.workload)?;
-    if certificate_if_any(db, &new.serial)?.is_some() {
+    if certificate_if_any(db, &certificate.serial)?.is_some() {
         return Err(CatalogueError::AlreadyExists("a certificate of this serial number".into()));
     }
-    db.insert(&CertificateRecord { certificate: new, enrolment: workload.enrolment, created: db.now, revoked: None })?;
-    log::append(db, audit)
+    db.insert(&CertificateRecord { certificate, enrolment, created: db.now, revoked: None })
 }
 
 fn certificate_if_any(db: &Db<'_>, serial: &[u8]) -> Result<Option<CertificateRecord>> {

@@ -333,7 +333,7 @@ pub(super) fn tags_of(db: &Db<'_>, artifact: ArtifactId) -> Result<Vec<TagRecord
     db.many("WHERE artifact_id = ?1 ORDER BY tag", [artifact.0])
 }
 
-pub(super) fn set_listing(db: &Db<'_>, scope: ListingScope, listed: bool, audit: &[u8]) -> Result<Sequence> {
+pub(super) fn set_listing(db: &Db<'_>, scope: ListingScope, listed: bool, audit: &[u8]) -> Result<(u64, Sequence)> {
     let versions = match scope {
         ListingScope::Version(id) => {
             let record = version(db, id)?;
@@ -347,10 +347,12 @@ pub(super) fn set_listing(db: &Db<'_>, scope: ListingScope, listed: bool, audit:
             db.many::<VersionRecord>("WHERE artifact_id = ?1 AND shred_begun IS NULL", [id.0])?
         }
     };
+    let mut changed = 0;
     for record in versions.into_iter().filter(|v| v.unlisted.is_none() != listed) {
         db.update(&VersionRecord { unlisted: (!listed).then_some(db.now), ..record })?;
+        changed += 1;
     }
-    log::append(db, audit)
+    Ok((changed, log::append(db, audit)?))
 }
 
 pub(super) fn purgeable(

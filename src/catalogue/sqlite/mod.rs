@@ -172,11 +172,11 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| artifacts::tags_of(db, artifact))
     }
 
-    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence> {
+    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)> {
         self.write(move |db| artifacts::set_listing(db, scope, false, &audit))
     }
 
-    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<Sequence> {
+    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)> {
         self.write(move |db| artifacts::set_listing(db, scope, true, &audit))
     }
 
@@ -249,13 +249,8 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| access::policy_version(db, version))
     }
 
-    fn enroll_workload(
-        &self,
-        namespace: NamespaceId,
-        name: Name,
-        audit: AuditLeaf,
-    ) -> Result<(WorkloadRecord, Sequence)> {
-        self.write(move |db| access::enroll(db, namespace, &name, &audit))
+    fn enroll_workload(&self, first: NewCertificate, audit: AuditLeaf) -> Result<(WorkloadRecord, Sequence)> {
+        self.write(move |db| access::enroll(db, first, &audit))
     }
 
     fn workload(&self, namespace: NamespaceId, name: &Name) -> Result<WorkloadRecord> {
@@ -367,6 +362,10 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |db| artifacts::abandon_reservation(db, version))
     }
 
+    fn live_versions(&self, after: Option<VersionId>, limit: usize) -> Result<Page<VersionRecord, VersionId>> {
+        self.read(|db| upkeep::live_versions(db, after, limit))
+    }
+
     fn blob_states(&self, versions: &[VersionId]) -> Result<Vec<BlobState>> {
         self.read(|db| versions.iter().map(|v| artifacts::blob_state(db, *v)).collect())
     }
@@ -379,12 +378,10 @@ impl Catalogue for SqliteCatalogue {
         if !report.findings.is_empty() {
             return Ok(report);
         }
-        let mut after = Vec::new();
+        let mut after = None;
         loop {
-            let versions = self.read(|db| upkeep::live_versions(db, &after))?;
-            let Some(last) = versions.last() else { return Ok(report) };
-            after = last.facts.version_id.0.to_vec();
-            for version in versions {
+            let page = self.live_versions(after, MAX_PAGE)?;
+            for version in page.rows {
                 let id = version.facts.version_id;
                 let lost = match self.artifact_key(version.facts.artifact_key) {
                     Err(CatalogueError::NotFound(_)) => true,
@@ -395,6 +392,10 @@ impl Catalogue for SqliteCatalogue {
                 if lost && self.version(id).is_ok_and(|v| v.shred_begun.is_none() && same(&v)) {
                     upkeep::finding(&mut report, format!("version {id} has no artifact key: nobody can open it"));
                 }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(report);
             }
         }
     }

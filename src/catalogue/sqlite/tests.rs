@@ -153,7 +153,6 @@ fn an_altered_row_is_refused_not_believed() {
             publish(&catalogue, NS, "resnet", n);
             catalogue.set_policy(format!("policy {n}"), b"policy".to_vec()).unwrap();
         }
-        catalogue.enroll_workload(NS, name("serve"), b"enroll".to_vec()).unwrap();
         let new = NewCertificate {
             serial: vec![1; 16],
             namespace_id: NS,
@@ -162,7 +161,7 @@ fn an_altered_row_is_refused_not_believed() {
             not_before: Timestamp::from_millis(1),
             not_after: Timestamp::from_millis(2),
         };
-        catalogue.record_certificate(new, b"issue".to_vec()).unwrap();
+        catalogue.enroll_workload(new, b"enroll".to_vec()).unwrap();
         catalogue.revoke_certificate(&[1; 16], b"revoke".to_vec()).unwrap();
         let artifact = catalogue.artifact_named(&name("prod"), &name("resnet")).unwrap().id;
         catalogue.grant(NS, &name("serve"), artifact, "me".into(), b"grant".to_vec()).unwrap();

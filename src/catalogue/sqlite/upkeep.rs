@@ -1,6 +1,7 @@
 //! Reading everything, and counting.
 
 use super::super::*;
+use super::page::{bounded, page};
 use super::rows::{Db, Row};
 use super::tables::{KeyEntry, Meta};
 use super::{keys, log};
@@ -97,9 +98,17 @@ pub(super) fn finding(report: &mut IntegrityReport, what: String) {
     }
 }
 
-/// Versions by id whose keys must exist.
-pub(super) fn live_versions(db: &Db<'_>, after: &[u8]) -> Result<Vec<VersionRecord>> {
-    db.many("WHERE id > ?1 AND shred_begun IS NULL ORDER BY id LIMIT 1000", [after])
+pub(super) fn live_versions(
+    db: &Db<'_>,
+    after: Option<VersionId>,
+    limit: usize,
+) -> Result<Page<VersionRecord, VersionId>> {
+    let (limit, after) = (bounded(limit), after.map_or(Vec::new(), |v| v.0.to_vec()));
+    let rows = db.many(
+        "WHERE id > ?1 AND shred_begun IS NULL ORDER BY id LIMIT ?2",
+        rusqlite::params![after, limit as i64 + 1],
+    )?;
+    Ok(page(rows, limit, |v: &VersionRecord| v.facts.version_id))
 }
 
 pub(super) fn stats(db: &Db<'_>) -> Result<Stats> {
