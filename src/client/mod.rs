@@ -38,7 +38,7 @@ use crate::wire::{self, broken, pb};
 const ANSWER_LIMIT: usize = 64 << 20;
 
 /// A connection to a vault. Cheap to clone; calls of all clones share it. A cut connection is made anew by the next call,
-/// except in process.
+/// except in process. A call that only reads is repeated once after a cut; one that changes something never is.
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
@@ -145,19 +145,19 @@ impl Client {
     pub async fn set_tag(&self, r: &Reference, tag: &Tag, expect: Option<u64>) -> Result<VersionFacts> {
         let request =
             pb::SetTagRequest { reference: r.to_string(), tag: tag.to_string(), expect, request_id: request_id()? };
-        wire::version_from_wire(self.answer(async || self.artifacts().set_tag(request.clone()).await).await?.version)
+        wire::version_from_wire(self.once(async || self.artifacts().set_tag(request).await).await?.version)
     }
 
     /// Unlists a version (`NAME@REVISION`) or the whole artifact (`NAME`); returns how many versions.
     pub async fn remove(&self, r: &str) -> Result<u64> {
         let request = pb::RemoveRequest { reference: r.into(), request_id: request_id()? };
-        Ok(self.answer(async || self.artifacts().remove(request.clone()).await).await?.versions)
+        Ok(self.once(async || self.artifacts().remove(request).await).await?.versions)
     }
 
     /// Takes a removal back.
     pub async fn restore(&self, r: &str) -> Result<u64> {
         let request = pb::RestoreRequest { reference: r.into(), request_id: request_id()? };
-        Ok(self.answer(async || self.artifacts().restore(request.clone()).await).await?.versions)
+        Ok(self.once(async || self.artifacts().restore(request).await).await?.versions)
     }
 
     /// Has a certificate issued for a workload's DER signing request.
@@ -168,14 +168,14 @@ impl Client {
             csr: csr.to_vec().into(),
             request_id: request_id()?,
         };
-        let a = self.answer(async || self.access().enroll_workload(request.clone()).await).await?;
+        let a = self.once(async || self.access().enroll_workload(request).await).await?;
         wire::issued_from_wire(&a.certificate, &a.ca_certificate, a.signers, &a.not_after, a.address)
     }
 
     /// A fresh certificate for the calling workload itself, whose present one is still valid.
     pub async fn renew(&self, csr: &[u8]) -> Result<IssuedFacts> {
         let request = pb::RenewWorkloadRequest { csr: csr.to_vec().into(), request_id: request_id()? };
-        let a = self.answer(async || self.access().renew_workload(request.clone()).await).await?;
+        let a = self.once(async || self.access().renew_workload(request).await).await?;
         wire::issued_from_wire(&a.certificate, &a.ca_certificate, a.signers, &a.not_after, String::new())
     }
 
@@ -193,7 +193,7 @@ impl Client {
             serial: serial.unwrap_or_default().to_vec().into(),
             request_id: request_id()?,
         };
-        self.answer(async || self.access().revoke_workload(request.clone()).await).await?;
+        self.once(async || self.access().revoke_workload(request).await).await?;
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl Client {
             artifact: artifact.into(),
             request_id: request_id()?,
         };
-        Ok(self.answer(async || self.access().add_grant(request.clone()).await).await?.cedar)
+        Ok(self.once(async || self.access().add_grant(request).await).await?.cedar)
     }
 
     /// Takes a grant back.
@@ -225,7 +225,7 @@ impl Client {
             artifact: artifact.into(),
             request_id: request_id()?,
         };
-        self.answer(async || self.access().remove_grant(request.clone()).await).await?;
+        self.once(async || self.access().remove_grant(request).await).await?;
         Ok(())
     }
 
@@ -238,7 +238,7 @@ impl Client {
     /// Puts a policy in force; returns its version.
     pub async fn set_policy(&self, text: &str) -> Result<u64> {
         let request = pb::SetPolicyRequest { text: text.into(), request_id: request_id()? };
-        Ok(self.answer(async || self.access().set_policy(request.clone()).await).await?.version)
+        Ok(self.once(async || self.access().set_policy(request).await).await?.version)
     }
 
     /// Hands the rows of the audit log from `from` on to `each`: at most `limit` (0: all there are), and with `follow` every
@@ -280,8 +280,7 @@ impl Client {
         Ok(())
     }
 
-    /// One call, made a second time if the connection was cut: reading is harmless, and a mutation carries a request id that
-    /// makes the vault answer with the first outcome.
+    /// One call that changes nothing, made a second time if the connection was cut.
     async fn answer<T>(&self, call: impl AsyncFn() -> Result<Response<T>, Status>) -> Result<T> {
         let first = call().await;
         let outcome = match &first {
@@ -292,6 +291,12 @@ impl Client {
             _ => first,
         };
         outcome.map(Response::into_inner).map_err(|s| self.link.error_of(&s))
+    }
+
+    /// One call that changes something, made once: a cut may have come after the vault had carried it out, and except for seal
+    /// and import it would be carried out again. Whoever called finds out what became of it.
+    async fn once<T>(&self, call: impl AsyncFnOnce() -> Result<Response<T>, Status>) -> Result<T> {
+        call().await.map(Response::into_inner).map_err(|s| self.link.error_of(&s))
     }
 
     fn access(&self) -> AccessServiceClient<Channel> {

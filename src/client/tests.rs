@@ -535,3 +535,52 @@ async fn nobody_there_is_unreachable() {
     drop(far);
     assert!(matches!(id(Endpoint::InProcess(near)).await, ErrorId::Unreachable));
 }
+
+/// Every call is cut off after the server has seen it.
+async fn cutting(path: &std::path::Path) -> std::sync::Arc<std::sync::Mutex<Vec<String>>> {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let listener = tokio::net::UnixListener::bind(path).unwrap();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let calls = std::sync::Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let calls = std::sync::Arc::clone(&calls);
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                calls.lock().unwrap().push(request.uri().path().rsplit('/').next().unwrap_or_default().to_owned());
+                let cut = Status::unavailable("cut").into_http::<tonic::body::Body>();
+                async move { Ok::<_, std::convert::Infallible>(cut) }
+            });
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    seen
+}
+
+#[tokio::test]
+async fn after_a_cut_only_what_changes_nothing_is_asked_again() {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("s");
+    let seen = cutting(&socket).await;
+    let client = Client::connect(Endpoint::Socket(socket)).await.unwrap();
+    let (name, reference): (Name, Reference) = ("n".parse().unwrap(), "n".parse().unwrap());
+    let count = |method: &str| seen.lock().unwrap().iter().filter(|m| *m == method).count();
+    client.status().await.unwrap_err();
+    client.version(&reference).await.unwrap_err();
+    assert_eq!((count("Status"), count("GetVersion")), (2, 2));
+    client.set_tag(&reference, &Tag::latest(), None).await.unwrap_err();
+    client.remove("n").await.unwrap_err();
+    client.restore("n").await.unwrap_err();
+    client.enroll(&name, &name, b"").await.unwrap_err();
+    client.renew(b"").await.unwrap_err();
+    client.revoke(&name, &name, None).await.unwrap_err();
+    client.grant(&name, &name, "n").await.unwrap_err();
+    client.ungrant(&name, &name, "n").await.unwrap_err();
+    client.set_policy("").await.unwrap_err();
+    for method in ["SetTag", "Remove", "Restore", "EnrollWorkload", "RenewWorkload", "RevokeWorkload"] {
+        assert_eq!(count(method), 1, "{method}");
+    }
+    for method in ["AddGrant", "RemoveGrant", "SetPolicy"] {
+        assert_eq!(count(method), 1, "{method}");
+    }
+}

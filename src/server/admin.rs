@@ -47,7 +47,7 @@ impl pb::admin_service_server::AdminService for Admin {
 
     async fn read_audit(&self, request: Request<pb::ReadAuditRequest>) -> Answer<Self::ReadAuditStream> {
         let (call, m) = received(request, |_| &[])?;
-        let transfer = self.calls.transfer().map_err(|e| call.status(&e))?;
+        let transfer = self.calls.transfer(&call.caller).map_err(|e| call.status(&e))?;
         // The first rows are read before there is an answer: a refusal is then the call's own status.
         let (vault, calls) = (Arc::clone(&self.vault), Arc::clone(&self.calls));
         let (sender, answers) = mpsc::channel(1);

@@ -6,13 +6,13 @@ use prost::bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admin::json;
-use super::calls::{Call, Calls, panicked, received};
+use super::calls::{Call, Calls, Transfer, panicked, received};
 use super::streams::{Answers, streamed};
 use super::upload::{Inbox, Member, Whole, lock, upload};
 use crate::error::{Error, ErrorId, Result as Outcome};
-use crate::names::{Reference, Tag};
+use crate::names::{Name, Reference, Tag};
 use crate::seal::io::ReadAt as _;
-use crate::vault::{ImportInput, ImportSource, Published, SealInput, SealMember, Sealing, Vault};
+use crate::vault::{Caller, ImportInput, ImportSource, Published, SealInput, SealMember, Sealing, Vault};
 use crate::wire::{self, PIECE_LEN, pb};
 
 /// Members of one upload: more do not fit into a manifest anyway (docs/format.md 11).
@@ -23,6 +23,8 @@ pub(super) struct Artifacts {
     pub(super) calls: Arc<Calls>,
 }
 
+/// The question about an upload to this namespace, under this name.
+type Asked = fn(&Vault, &Caller, &Name, &Name) -> Outcome<()>;
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -42,7 +44,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
             call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
         })?;
-        let transfer = self.calls.transfer().map_err(|e| call.status(&e))?;
+        let transfer = self.begin(&call, Vault::may_seal, &namespace, &name).await?;
         let (pump, inbox) = upload(total);
         let members = Member::all(&inbox, &sizes).into_iter().zip(start.members);
         let members = members.map(|(source, m)| SealMember { path: m.path, source: Box::new(source) }).collect();
@@ -80,7 +82,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         if start.size == 0 {
             return Err(call.status(&Error::new(ErrorId::NotSealed, "there is nothing in the file")));
         }
-        let transfer = self.calls.transfer().map_err(|e| call.status(&e))?;
+        let transfer = self.begin(&call, Vault::may_import, &namespace, &name).await?;
         let (pump, inbox) = upload(start.size);
         let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
         let working = self.calls.working();
@@ -194,6 +196,14 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
 }
 
 impl Artifacts {
+    /// Takes a place for an upload, once the policy is known to let the caller make it: whoever may not waits for nothing and
+    /// keeps nobody out. It is asked again, for the record, when the upload is published.
+    async fn begin(&self, call: &Call, may: Asked, namespace: &Name, name: &Name) -> Result<Transfer, Status> {
+        let (vault, namespace, name) = (Arc::clone(&self.vault), namespace.clone(), name.clone());
+        self.calls.answer(call.clone(), move |caller| may(&vault, caller, &namespace, &name)).await?;
+        self.calls.transfer(&call.caller).map_err(|e| call.status(&e))
+    }
+
     /// The first message of an upload, in the time a call has.
     async fn first<M>(&self, extensions: &http::Extensions, messages: &mut Streaming<M>) -> Result<M, Status> {
         match tokio::time::timeout(self.calls.limits.call, messages.message()).await {

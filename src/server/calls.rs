@@ -13,6 +13,7 @@ use tonic_health::server::HealthReporter;
 use super::Limits;
 use super::connection::Peer;
 use super::segments::Segments;
+use super::shares::Shares;
 use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Clock as _, PrincipalKind, Reference, RequestId, SystemClock};
@@ -35,10 +36,21 @@ pub(super) struct Calls {
     pub(super) health: HealthReporter,
     pub(super) segments: Arc<Segments>,
     workers: Arc<Semaphore>,
+    /// Transfers of workloads; each may have its share of them.
     transfers: Arc<Semaphore>,
+    transfer_shares: Shares,
+    /// Transfers no workload gets: operators can always call.
+    reserved: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     /// Each piece of work that must be done before the daemon ends holds a clone.
     working: Arc<()>,
+}
+
+/// A place among the transfers, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    _place: OwnedSemaphorePermit,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 /// One call: who makes it, and what may be told about failures.
@@ -99,12 +111,15 @@ impl Calls {
     pub(super) fn new(limits: &Limits) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = if limits.workers == 0 { 2 * cores } else { limits.workers };
+        let share = (limits.transfers / 4).max(1);
         Self {
             limits: limits.clone(),
             health: HealthReporter::new(),
             segments: Segments::new(limits.segments),
             workers: Arc::new(Semaphore::new(workers)),
-            transfers: Arc::new(Semaphore::new(limits.transfers)),
+            transfers: Arc::new(Semaphore::new(limits.transfers.saturating_sub(share).max(1))),
+            transfer_shares: Shares::new(share),
+            reserved: Arc::new(Semaphore::new(share)),
             phase: watch::channel(Phase::Serving).0,
             working: Arc::new(()),
         }
@@ -174,9 +189,18 @@ impl Calls {
         }
     }
 
-    /// A place among the transfers, which hold a thread while they wait for their client.
-    pub(super) fn transfer(&self) -> Result<OwnedSemaphorePermit> {
-        Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| overloaded("too many transfers at the same time"))
+    /// A place among the transfers, which hold a thread while they wait for their client. A workload gets a quarter of all at
+    /// most; a quarter is kept for operators, who take others too when there are some.
+    pub(super) fn transfer(&self, caller: &Caller) -> Result<Transfer> {
+        let full = |_| overloaded("too many transfers at the same time");
+        let common = || Arc::clone(&self.transfers).try_acquire_owned();
+        if caller.principal.kind == PrincipalKind::Operator {
+            let place = Arc::clone(&self.reserved).try_acquire_owned().or_else(|_| common()).map_err(full)?;
+            return Ok(Transfer { _place: place, _share: None });
+        }
+        let share = self.transfer_shares.of(&caller.principal).try_acquire_owned();
+        let share = share.map_err(|_| overloaded("this caller has too many transfers at the same time"))?;
+        Ok(Transfer { _place: common().map_err(full)?, _share: Some(share) })
     }
 }
 

@@ -12,6 +12,7 @@ mod connection;
 mod fetch;
 mod listen;
 mod segments;
+mod shares;
 mod streams;
 mod upload;
 
@@ -77,7 +78,7 @@ pub struct Limits {
     pub segment_wait: Duration,
     /// Calls that compute at the same time; 0: twice the cores.
     pub workers: usize,
-    /// Uploads, exports and the like at the same time.
+    /// Uploads, exports and the like at the same time. A quarter is kept for operators; a workload gets a quarter at most.
     pub transfers: usize,
     /// How long calls that are running may go on after the daemon was told to end.
     pub grace: Duration,
@@ -310,3 +311,5 @@ impl Clock for VaultClock {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_with_vault;

@@ -1,13 +1,13 @@
 //! Plaintext on its way out. A segment is a buffer of 1 MiB; it exists only while a permit of the daemon, one of its principal
 //! and one of its stream stand for it, travels to the socket without being copied, and is wiped when the transport drops it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::shares::Shares;
 use crate::names::Principal;
 use crate::wire::PIECE_LEN;
 
@@ -19,8 +19,7 @@ pub(super) struct Segments {
     free: Mutex<Vec<Box<[u8]>>>,
     permits: Arc<Semaphore>,
     /// A quarter of all, so that one principal's stalled clients leave room for the others.
-    per_principal: usize,
-    principals: Mutex<HashMap<String, Arc<Semaphore>>>,
+    shares: Shares,
 }
 
 impl Segments {
@@ -28,8 +27,7 @@ impl Segments {
         Arc::new(Self {
             free: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(count.max(PER_STREAM))),
-            per_principal: (count / 4).max(PER_STREAM),
-            principals: Mutex::new(HashMap::new()),
+            shares: Shares::new((count / 4).max(PER_STREAM)),
         })
     }
 
@@ -41,12 +39,7 @@ impl Segments {
 
     /// The share of one principal, for all its streams together.
     pub(super) fn share_of(&self, principal: &Principal) -> Arc<Semaphore> {
-        let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
-        if principals.len() >= 256 {
-            principals.retain(|_, share| Arc::strong_count(share) > 1);
-        }
-        let fresh = || Arc::new(Semaphore::new(self.per_principal));
-        Arc::clone(principals.entry(principal.to_string()).or_insert_with(fresh))
+        self.shares.of(principal)
     }
 
     /// Waits for room. `stream` is the permit of the stream itself.
@@ -143,14 +136,5 @@ mod tests {
         let wait = std::time::Duration::from_millis(20);
         assert!(tokio::time::timeout(wait, segment(&pool, &one)).await.is_err());
         assert!(tokio::time::timeout(wait, segment(&pool, &other)).await.is_ok());
-    }
-
-    #[test]
-    fn principals_that_left_are_forgotten() {
-        let pool = Segments::new(8);
-        for uid in 0..2000 {
-            pool.share_of(&Principal::local_operator(uid));
-        }
-        assert!(pool.principals.lock().unwrap().len() <= 256);
     }
 }

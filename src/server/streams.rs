@@ -54,7 +54,7 @@ pub(super) fn streamed<T: Send + 'static>(
     call: Call,
     work: impl FnOnce(&Call, &Outlet<T>) -> Result<()> + Send + 'static,
 ) -> Result<Answers<T>, Status> {
-    let transfer = calls.transfer().map_err(|e| call.status(&e))?;
+    let transfer = calls.transfer(&call.caller).map_err(|e| call.status(&e))?;
     let (messages, answers) = mpsc::channel(1);
     let outlet = Outlet { messages, runtime: Handle::current(), stall: calls.limits.stall, cut: Cut::of_this_stream() };
     let working = calls.working();

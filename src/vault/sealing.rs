@@ -432,6 +432,18 @@ impl Vault {
         }
     }
 
+    /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
+    pub(crate) fn may_seal(&self, caller: &Caller, namespace: &Name, name: &Name) -> Result<()> {
+        let subject = Subject::named(namespace, name);
+        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, namespace, name, &subject).map(drop)
+    }
+
+    /// The same for [`Self::import`].
+    pub(crate) fn may_import(&self, caller: &Caller, namespace: &Name, name: &Name) -> Result<()> {
+        let subject = Subject::named(namespace, name);
+        self.permit_new(caller, Act::ArtifactImport, Action::Import, namespace, name, &subject).map(drop)
+    }
+
     fn fresh_key(&self, namespace: NamespaceId, owner: VersionId) -> Result<FreshKey> {
         let key = Key::<ArtifactKey>::generate(self.random())?;
         let id = ArtifactKeyRef { id: KekId::generate(self.now(), self.random())?, version: 1 };

@@ -1,0 +1,53 @@
+//! What each principal may have of a pool at the same time, over all its connections: one must not take what others need.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use crate::names::Principal;
+
+/// Principals remembered before those that hold nothing are forgotten.
+const KEPT: usize = 256;
+
+/// One share for each principal, all of the same size.
+pub(super) struct Shares {
+    size: usize,
+    principals: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl Shares {
+    /// Shares of `size` each.
+    pub(super) fn new(size: usize) -> Self {
+        Self { size, principals: Mutex::new(HashMap::new()) }
+    }
+
+    /// The share of one principal.
+    pub(super) fn of(&self, principal: &Principal) -> Arc<Semaphore> {
+        let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
+        if principals.len() >= KEPT {
+            // A permit that was taken holds a reference.
+            principals.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let fresh = || Arc::new(Semaphore::new(self.size));
+        Arc::clone(principals.entry(principal.to_string()).or_insert_with(fresh))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_that_left_are_forgotten_and_those_that_hold_something_are_not() {
+        let shares = Shares::new(1);
+        let held = shares.of(&Principal::local_operator(0)).try_acquire_owned().unwrap();
+        for uid in 1..2000 {
+            shares.of(&Principal::local_operator(uid));
+        }
+        assert!(shares.principals.lock().unwrap().len() <= KEPT);
+        assert!(shares.of(&Principal::local_operator(0)).try_acquire_owned().is_err());
+        drop(held);
+        assert!(shares.of(&Principal::local_operator(0)).try_acquire_owned().is_ok());
+    }
+}
