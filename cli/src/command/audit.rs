@@ -118,10 +118,21 @@ fn verify(cx: &Context<'_>, args: &AuditVerify) -> Result<()> {
     })
 }
 
+/// The checkpoint in a file: alone, or within all that `vault audit verify` printed.
 fn read_checkpoint(path: &Path) -> Result<String> {
     let bytes = files::read_small(path, CHECKPOINT_MAX).map_err(files::on(path))?;
-    String::from_utf8(bytes)
-        .map_err(|_| Error::new(ErrorId::InvalidArgument, format!("{} is not a checkpoint: not UTF-8", path.display())))
+    checkpoint_in(&String::from_utf8_lossy(&bytes)).ok_or_else(|| {
+        Error::new(ErrorId::InvalidArgument, format!("there is no checkpoint in {}", path.display()))
+            .hint("vault audit verify > FILE keeps one")
+    })
+}
+
+/// From the line with the log's name up to the signature (C2SP signed-note).
+fn checkpoint_in(text: &str) -> Option<String> {
+    let lines: Vec<_> = text.lines().collect();
+    let first = lines.iter().position(|l| l.starts_with("modelvault.example/") && l.ends_with("/audit"))?;
+    let last = lines[first..].iter().position(|l| l.starts_with("\u{2014} "))?;
+    Some(lines[first..=first + last].join("\n") + "\n")
 }
 
 fn export(cx: &Context<'_>, args: &AuditExport) -> Result<()> {

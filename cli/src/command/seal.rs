@@ -61,8 +61,10 @@ fn into_vault(
     signer: Option<SigningIdentity>,
 ) -> Result<()> {
     let sources = source::members(&args.path)?;
+    // Questions first: a bar would be drawn over them.
+    let access = access_or_init(cx)?;
     let bar = Progress::new("sealing", total(&sources), cx.out.json());
-    let version = match access_or_init(cx)? {
+    let version = match access {
         Access::Local(vault) => {
             let sealing = sealing(sources, args, signer, bar.callback())?;
             let input = SealInput { namespace, name, tag, sealing };
@@ -114,21 +116,22 @@ fn to_file(
     }
     refuse_same(&args.path, output)?;
     let sources = source::members(&args.path)?;
-    let bar = Progress::new("sealing", total(&sources), cx.out.json());
-    let (sealed, opened_by, to) = if args.to.is_some() {
+    let total = total(&sources);
+    let bar = || Progress::new("sealing", total, cx.out.json());
+    let (sealed, opened_by, to, bar) = if args.to.is_some() {
         let passphrase = cx.session.credentials().new_passphrase(&format!("Passphrase for {}", output.display()))?;
         let slot = NewSlot::Passphrase { passphrase, costs: Argon2Costs::DEFAULT };
-        let to = open_output(output)?;
-        (without_vault(args, sources, slot, (namespace, name), signer, &bar, &to)?, "passphrase", to)
+        let (to, bar) = (open_output(output)?, bar());
+        (without_vault(args, sources, slot, (namespace, name), signer, &bar, &to)?, "passphrase", to, bar)
     } else {
         let Access::Local(vault) = access_or_init(cx)? else {
             return Err(Error::new(ErrorId::Busy, "a daemon holds the vault whose key is wanted")
                 .hint("seal to a passphrase (--to passphrase), or export an artifact: vault export REF -o FILE.mvlt"));
         };
-        let to = open_output(output)?;
+        let (to, bar) = (open_output(output)?, bar());
         let sealing = sealing(sources, args, signer, bar.callback())?;
         let input = PortableInput { namespace, name, sealing };
-        (vault.seal_portable(&vault.local_caller()?, input, &to)?, "vault-key", to)
+        (vault.seal_portable(&vault.local_caller()?, input, &to)?, "vault-key", to, bar)
     };
     bar.done();
     to.finish(true)?;
