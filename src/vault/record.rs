@@ -15,7 +15,7 @@ use crate::policy::{Action, Resource};
 /// Rows read at once while walking the log.
 const BATCH: usize = 1000;
 
-/// Callers turned away before authentication: counted, and told to the log as one row per kind and checkpoint interval, so that
+/// Callers turned away before authentication: counted, and told to the log as one row per kind and interval, so that
 /// strangers cannot fill the disk.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
