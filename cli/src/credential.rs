@@ -128,7 +128,7 @@ pub fn by_flag(matches: &ArgMatches, id: &str) -> bool {
 }
 
 fn from_file(path: &std::path::Path) -> Result<Passphrase> {
-    let bytes = files::read_small(path, PASSPHRASE_MAX).map(Zeroizing::new).map_err(|e| {
+    let bytes = files::read_secret(path, PASSPHRASE_MAX).map_err(|e| {
         Error::new(ErrorId::NoCredential, format!("the passphrase cannot be read from {}: {e}", path.display()))
             .hint("check --passphrase-file and MODELVAULT_PASSPHRASE_FILE")
     })?;

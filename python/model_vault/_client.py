@@ -127,8 +127,9 @@ def connect(
         scope = f"unix:{path}"
         channel = _channel.over_socket(path)
     elif identity is not None:
-        scope = address or identity.address
-        channel = _channel.over_tls(scope, identity)
+        # As vault fetch does: the same vault, however its address is spelt.
+        scope = identity.vault
+        channel = _channel.over_tls(address or identity.address, identity)
     else:
         raise error(
             "NoCredential",

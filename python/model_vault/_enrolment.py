@@ -23,7 +23,7 @@ _MAX_PEM = 16 << 10
 _MAX_TRUST = 64 << 10
 _MAX_SIGNERS = 64
 _HINT = "enrol the workload again: vault workload enroll NAME -o DIR"
-_SPIFFE = re.compile(r"spiffe://[0-9a-f]{32}\.modelvault/([^/]+)/([^/]+)")
+_SPIFFE = re.compile(r"spiffe://([0-9a-f]{32})\.modelvault/([^/]+)/([^/]+)")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Enrolment:
     key: bytes = field(repr=False)
     """PEM. Python cannot wipe it: it stays in the memory of the process."""
     not_after: datetime.datetime
+    vault: str
+    """Id of the vault that enrolled the workload, in hexadecimal."""
 
     @classmethod
     def read(cls, directory: str | os.PathLike[str]) -> Enrolment:
@@ -56,8 +58,8 @@ class Enrolment:
             raise error("ConfigInvalid", f"{home / 'trust.json'}: {e}", _HINT) from e
         own = _certificate(certificate, home / "client.crt")
         _certificate(ca, home / "ca.crt")
-        _check_pair(home, key, own, namespace)
-        return cls(home, address, namespace, signers, ca, certificate, key, own.not_valid_after_utc)
+        vault = _check_pair(home, key, own, namespace)
+        return cls(home, address, namespace, signers, ca, certificate, key, own.not_valid_after_utc, vault)
 
     def refuse_expired(self) -> None:
         """A certificate that ran out would only fail as a connection that is cut."""
@@ -112,7 +114,9 @@ def _certificate(pem: bytes, path: Path) -> x509.Certificate:
     return found[0]
 
 
-def _check_pair(home: Path, key: bytes, certificate: x509.Certificate, namespace: str) -> None:
+def _check_pair(home: Path, key: bytes, certificate: x509.Certificate, namespace: str) -> str:
+    """Id of the vault."""
+
     def spki(public: object) -> bytes:
         if not isinstance(public, EllipticCurvePublicKey):
             raise ValueError("not an elliptic-curve key")
@@ -128,9 +132,10 @@ def _check_pair(home: Path, key: bytes, certificate: x509.Certificate, namespace
     if not belong:
         raise error("BadCredential", f"{home}: client.key is not the key of client.crt", _HINT)
     identity = _SPIFFE.fullmatch(uris[0]) if len(uris) == 1 else None
-    if identity is None or identity[1] != namespace:
+    if identity is None or identity[2] != namespace:
         message = f"{home}: client.crt is not the certificate of a workload of namespace {namespace}"
         raise error("BadCredential", message, _HINT)
+    return identity[1]
 
 
 def _read(path: Path, limit: int, *, secret: bool = False) -> bytes:

@@ -71,7 +71,7 @@ impl pb::admin_service_server::AdminService for Admin {
             let checkpoint = Some(&*m.checkpoint).filter(|c| !c.is_empty());
             vault.audit_verify(caller, checkpoint)
         };
-        let facts = self.calls.answer(call, verify).await?;
+        let facts = self.calls.check(call, verify).await?;
         Ok(Response::new(pb::VerifyAuditResponse {
             records: facts.records,
             checkpoints: facts.checkpoints,
@@ -118,10 +118,15 @@ impl Rows {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        // One reading is one decision and one row: a row for each batch would feed a reader that follows the log for ever.
+        // One reading is one row, however often it is decided: a row for each batch would feed a reader that follows the log for ever.
         let begun = std::mem::replace(&mut self.begun, true);
         let rows = move |caller: &Caller| {
-            if begun { vault.audit_rows_again(next, limit) } else { vault.audit_rows(caller, next, limit) }
+            if !begun {
+                return vault.audit_rows(caller, next, limit);
+            }
+            // Whoever was revoked or denied meanwhile reads no further.
+            vault.still_reads_audit(caller)?;
+            vault.audit_rows_again(next, limit)
         };
         let batch = self.calls.answer(self.call.clone(), rows).await?;
         self.next = batch.last().map_or(next, |(sequence, _)| sequence + 1);

@@ -1,6 +1,7 @@
 //! ArtifactService: sealing, importing, exporting, naming, verifying.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use prost::bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
@@ -17,6 +18,8 @@ use crate::wire::{self, PIECE_LEN, pb};
 
 /// Members of one upload: more do not fit into a manifest anyway (docs/format.md 11).
 const MAX_MEMBERS: usize = 1 << 20;
+/// How long an export goes on before the policy, and whether the caller was revoked, is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Artifacts {
     pub(super) vault: Arc<Vault>,
@@ -110,13 +113,18 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let (call, m) = received(request, |m| &m.request_id)?;
         let reference = call.reference(&m.reference)?;
         let vault = Arc::clone(&self.vault);
-        let export = self.calls.answer(call.clone(), move |caller| vault.export(caller, &reference)).await?;
-        let answers = streamed(&self.calls, call, move |_, outlet| {
+        let opener = Arc::clone(&vault);
+        let export = self.calls.answer(call.clone(), move |caller| opener.export(caller, &reference)).await?;
+        let answers = streamed(&self.calls, call, move |call, outlet| {
             let send = |part| outlet.send(pb::ExportResponse { part: Some(part) });
             let version = Some(wire::version_to_wire(&export.version));
             send(Part::Start(pb::ExportStart { version, size: export.size }))?;
-            let mut offset = 0;
+            let (mut offset, mut asked) = (0, Instant::now());
             while offset < export.size {
+                if asked.elapsed() >= ASK_AGAIN {
+                    vault.still_exports(&call.caller, &export.version)?;
+                    asked = Instant::now();
+                }
                 let mut piece = vec![0; (export.size - offset).min(PIECE_LEN as u64) as usize];
                 export.source.read_exact_at(&mut piece, offset)?;
                 offset += piece.len() as u64;
@@ -187,7 +195,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let (call, m) = received(request, |m| &m.request_id)?;
         let reference = call.reference(&m.reference)?;
         let vault = Arc::clone(&self.vault);
-        let facts = self.calls.answer(call, move |caller| vault.verify(caller, &reference)).await?;
+        let facts = self.calls.check(call, move |caller| vault.verify(caller, &reference)).await?;
         Ok(Response::new(pb::VerifyResponse {
             version: facts.version.as_ref().map(wire::version_to_wire),
             signers: facts.signers.iter().map(ToString::to_string).collect(),

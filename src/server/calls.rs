@@ -36,6 +36,8 @@ pub(super) struct Calls {
     pub(super) health: HealthReporter,
     pub(super) segments: Arc<Segments>,
     workers: Arc<Semaphore>,
+    /// Checks that read everything there is, which takes minutes: apart from the workers, so that reads do not wait for them.
+    checks: Arc<Semaphore>,
     /// Transfers of workloads; each may have its share of them.
     transfers: Arc<Semaphore>,
     transfer_shares: Shares,
@@ -117,6 +119,7 @@ impl Calls {
             health: HealthReporter::new(),
             segments: Segments::new(limits.segments),
             workers: Arc::new(Semaphore::new(workers)),
+            checks: Arc::new(Semaphore::new(1)),
             transfers: Arc::new(Semaphore::new(limits.transfers.saturating_sub(share).max(1))),
             transfer_shares: Shares::new(share),
             reserved: Arc::new(Semaphore::new(share)),
@@ -160,6 +163,14 @@ impl Calls {
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let permit = self.worker().await?;
+        self.blocking(permit, work).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let working = self.working();
         tokio::task::spawn_blocking(move || {
             let outcome = work();
@@ -180,12 +191,29 @@ impl Calls {
         self.compute(move || work(&caller)).await.map_err(|e| call.status(&e))
     }
 
+    /// The same for a check of everything: one at a time.
+    pub(super) async fn check<T: Send + 'static>(
+        &self,
+        call: Call,
+        work: impl FnOnce(&Caller) -> Result<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let caller = call.caller.clone();
+        let checked = async {
+            let permit = self.place(&self.checks, "another check is running").await?;
+            self.blocking(permit, move || work(&caller)).await
+        };
+        checked.await.map_err(|e| call.status(&e))
+    }
+
     /// A place among those that compute.
     pub(super) async fn worker(&self) -> Result<OwnedSemaphorePermit> {
-        let waiting = Arc::clone(&self.workers).acquire_owned();
-        match tokio::time::timeout(self.limits.segment_wait, waiting).await {
+        self.place(&self.workers, "all workers are busy").await
+    }
+
+    async fn place(&self, places: &Arc<Semaphore>, busy: &str) -> Result<OwnedSemaphorePermit> {
+        match tokio::time::timeout(self.limits.segment_wait, Arc::clone(places).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(overloaded("all workers are busy")),
+            _ => Err(overloaded(busy)),
         }
     }
 

@@ -32,6 +32,11 @@ impl Vault {
         self.audit_rows_again(from, limit)
     }
 
+    /// Asks again about a reading that goes on. Only a denial is recorded.
+    pub(crate) fn still_reads_audit(&self, caller: &Caller) -> Result<()> {
+        self.permit(caller, Act::AuditRead, Action::ReadAudit, Resource::Vault, &Subject::vault()).map(drop)
+    }
+
     /// The following rows of a reading that was permitted and recorded once.
     pub(crate) fn audit_rows_again(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
         self.rows(from.max(FIRST_SEQ), (limit as usize).clamp(1, BATCH))

@@ -148,6 +148,14 @@ impl Vault {
         Ok(Export { version, size, source: Box::new(source) })
     }
 
+    /// Asks again about an export that goes on. Only a denial is recorded.
+    pub(crate) fn still_exports(&self, caller: &Caller, version: &VersionFacts) -> Result<()> {
+        let artifact = self.catalogue.artifact_named(&version.namespace, &version.name)?;
+        let subject = Subject::artifact(&version.namespace, &artifact);
+        let resource = super::opening::resource(&version.namespace, &artifact);
+        self.permit(caller, Act::ArtifactExport, Action::Export, resource, &subject).map(drop)
+    }
+
     /// Moves a tag to the version a reference means. `expect`: the version it must be at now; 0: it must not exist.
     pub fn set_tag(
         &self,

@@ -6,7 +6,7 @@ use model_vault::client::{Client, FetchPlan, VersionFloor};
 use model_vault::crypto::sign::PublicKey;
 use model_vault::facts::VersionFacts;
 use model_vault::identity::Enrolment;
-use model_vault::names::{KeyId, Reference, Revision};
+use model_vault::names::{KeyId, Reference, Revision, VaultId};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -36,8 +36,8 @@ struct Source {
     client: Client,
     /// Trusted unless the user names others.
     signers: Vec<PublicKey>,
-    /// Names the server in the record of versions seen.
-    address: String,
+    /// Names the vault in the record of versions seen, however its address was spelt.
+    vault: VaultId,
     enrolment: Option<PathBuf>,
 }
 
@@ -51,7 +51,7 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
     let Source { client, signers: trusted, .. } = &source;
     let signers = args.signers.accepted(|| Ok(trusted.clone()))?;
     let mut floor = if args.no_state { None } else { Some(VersionFloor::open(&state_file(&source)?)?) };
-    let key = floor_key(&source.address, &args.reference);
+    let key = floor_key(source.vault, &args.reference);
     let plan = FetchPlan {
         reference: args.reference.clone(),
         members: Vec::new(),
@@ -107,8 +107,8 @@ fn moves(reference: &Reference) -> bool {
     matches!(reference.revision, Revision::Tag(_))
 }
 
-fn floor_key(address: &str, reference: &Reference) -> String {
-    format!("{address} {}/{}@{}", reference.namespace, reference.name, reference.revision)
+fn floor_key(vault: VaultId, reference: &Reference) -> String {
+    format!("{vault} {}/{}@{}", reference.namespace, reference.name, reference.revision)
 }
 
 fn source(cx: &Context<'_>, args: &args::Fetch) -> Result<Source> {
@@ -123,8 +123,9 @@ fn source(cx: &Context<'_>, args: &args::Fetch) -> Result<Source> {
         let enrolment = Enrolment::read(&directory)?;
         let signers = enrolment.signers.clone();
         let address = address.unwrap_or_else(|| enrolment.address.clone());
-        let client = cx.session.workload(Some(address.clone()), enrolment)?;
-        return Ok(Source { client, signers, address, enrolment: Some(directory) });
+        let vault = enrolment.identity()?.id.vault;
+        let client = cx.session.workload(Some(address), enrolment)?;
+        return Ok(Source { client, signers, vault, enrolment: Some(directory) });
     }
     if args.server.is_some() {
         return Err(Error::new(ErrorId::NoCredential, "a server is named, but no enrolment to speak to it with")
@@ -133,8 +134,8 @@ fn source(cx: &Context<'_>, args: &args::Fetch) -> Result<Source> {
     // On this machine: the vault itself is trusted to name its signers.
     let client = cx.session.client()?;
     let signers = cx.session.wait(client.signers(&args.reference.namespace))?;
-    let address = cx.session.home()?.config()?.vault.to_string();
-    Ok(Source { client, signers, address, enrolment: None })
+    let vault = cx.session.home()?.config()?.vault;
+    Ok(Source { client, signers, vault, enrolment: None })
 }
 
 /// `$XDG_STATE_HOME/modelvault/versions-seen.json`; beside the enrolment's directory where there is no home (containers).

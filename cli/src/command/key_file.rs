@@ -63,7 +63,7 @@ pub fn public_key(path: &Path) -> Result<PublicKey> {
 
 /// The bytes of the one PEM section of a file.
 fn section(path: &Path, label: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let text = files::read_small(path, KEY_FILE_MAX).map(Zeroizing::new).map_err(files::on(path))?;
+    let text = files::read_secret(path, KEY_FILE_MAX).map_err(files::on(path))?;
     decode(&text, label)
         .ok_or_else(|| Error::new(ErrorId::BadCredential, format!("{}: not one PEM section {label:?}", path.display())))
 }

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use model_vault::{Error, ErrorId, Result};
+use zeroize::Zeroizing;
 
 /// Reads a whole file of at most `max` bytes.
 pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
@@ -21,6 +22,26 @@ pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max} bytes")));
     }
+    Ok(bytes)
+}
+
+/// The same for a secret: the buffer never grows, so that no copy is left behind, and is wiped.
+pub fn read_secret(path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(max + 1).map_err(io::Error::other)?]);
+    let mut file = File::open(path)?;
+    let mut len = 0;
+    while len < bytes.len() {
+        match file.read(&mut bytes[len..]) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    if len as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max} bytes")));
+    }
+    bytes.truncate(len);
     Ok(bytes)
 }
 
@@ -86,6 +107,16 @@ mod tests {
         assert!(refuse_same(&file, &dir.path().join("new")).is_ok());
         assert!(refuse_same(dir.path(), &dir.path().join("new")).is_err());
         assert!(refuse_same(&file, Path::new("/dev/null")).is_ok());
+    }
+
+    #[test]
+    fn a_secret_is_read_whole_up_to_its_limit_in_one_buffer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, "12345").unwrap();
+        let read = read_secret(&path, 5).unwrap();
+        assert_eq!((&read[..], read.capacity()), (&b"12345"[..], 6));
+        assert_eq!(read_secret(&path, 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
