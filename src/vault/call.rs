@@ -28,7 +28,7 @@ impl Channel {
 pub struct Caller {
     /// As established by `identity`.
     pub principal: Principal,
-    /// Names the call in the audit log; a mutation that is repeated under the same id happens once.
+    /// Names the call in the audit log; a seal or import that is repeated under the same id happens once.
     pub request_id: RequestId,
     /// How it arrived.
     pub channel: Channel,

@@ -151,7 +151,7 @@ impl Vault {
 impl Drop for Vault {
     /// Leaves no row without a checkpoint; if that fails now, the next start does it.
     fn drop(&mut self) {
-        if let Err(e) = self.checkpoint(true) {
+        if let Err(e) = self.record_refusals(true).and_then(|()| self.checkpoint(true)) {
             tracing::warn!(error = %e, "the last checkpoint could not be signed");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
 
 use super::gate::Subject;
 use super::{Caller, Channel, Vault};
@@ -9,19 +10,30 @@ use crate::audit::{self, Act, Export, FIRST_SEQ, Verifier, VerifierKey};
 use crate::catalogue::Checkpoint;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{AuditFacts, StatusFacts};
-use crate::names::{Principal, Reference, RequestId};
+use crate::names::{Principal, Reference, RequestId, Timestamp};
 use crate::policy::{Action, Resource};
 
 /// Rows read at once while walking the log.
 const BATCH: usize = 1000;
 
-/// Callers turned away before authentication: counted, and told to the log as one row per kind and interval, so that
-/// strangers cannot fill the disk.
+/// Callers turned away before authentication: counted, and told to the log as one row per kind and minute, so that strangers
+/// cannot fill the disk.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    counts: BTreeMap<&'static str, (ErrorId, u64)>,
+    counts: BTreeMap<&'static str, Refused>,
+    told: Option<Timestamp>,
+}
+
+/// Those of one kind since the last row.
+#[derive(Debug)]
+struct Refused {
+    what: ErrorId,
+    count: u64,
     last_peer: Option<String>,
 }
+
+/// Least time between two rows of one kind.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 
 impl Vault {
     /// At most `limit` rows from sequence number `from` on.
@@ -121,7 +133,7 @@ impl Vault {
 
     /// What is to be done every second: a checkpoint if one is due, and the row about callers that were turned away.
     pub fn tick(&self) -> Result<()> {
-        self.record_refusals()?;
+        self.record_refusals(false)?;
         self.checkpoint(false)
     }
 
@@ -156,31 +168,47 @@ impl Vault {
     /// Counts a caller that was turned away before it had an identity.
     pub fn count_refusal(&self, peer: Option<&str>, what: ErrorId) {
         let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        refusals.counts.entry(what.name()).or_insert((what, 0)).1 += 1;
-        refusals.last_peer = peer.map(Into::into);
+        let refused = refusals.counts.entry(what.name()).or_insert(Refused { what, count: 0, last_peer: None });
+        refused.count += 1;
+        refused.last_peer = peer.map(Into::into);
     }
 
-    fn record_refusals(&self) -> Result<()> {
-        let taken = std::mem::take(&mut *self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for (what, count) in taken.counts.into_values() {
-            let caller = Caller {
-                principal: Principal::anonymous(),
-                request_id: RequestId::generate(self.now(), self.random())?,
-                channel: Channel {
-                    peer: taken.last_peer.clone(),
-                    transport: super::Transport::Mtls,
-                    ..Channel::local()
-                },
-            };
-            let subject = Subject::vault().with("count", count);
-            // `refuse` returns the error it recorded; only a failure to record matters here.
-            let turned_away = Error::new(what, "turned away");
-            match self.refuse::<()>(&caller, Act::AuthRefused, &subject, turned_away) {
-                Err(e) if e.id() == what => {}
-                other => other?,
+    /// Writes what was counted, at most once a minute unless the vault is about to stop.
+    pub fn record_refusals(&self, stopping: bool) -> Result<()> {
+        let taken = {
+            let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let now = self.now();
+            let due = refusals.told.is_none_or(|told| now < told || now.since(told) >= REFUSALS_EVERY);
+            if refusals.counts.is_empty() || !(due || stopping) {
+                return Ok(());
+            }
+            refusals.told = Some(now);
+            std::mem::take(&mut refusals.counts)
+        };
+        for (name, refused) in taken {
+            if let Err(e) = self.record_refused(&refused) {
+                // Counted again, so that the next row tells of them.
+                let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let count = refused.count;
+                refusals.counts.entry(name).or_insert(Refused { count: 0, ..refused }).count += count;
+                return Err(e);
             }
         }
         Ok(())
+    }
+
+    fn record_refused(&self, refused: &Refused) -> Result<()> {
+        let caller = Caller {
+            principal: Principal::anonymous(),
+            request_id: RequestId::generate(self.now(), self.random())?,
+            channel: Channel { peer: refused.last_peer.clone(), transport: super::Transport::Mtls, ..Channel::local() },
+        };
+        let subject = Subject::vault().with("count", refused.count);
+        // `refuse` returns the error it recorded; only a failure to record matters here.
+        match self.refuse::<()>(&caller, Act::AuthRefused, &subject, Error::new(refused.what, "turned away")) {
+            Err(e) if e.id() == refused.what => Ok(()),
+            other => other,
+        }
     }
 
     /// State of the vault.
