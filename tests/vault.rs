@@ -131,6 +131,11 @@ fn the_same_request_makes_one_version() {
     let again = fixture.seal_as(&caller, "m", &members).unwrap();
     assert!(!first.replayed && again.replayed);
     assert_eq!(first.version, again.version);
+    // The id belongs to that act: another name, or another caller, gets neither its outcome nor a false success.
+    assert_eq!(fixture.seal_as(&caller, "other", &members).unwrap_err().id(), ErrorId::AlreadyExists);
+    let other = Caller { principal: model_vault::names::Principal::unix_operator(0), ..caller };
+    let other = Caller { channel: Channel { transport: Transport::Unix, ..Channel::local() }, ..other };
+    assert_eq!(fixture.seal_as(&other, "m", &members).unwrap_err().id(), ErrorId::AlreadyExists);
 }
 
 #[test]
@@ -290,6 +295,9 @@ fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked()
     let open = |reference: &str| {
         fixture.vault.open(&workload, &reference.parse().unwrap()).map(|o| o.finish(0, "test").unwrap())
     };
+    // Neither the listing nor its page token names what may not be seen.
+    let page = fixture.vault.list(&workload, "", false, &[], 1).unwrap();
+    assert!(page.versions.is_empty() && page.next.is_empty());
     let ungranted = open("m").unwrap_err();
     let absent = open("no-such-model").unwrap_err();
     // Alike but for the name that was asked: a workload cannot probe for names.
