@@ -13,7 +13,7 @@ use crate::crypto::outboard::{Groups, NODE_LEN, new_nodes};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::json::Value;
-use crate::keyring::{ArtifactKeyContext, WrappedKey};
+use crate::keyring::ArtifactKeyContext;
 use crate::manifest::ArtifactStatement;
 use crate::names::{PrincipalKind, Reference, Timestamp};
 use crate::policy::{Action, Grant, Lease, Resource};
@@ -179,8 +179,7 @@ impl Vault {
         let facts = &record.facts;
         let row = self.catalogue.artifact_key(facts.artifact_key)?;
         let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
-        let wrapped = WrappedKey { kek_version: row.namespace_kek_version, salt: row.salt, wrapped: row.wrapped };
-        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped, &context)?;
+        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &super::sealing::wrapped(&row), &context)?;
         let header = self.stored_header(record)?;
         let body = self.store.open(BlobId::Body(facts.version_id))?;
         let pins = Pins {
