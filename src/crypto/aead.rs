@@ -23,25 +23,42 @@ pub trait SegmentCipher: Send + Sync {
 pub enum Backend {
     /// `ring`: for payloads.
     Ring,
+    /// AWS-LC, in the tree through TLS: for payloads on processors whose 512-bit paths it uses and `ring` does not.
+    #[cfg(feature = "client")]
+    AwsLc,
     /// RustCrypto `aes-gcm`: for small wraps, and the independent cross-check.
     RustCrypto,
 }
 
 impl Backend {
     /// All of them, for tests that hold for every backend.
-    pub const ALL: [Self; 2] = [Self::Ring, Self::RustCrypto];
+    pub const ALL: &[Self] = &[
+        Self::Ring,
+        #[cfg(feature = "client")]
+        Self::AwsLc,
+        Self::RustCrypto,
+    ];
 
     /// Expands a key.
     pub fn cipher(self, key: &[u8; 32]) -> Box<dyn SegmentCipher> {
         match self {
             Self::Ring => Box::new(RingCipher::new(key)),
+            #[cfg(feature = "client")]
+            Self::AwsLc => Box::new(AwsLcCipher::new(key)),
             Self::RustCrypto => Box::new(RustCryptoCipher::new(key)),
         }
     }
 }
 
-/// The cipher for payload segments.
+/// The cipher for payload segments: the faster backend of this processor (docs/performance.md, "One segment").
 pub fn segment_cipher(key: &[u8; 32]) -> Box<dyn SegmentCipher> {
+    #[cfg(all(feature = "client", target_arch = "x86_64"))]
+    if std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("vaes")
+        && std::is_x86_feature_detected!("vpclmulqdq")
+    {
+        return Backend::AwsLc.cipher(key);
+    }
     Backend::Ring.cipher(key)
 }
 
@@ -75,6 +92,39 @@ impl SegmentCipher for RingCipher {
         let nonce = ring::aead::Nonce::assume_unique_for_key(*nonce);
         let tag = ring::aead::Tag::from(*tag);
         let opened = self.0.open_in_place_separate_tag(nonce, ring::aead::Aad::from(aad), tag, bytes, 0..).is_ok();
+        or_wiped(opened, bytes)
+    }
+}
+
+#[cfg(feature = "client")]
+struct AwsLcCipher(aws_lc_rs::aead::LessSafeKey);
+
+#[cfg(feature = "client")]
+impl AwsLcCipher {
+    fn new(key: &[u8; 32]) -> Self {
+        let key =
+            aws_lc_rs::aead::UnboundKey::new(&aws_lc_rs::aead::AES_256_GCM, key).expect("AES-256 keys have 32 bytes");
+        Self(aws_lc_rs::aead::LessSafeKey::new(key))
+    }
+}
+
+#[cfg(feature = "client")]
+impl SegmentCipher for AwsLcCipher {
+    fn seal(&self, nonce: &Nonce, aad: &[u8], bytes: &mut [u8]) -> Tag {
+        let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce, aws_lc_rs::aead::Aad::from(aad), bytes)
+            .expect("segments are far below the 64 GiB limit of GCM");
+        let mut out = [0; TAG_LEN];
+        out.copy_from_slice(tag.as_ref());
+        out
+    }
+
+    fn open(&self, nonce: &Nonce, aad: &[u8], bytes: &mut [u8], tag: &Tag) -> Result<(), AuthFailed> {
+        let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
+        let aad = aws_lc_rs::aead::Aad::from(aad);
+        let opened = self.0.open_in_place_separate_tag(nonce, aad, tag, bytes).is_ok();
         or_wiped(opened, bytes)
     }
 }
@@ -129,7 +179,7 @@ mod tests {
                     (bytes, tag)
                 })
                 .collect();
-            assert_eq!(sealed[0], sealed[1]);
+            assert!(sealed.iter().all(|s| *s == sealed[0]));
             for backend in Backend::ALL {
                 let (mut bytes, mut tag) = sealed[0].clone();
                 assert_eq!(backend.cipher(&[3; 32]).open(&[5; 12], b"aad", &mut bytes, &tag), Ok(()));
