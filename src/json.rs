@@ -3,6 +3,9 @@
 //! Stricter than RFC 8259 where two readers could differ: no duplicate key, no lone surrogate, no byte order mark, bounded
 //! nesting, numbers kept as written. Memory is bounded by a small multiple of the text's length.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 /// A value; objects keep the order of their keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -35,12 +38,10 @@ pub struct JsonError {
 /// # Errors
 /// The first rule broken, with its place.
 pub fn parse(text: &[u8], max_depth: usize) -> Result<Value, JsonError> {
-    let text = std::str::from_utf8(text).map_err(|e| JsonError { at: e.valid_up_to(), what: "not UTF-8" })?;
-    let mut reader = Reader { text, at: 0, depth_left: max_depth };
-    reader.space();
+    let mut reader = Reader::new(text, max_depth)?;
     let value = reader.value()?;
-    reader.space();
-    if reader.at == text.len() { Ok(value) } else { reader.fail("something after the value") }
+    reader.end()?;
+    Ok(value)
 }
 
 impl Value {
@@ -132,15 +133,151 @@ pub fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
-struct Reader<'a> {
+/// Reads a text whose shape is known piece by piece, without building a [`Value`] of all of it.
+pub struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth_left: usize,
 }
 
-impl Reader<'_> {
-    fn fail<T>(&self, what: &'static str) -> Result<T, JsonError> {
+impl<'a> Reader<'a> {
+    /// At the first value of a text; see [`parse`].
+    pub fn new(text: &'a [u8], max_depth: usize) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(text).map_err(|e| JsonError { at: e.valid_up_to(), what: "not UTF-8" })?;
+        let mut reader = Self { text, at: 0, depth_left: max_depth };
+        reader.space();
+        Ok(reader)
+    }
+
+    /// Nothing may follow.
+    pub fn end(mut self) -> Result<(), JsonError> {
+        self.space();
+        if self.at == self.text.len() { Ok(()) } else { self.fail("something after the value") }
+    }
+
+    /// An error at the place reached.
+    pub fn fail<T>(&self, what: &'static str) -> Result<T, JsonError> {
         Err(JsonError { at: self.at, what })
+    }
+
+    /// The next value, whatever it is.
+    pub fn value(&mut self) -> Result<Value, JsonError> {
+        match self.peek() {
+            Some(b'{') => {
+                let mut entries = Vec::new();
+                self.object(|reader, key| {
+                    entries.push((key.to_owned(), reader.value()?));
+                    Ok(())
+                })?;
+                Ok(Value::Object(entries))
+            }
+            Some(b'[') => {
+                let mut elements = Vec::new();
+                self.array(|reader| {
+                    elements.push(reader.value()?);
+                    Ok(())
+                })?;
+                Ok(Value::Array(elements))
+            }
+            Some(b'"') => Ok(Value::String(self.string()?.into_owned())),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            _ => self.fail("a value is expected"),
+        }
+    }
+
+    /// An object: `entry` is called with each key and must read its value.
+    pub fn object<F>(&mut self, mut entry: F) -> Result<(), JsonError>
+    where
+        F: FnMut(&mut Self, &str) -> Result<(), JsonError>,
+    {
+        let mut seen = Keys::default();
+        self.nested(b'{', b'}', "an object is expected", "',' or '}' is expected", |reader| {
+            if reader.peek() != Some(b'"') {
+                return reader.fail("a key is expected");
+            }
+            let key = reader.string()?;
+            if !seen.insert(&key) {
+                return reader.fail("duplicate key");
+            }
+            reader.space();
+            if !reader.eat(b':') {
+                return reader.fail("':' is expected");
+            }
+            reader.space();
+            entry(reader, &key)
+        })
+    }
+
+    /// An array: `element` is called at each element and must read it.
+    pub fn array<F>(&mut self, element: F) -> Result<(), JsonError>
+    where
+        F: FnMut(&mut Self) -> Result<(), JsonError>,
+    {
+        self.nested(b'[', b']', "an array is expected", "',' or ']' is expected", element)
+    }
+
+    /// A string; borrowed from the text where that holds no escape.
+    pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        if !self.eat(b'"') {
+            return self.fail("a string is expected");
+        }
+        let mut out = Cow::Borrowed("");
+        loop {
+            let plain =
+                self.text.as_bytes()[self.at..].iter().take_while(|b| !matches!(b, b'"' | b'\\' | 0..=0x1f)).count();
+            out += &self.text[self.at..self.at + plain];
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    let escaped = self.escape()?;
+                    out.to_mut().push(escaped);
+                }
+                Some(_) => return self.fail("a control character in a string"),
+                None => return self.fail("the string has no end"),
+            }
+        }
+    }
+
+    fn nested<F>(
+        &mut self,
+        open: u8,
+        close: u8,
+        no_open: &'static str,
+        no_close: &'static str,
+        mut item: F,
+    ) -> Result<(), JsonError>
+    where
+        F: FnMut(&mut Self) -> Result<(), JsonError>,
+    {
+        if self.peek() != Some(open) {
+            return self.fail(no_open);
+        }
+        if self.depth_left == 0 {
+            return self.fail("nested too deeply");
+        }
+        self.depth_left -= 1;
+        self.at += 1;
+        self.space();
+        let mut more = !self.eat(close);
+        while more {
+            self.space();
+            item(self)?;
+            self.space();
+            more = self.eat(b',');
+            if !more && !self.eat(close) {
+                return self.fail(no_close);
+            }
+        }
+        self.depth_left += 1;
+        Ok(())
     }
 
     fn peek(&self) -> Option<u8> {
@@ -159,87 +296,12 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self) -> Result<Value, JsonError> {
-        match self.peek() {
-            Some(b'{') => self.nested(Self::object),
-            Some(b'[') => self.nested(Self::array),
-            Some(b'"') => Ok(Value::String(self.string()?)),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'n') => self.word("null", Value::Null),
-            _ => self.fail("a value is expected"),
-        }
-    }
-
-    fn nested(&mut self, inner: fn(&mut Self) -> Result<Value, JsonError>) -> Result<Value, JsonError> {
-        if self.depth_left == 0 {
-            return self.fail("nested too deeply");
-        }
-        self.depth_left -= 1;
-        self.at += 1;
-        let value = inner(self);
-        self.depth_left += 1;
-        value
-    }
-
     fn word(&mut self, word: &str, value: Value) -> Result<Value, JsonError> {
         if !self.text[self.at..].starts_with(word) {
             return self.fail("a value is expected");
         }
         self.at += word.len();
         Ok(value)
-    }
-
-    fn object(&mut self) -> Result<Value, JsonError> {
-        let mut entries = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        self.space();
-        if self.eat(b'}') {
-            return Ok(Value::Object(entries));
-        }
-        loop {
-            self.space();
-            if self.peek() != Some(b'"') {
-                return self.fail("a key is expected");
-            }
-            let key = self.string()?;
-            if !seen.insert(key.clone()) {
-                return self.fail("duplicate key");
-            }
-            self.space();
-            if !self.eat(b':') {
-                return self.fail("':' is expected");
-            }
-            self.space();
-            entries.push((key, self.value()?));
-            self.space();
-            if self.eat(b'}') {
-                return Ok(Value::Object(entries));
-            }
-            if !self.eat(b',') {
-                return self.fail("',' or '}' is expected");
-            }
-        }
-    }
-
-    fn array(&mut self) -> Result<Value, JsonError> {
-        let mut elements = Vec::new();
-        self.space();
-        if self.eat(b']') {
-            return Ok(Value::Array(elements));
-        }
-        loop {
-            self.space();
-            elements.push(self.value()?);
-            self.space();
-            if self.eat(b']') {
-                return Ok(Value::Array(elements));
-            }
-            if !self.eat(b',') {
-                return self.fail("',' or ']' is expected");
-            }
-        }
     }
 
     fn number(&mut self) -> Result<Value, JsonError> {
@@ -269,29 +331,6 @@ impl Reader<'_> {
             self.at += 1;
         }
         self.at - start
-    }
-
-    fn string(&mut self) -> Result<String, JsonError> {
-        self.at += 1;
-        let mut out = String::new();
-        loop {
-            let plain =
-                self.text.as_bytes()[self.at..].iter().take_while(|b| !matches!(b, b'"' | b'\\' | 0..=0x1f)).count();
-            out.push_str(&self.text[self.at..self.at + plain]);
-            self.at += plain;
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(out);
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    out.push(self.escape()?);
-                }
-                Some(_) => return self.fail("a control character in a string"),
-                None => return self.fail("the string has no end"),
-            }
-        }
     }
 
     fn escape(&mut self) -> Result<char, JsonError> {
@@ -331,6 +370,29 @@ impl Reader<'_> {
         };
         self.at += 4;
         Ok(digits.iter().fold(0, |n, d| n << 4 | char::from(*d).to_digit(16).unwrap_or(0)))
+    }
+}
+
+/// The keys of one object so far: few are compared one by one, many are looked up.
+#[derive(Default)]
+struct Keys {
+    few: Vec<String>,
+    many: HashSet<String>,
+}
+
+impl Keys {
+    const FEW: usize = 16;
+
+    /// Whether it is new.
+    fn insert(&mut self, key: &str) -> bool {
+        if self.few.iter().any(|k| k == key) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(key.into());
+            return true;
+        }
+        self.many.insert(key.into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! BLAKE3, SHA-256 and HMAC-SHA256.
+//! BLAKE3, SHA-256, HMAC-SHA256, and BLAKE2b for statements of others.
 
 use crate::names::{Blake3, Sha256};
 
@@ -58,6 +58,80 @@ impl Sha256Hasher {
         let mut digest = [0; 32];
         digest.copy_from_slice(self.0.finish().as_ref());
         Sha256(digest)
+    }
+}
+
+/// Hashes of file contents in statements of others (OpenSSF Model Signing, algorithm registry).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// FIPS 180-4.
+    Sha256,
+    /// RFC 7693 with 64 bytes.
+    Blake2b,
+    /// With 32 bytes.
+    Blake3,
+}
+
+impl Algorithm {
+    /// As statements name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Blake2b => "blake2b",
+            Self::Blake3 => "blake3",
+        }
+    }
+
+    /// By its name in a statement.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Sha256, Self::Blake2b, Self::Blake3].into_iter().find(|a| a.name() == name)
+    }
+
+    /// Bytes of a digest.
+    pub const fn digest_len(self) -> usize {
+        match self {
+            Self::Sha256 | Self::Blake3 => 32,
+            Self::Blake2b => 64,
+        }
+    }
+
+    /// For a stream.
+    pub fn hasher(self) -> Hasher {
+        match self {
+            Self::Sha256 => Hasher::Sha256(Sha256Hasher::default()),
+            Self::Blake2b => Hasher::Blake2b(Box::default()),
+            Self::Blake3 => Hasher::Blake3(Box::default()),
+        }
+    }
+}
+
+/// A digest being computed by an [`Algorithm`].
+pub enum Hasher {
+    /// [`Algorithm::Sha256`]
+    Sha256(Sha256Hasher),
+    /// [`Algorithm::Blake2b`]
+    Blake2b(Box<blake2::Blake2b512>),
+    /// [`Algorithm::Blake3`]
+    Blake3(Box<Blake3Hasher>),
+}
+
+impl Hasher {
+    /// Takes more bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(h) => h.update(bytes),
+            Self::Blake2b(h) => blake2::Digest::update(&mut **h, bytes),
+            Self::Blake3(h) => h.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes taken.
+    pub fn finish(self) -> Box<[u8]> {
+        match self {
+            Self::Sha256(h) => h.finish().0.into(),
+            Self::Blake2b(h) => blake2::Digest::finalize(*h).as_slice().into(),
+            Self::Blake3(h) => h.finish().0.into(),
+        }
     }
 }
 

@@ -1,0 +1,347 @@
+//! The files of a model: a directory walked beneath itself (openat2(2), RESOLVE_BENEATH), or one file.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+
+use crate::error::{Error, ErrorId, Result};
+
+/// Most files of one model (docs/signing.md, "Limits").
+pub const MAX_FILES: usize = 1_000_000;
+/// Directories within directories; deeper than any model, and shallow enough for a handle each.
+const MAX_DEPTH: usize = 64;
+
+/// Paths that are left out: relative to the model, `/`-separated, each with everything below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignored(BTreeSet<String>);
+
+impl Ignored {
+    /// From paths that keep the rule of [`path_is_canonical`].
+    pub fn new(paths: impl IntoIterator<Item = String>) -> Self {
+        Self(paths.into_iter().collect())
+    }
+
+    /// Whether `path` itself was named. Whatever lies below it is never reached by a walk.
+    pub fn names(&self, path: &str) -> bool {
+        self.0.contains(path)
+    }
+
+    /// Whether `path` or a directory above it was named.
+    pub fn covers(&self, path: &str) -> bool {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        ends.into_iter().any(|end| self.0.contains(&path[..end]))
+    }
+
+    /// Adds a path.
+    pub fn insert(&mut self, path: String) {
+        self.0.insert(path);
+    }
+
+    /// In byte order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+/// A relative path in the one form it has: no empty part, no `.` or `..`, no NUL. Backslashes and control characters are
+/// bytes like others on the systems this runs on.
+pub fn path_is_canonical(path: &str) -> bool {
+    path.len() <= 4096 && !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// What a symbolic link within the model means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It is refused.
+    Refuse,
+    /// One to a file stands for that file, wherever it is; one to a directory is refused: what it shows would not be what was
+    /// signed when it is turned to another place.
+    FollowToFiles,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Path within the model; the file's own name if the model is that file.
+    pub path: String,
+    /// Bytes it had when it was found.
+    pub size: u64,
+    is_link: bool,
+    stamp: Stamp,
+}
+
+/// What changes when a file is exchanged or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let facts = file.metadata()?;
+        Ok(Self {
+            device: facts.dev(),
+            inode: facts.ino(),
+            size: facts.len(),
+            modified: (facts.mtime(), facts.mtime_nsec()),
+            changed: (facts.ctime(), facts.ctime_nsec()),
+        })
+    }
+}
+
+/// The files of one model, in the byte order of their paths.
+#[derive(Debug)]
+pub struct ModelFiles {
+    root: Root,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+enum Root {
+    Directory { handle: OwnedFd, path: PathBuf },
+    File(PathBuf),
+}
+
+impl ModelFiles {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidArgument` for special files, links that are not followed, names that are not UTF-8, and models of
+    /// more than [`MAX_FILES`] files.
+    pub fn find(path: &Path, ignored: &Ignored, links: Links) -> Result<Self> {
+        let facts = path.metadata().map_err(on(path))?;
+        if facts.is_dir() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let handle = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| on(path)(e.into()))?;
+            let mut walk = Walk { root: path, ignored, links, entries: Vec::new() };
+            walk.directory(&handle, "", 0)?;
+            let mut entries = walk.entries;
+            entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            return Ok(Self { root: Root::Directory { handle, path: path.into() }, entries });
+        }
+        if !facts.is_file() {
+            return Err(refused(path, "neither file nor directory"));
+        }
+        let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| refused(path, "not named in UTF-8"))?;
+        let stamp = Stamp::of(&File::open(path).map_err(on(path))?).map_err(on(path))?;
+        let entry = Entry { path: name.into(), size: stamp.size, is_link: false, stamp };
+        Ok(Self { root: Root::File(path.into()), entries: vec![entry] })
+    }
+
+    /// Whether the model is one file rather than a directory.
+    pub fn is_single_file(&self) -> bool {
+        matches!(self.root, Root::File(_))
+    }
+
+    /// The files.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Where a file is, for messages.
+    pub fn locate(&self, entry: &Entry) -> PathBuf {
+        match &self.root {
+            Root::Directory { path, .. } => path.join(&entry.path),
+            Root::File(path) => path.clone(),
+        }
+    }
+
+    /// Opens a file that was found, and only that one.
+    ///
+    /// # Errors
+    /// `SourceChanged` if it is another one by now, or was written to.
+    pub fn open(&self, entry: &Entry) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened = match &self.root {
+            Root::Directory { handle, .. } if entry.is_link => {
+                rustix::fs::openat(handle, &*entry.path, flags, Mode::empty())
+            }
+            Root::Directory { handle, .. } => {
+                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+                rustix::fs::openat2(handle, &*entry.path, flags, Mode::empty(), resolve)
+            }
+            Root::File(path) => rustix::fs::openat(CWD, path, flags, Mode::empty()),
+        };
+        let place = self.locate(entry);
+        let file = File::from(opened.map_err(|e| on(&place)(e.into()))?);
+        self.unchanged(entry, &file)?;
+        Ok(file)
+    }
+
+    /// To be asked after the last byte: whether the file is still as it was when it was found.
+    pub fn unchanged(&self, entry: &Entry, file: &File) -> Result<()> {
+        let place = self.locate(entry);
+        if Stamp::of(file).map_err(on(&place))? == entry.stamp {
+            return Ok(());
+        }
+        Err(Error::new(ErrorId::SourceChanged, format!("{} changed while it was read", place.display()))
+            .hint("try again when nothing writes to it"))
+    }
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    ignored: &'a Ignored,
+    links: Links,
+    entries: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, handle: &OwnedFd, prefix: &str, depth: usize) -> Result<()> {
+        let here = |name: &str| self.root.join(prefix).join(name);
+        if depth > MAX_DEPTH {
+            return Err(refused(&here(""), "nested too deeply"));
+        }
+        for found in Dir::read_from(handle).map_err(|e| on(&here(""))(e.into()))? {
+            let found = found.map_err(|e| on(&self.root.join(prefix))(e.into()))?;
+            let name = found.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let Ok(name) = name.to_str() else {
+                let place = self.root.join(prefix).join(name.to_string_lossy().as_ref());
+                return Err(refused(&place, "not named in UTF-8"));
+            };
+            let path = format!("{prefix}{name}");
+            if !self.ignored.names(&path) {
+                self.entry(handle, name, path, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, parent: &OwnedFd, name: &str, path: String, depth: usize) -> Result<()> {
+        let place = self.root.join(&path);
+        let failed = |e: rustix::io::Errno| on(&place)(e.into());
+        let facts = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        let kind = FileType::from_raw_mode(facts.st_mode);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        match kind {
+            FileType::Directory => {
+                let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                let handle = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(failed)?;
+                self.directory(&handle, &format!("{path}/"), depth + 1)
+            }
+            FileType::RegularFile => {
+                let file = rustix::fs::openat(parent, name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
+                self.file(path, &File::from(file), false, &place)
+            }
+            FileType::Symlink if self.links == Links::FollowToFiles => {
+                let file = File::from(rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(failed)?);
+                if file.metadata().map_err(on(&place))?.is_file() {
+                    return self.file(path, &file, true, &place);
+                }
+                Err(refused(&place, "a link to something that is no file")
+                    .hint("what a linked directory holds is not covered by a signature; put the files in its place"))
+            }
+            FileType::Symlink => Err(refused(&place, "a symbolic link")
+                .hint("replace it by what it points to (cp -L), or allow links to files with --allow-symlinks")),
+            _ => Err(refused(&place, "neither file nor directory")),
+        }
+    }
+
+    fn file(&mut self, path: String, file: &File, is_link: bool, place: &Path) -> Result<()> {
+        if self.entries.len() == MAX_FILES {
+            let text = format!("{} has more than {MAX_FILES} files", self.root.display());
+            return Err(Error::new(ErrorId::InvalidArgument, text).hint("pack small files into archives first"));
+        }
+        let stamp = Stamp::of(file).map_err(on(place))?;
+        self.entries.push(Entry { path, size: stamp.size, is_link, stamp });
+        Ok(())
+    }
+}
+
+fn refused(place: &Path, what: &str) -> Error {
+    Error::new(ErrorId::InvalidArgument, format!("{} is {what}", place.display()))
+}
+
+pub(super) fn on(place: &Path) -> impl Fn(io::Error) -> Error {
+    let place = place.display().to_string();
+    move |e| Error::from(e).on(&place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn paths(root: &Path, ignored: &[&str], links: Links) -> Result<Vec<String>> {
+        let ignored = Ignored::new(ignored.iter().map(|p| (*p).to_owned()));
+        ModelFiles::find(root, &ignored, links).map(|m| m.entries.into_iter().map(|e| e.path).collect())
+    }
+
+    #[test]
+    fn files_come_in_byte_order_without_what_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["a/x", "a-b", "a.txt", ".git/config", "sub/.git/config", "sub/keep"] {
+            fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(path), path).unwrap();
+        }
+        let found = paths(dir.path(), &[".git", "sub/keep"], Links::Refuse).unwrap();
+        assert_eq!(found, ["a-b", "a.txt", "a/x", "sub/.git/config"]);
+        let single = ModelFiles::find(&dir.path().join("a-b"), &Ignored::default(), Links::Refuse).unwrap();
+        assert!(single.is_single_file());
+        assert_eq!((&*single.entries()[0].path, single.entries()[0].size), ("a-b", 3));
+    }
+
+    #[test]
+    fn links_are_refused_or_stand_for_files_and_never_for_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("blob"), "blob").unwrap();
+        symlink(outside.path().join("blob"), dir.path().join("weights")).unwrap();
+        assert!(paths(dir.path(), &[], Links::Refuse).unwrap_err().message().ends_with("is a symbolic link"));
+        assert_eq!(paths(dir.path(), &[], Links::FollowToFiles).unwrap(), ["weights"]);
+        symlink(outside.path(), dir.path().join("folder")).unwrap();
+        assert_eq!(paths(dir.path(), &[], Links::FollowToFiles).unwrap_err().id(), ErrorId::InvalidArgument);
+        assert_eq!(paths(dir.path(), &["folder"], Links::FollowToFiles).unwrap(), ["weights"]);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_file_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "1").unwrap();
+        fs::write(dir.path().join("b"), "1").unwrap();
+        let model = ModelFiles::find(dir.path(), &Ignored::default(), Links::Refuse).unwrap();
+        let entry = &model.entries()[0];
+        let file = model.open(entry).unwrap();
+        fs::write(dir.path().join("a"), "2").unwrap();
+        assert_eq!(model.unchanged(entry, &file).unwrap_err().id(), ErrorId::SourceChanged);
+        fs::rename(dir.path().join("b"), dir.path().join("a")).unwrap();
+        assert_eq!(model.open(entry).unwrap_err().id(), ErrorId::SourceChanged);
+        fs::remove_file(dir.path().join("a")).unwrap();
+        symlink("/etc/passwd", dir.path().join("a")).unwrap();
+        assert!(model.open(entry).is_err());
+    }
+
+    #[test]
+    fn sockets_and_pipes_are_refused_without_waiting_for_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+        assert_eq!(paths(dir.path(), &[], Links::FollowToFiles).unwrap_err().id(), ErrorId::InvalidArgument);
+        assert!(paths(Path::new("/dev/null"), &[], Links::Refuse).is_err());
+        assert_eq!(paths(&dir.path().join("none"), &[], Links::Refuse).unwrap_err().id(), ErrorId::NotFound);
+    }
+
+    #[test]
+    fn one_path_has_one_form() {
+        for bad in ["", ".", "..", "/a", "a/", "a//b", "./a", "a/./b", "a/../b", "a\0"] {
+            assert!(!path_is_canonical(bad), "{bad:?}");
+        }
+        for good in ["a", "a/b", "...", "a:b\\\"\tc", ".hidden/é"] {
+            assert!(path_is_canonical(good), "{good:?}");
+        }
+        let ignored = Ignored::new(["a/b".to_owned()]);
+        assert!(ignored.covers("a/b/c") && ignored.covers("a/b") && !ignored.covers("a/bc") && !ignored.covers("a"));
+    }
+}
