@@ -31,6 +31,7 @@ pub mod client;
 pub mod crypto;
 pub mod error;
 pub mod facts;
+pub mod files;
 #[cfg(feature = "daemon")]
 pub mod home;
 #[cfg(feature = "client")]

@@ -4,5 +4,6 @@
 //! manifest and is what a fetching client checks everything against.
 
 mod artifact;
+pub mod oms;
 
 pub use artifact::{ArtifactStatement, MAX_STATEMENT_LEN, StatementError, Subject};

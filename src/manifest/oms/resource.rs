@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use crate::crypto::hash::sha256;
 use crate::crypto::merkle;
 use crate::files::path_is_canonical;
 use crate::json::quote;
@@ -94,6 +93,7 @@ pub(super) fn tree(resources: &[Resource]) -> Option<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::hash::sha256;
 
     #[test]
     fn the_root_is_the_one_of_the_specification() {
