@@ -188,6 +188,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes over the next value, which must be as well-formed as one that is read.
+    pub fn skip(&mut self) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'{') => self.object(|reader, _| reader.skip()),
+            Some(b'[') => self.array(Self::skip),
+            _ => self.value().map(drop),
+        }
+    }
+
     /// An object: `entry` is called with each key and must read its value.
     pub fn object<F>(&mut self, mut entry: F) -> Result<(), JsonError>
     where

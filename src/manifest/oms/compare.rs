@@ -119,7 +119,11 @@ pub fn compare(
     result.files -= changed.len() as u64;
     for index in changed {
         let entry = &model.entries()[index];
-        result.differences.push(Difference::Changed { path: entry.path.clone(), expected_size: None, size: entry.size });
+        result.differences.push(Difference::Changed {
+            path: entry.path.clone(),
+            expected_size: None,
+            size: entry.size,
+        });
     }
     let mut missing: BTreeMap<&str, SignedFile<'_>> = signed.into_iter().collect();
     check.explain_renames(&mut missing, &mut extra, &mut result)?;
@@ -136,7 +140,9 @@ impl Difference {
     /// The path it is about.
     pub fn path(&self) -> &str {
         match self {
-            Self::Missing { path } | Self::Extra { path } | Self::Changed { path, .. } | Self::Renamed { path, .. } => path,
+            Self::Missing { path } | Self::Extra { path } | Self::Changed { path, .. } | Self::Renamed { path, .. } => {
+                path
+            }
         }
     }
 

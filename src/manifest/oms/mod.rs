@@ -5,6 +5,8 @@
 //! | `bundle` | the file: an envelope, and how to find the key that signed it |
 //! | `statement` | what is signed: parameters and a digest for each file or shard |
 //! | `resource` | one of those digests, and the strict form of its name |
+//! | `authenticate` | whose statement it is: bundles held against trusted keys |
+//! | `require` | what must have signed |
 //! | `measure` | a statement made from the files of a model |
 //! | `compare` | a statement held against the files of a model: every difference |
 //! | `release_0_2` | how bundles of release 0.2 differ: read, never written |
@@ -12,16 +14,20 @@
 //! Where the specification and its reference implementation differ, both are read and the specification is written; where
 //! both are lax, this is strict.
 
+mod authenticate;
 mod bundle;
 mod compare;
 mod measure;
 mod release_0_2;
+mod require;
 mod resource;
 mod statement;
 
+pub use authenticate::{Signer, Trust, authenticate};
 pub use bundle::{Bundle, MAX_BUNDLE_LEN, Material};
 pub use compare::{Comparison, Difference, compare};
 pub use measure::{Parameters, measure};
+pub use require::Requirement;
 pub use resource::Resource;
 pub use statement::{Method, PREDICATE_TYPE, Serialization, Statement};
 

@@ -135,7 +135,8 @@ impl Statement {
         if let Some(twice) = self.resources.iter().map(Resource::name).find(|name| !names.insert(name.clone())) {
             return Err(Malformed::new(format!("{twice:?} is listed twice")));
         }
-        if self.resources.len() > 1 && self.resources.iter().any(|r| r.path == ".") && self.resources[0].shard.is_none() {
+        if self.resources.len() > 1 && self.resources.iter().any(|r| r.path == ".") && self.resources[0].shard.is_none()
+        {
             return Err(Malformed::new("\".\" names a model of one file only"));
         }
         Ok(())
@@ -207,7 +208,7 @@ impl Raw {
             }
             "serialization" => self.serialization = Some(reader.value()?),
             // Release 0.2 has other members here, and none of them counts.
-            _ => drop(reader.value()?),
+            _ => reader.skip()?,
         }
         Ok(())
     }
@@ -264,7 +265,7 @@ impl RawSubject {
                     let annotations = reader.value()?;
                     subject.tree = annotations.get(TREE).and_then(Value::as_str).map(Into::into);
                 }
-                _ => drop(reader.value()?),
+                _ => reader.skip()?,
             }
             Ok(())
         })?;
@@ -293,7 +294,7 @@ impl RawResource {
                     resource.blake3 = blake3.and_then(|text| text.parse().ok());
                 }
                 // A verifier must ignore what it does not know here (OMS 5.2.1).
-                _ => drop(reader.value()?),
+                _ => reader.skip()?,
             }
             Ok(())
         })?;

@@ -1,0 +1,149 @@
+//! Whose statement it is: bundles held against the keys a verifier trusts, before anything they say is believed.
+
+use super::{Bundle, Malformed, Material, PREDICATE_TYPE, Requirement, Statement, release_0_2};
+use crate::crypto::sign::{Algorithm, VerifyingKey};
+use crate::error::{Error, ErrorId, Result};
+use crate::json::Reader;
+use crate::names::KeyId;
+
+/// What a verifier trusts.
+pub struct Trust<'a> {
+    /// Keys it has.
+    pub keys: &'a [VerifyingKey],
+    /// Judges a chain of certificates (DER, signer first) and gives the signer's key.
+    pub chain: &'a dyn Fn(&[Vec<u8>]) -> Result<VerifyingKey>,
+    /// What must have signed; without any, one trusted signature is enough.
+    pub required: &'a [Requirement],
+}
+
+/// A signature that verified under a trusted key.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Signer {
+    /// The key.
+    pub keyid: KeyId,
+    /// How it signs.
+    #[serde(serialize_with = "by_name")]
+    pub algorithm: Algorithm,
+    /// Whether a certificate vouched for it rather than the verifier's own list.
+    pub by_certificate: bool,
+}
+
+fn by_name<S: serde::Serializer>(algorithm: &Algorithm, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(algorithm.name())
+}
+
+/// Which statement is authentic, and who signed it. Bundles of other statements and of strangers are passed over.
+///
+/// # Errors
+/// `SignatureInvalid` if a bundle names a trusted key whose signature does not verify, or if trusted signers contradict one
+/// another; `SignatureMissing` if nobody trusted signed, or a requirement is not met; what the certificates are refused for;
+/// `BundleMalformed` if the authentic statement breaks a rule.
+pub fn authenticate(bundles: &[Bundle], trust: &Trust<'_>) -> Result<(Statement, Vec<Signer>)> {
+    let mut authentic: Option<(&[u8], Vec<Signer>)> = None;
+    let mut refused = None;
+    for bundle in bundles.iter().filter(|b| is_model_signature(&b.payload)) {
+        let signer = match signer_of(bundle, trust) {
+            Ok(Some(signer)) => signer,
+            Ok(None) => continue,
+            // A certificate of a stranger must not keep a trusted key from being found; alone, it is the reason.
+            Err(e) if e.id() != ErrorId::SignatureInvalid => {
+                refused.get_or_insert(e);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        match &mut authentic {
+            None => authentic = Some((&bundle.payload, vec![signer])),
+            Some((payload, signers)) if *payload == bundle.payload => {
+                if !signers.contains(&signer) {
+                    signers.push(signer);
+                }
+            }
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorId::SignatureInvalid,
+                    "trusted signers say different things of this model",
+                )
+                .hint("one of the bundles is of another version; sign the model anew"));
+            }
+        }
+    }
+    let Some((payload, signers)) = authentic else {
+        return Err(refused.unwrap_or_else(|| untrusted(bundles)));
+    };
+    if let Some(unmet) = trust.required.iter().find(|r| !r.is_met_by(&signers)) {
+        let have: Vec<_> = signers.iter().map(|s| format!("{} {}", s.algorithm, s.keyid.short())).collect();
+        return Err(Error::new(
+            ErrorId::SignatureMissing,
+            format!("the signatures required ({unmet}) are not all there"),
+        )
+        .hint(format!("there are: {}", have.join(", "))));
+    }
+    Ok((Statement::from_payload(payload)?, signers))
+}
+
+fn signer_of(bundle: &Bundle, trust: &Trust<'_>) -> Result<Option<Signer>> {
+    let invalid = || {
+        Error::new(ErrorId::SignatureInvalid, "a signature that names a trusted key does not verify")
+            .hint("the signature or its statement was altered; ask the signer for it again")
+    };
+    let signer =
+        |key: &VerifyingKey, by_certificate| Signer { keyid: key.key_id(), algorithm: key.algorithm(), by_certificate };
+    match &bundle.material {
+        Material::Certificates(chain) => {
+            let key = (trust.chain)(chain)?;
+            bundle.verify(&key).map_err(|_| invalid())?;
+            Ok(Some(signer(&key, true)))
+        }
+        Material::Key { hint: Some(_) } => match trust.keys.iter().find(|key| bundle.names(key)) {
+            None => Ok(None),
+            Some(key) => bundle.verify(key).map(|()| Some(signer(key, false))).map_err(|_| invalid()),
+        },
+        // It names no key: whichever verifies is the one.
+        Material::Key { hint: None } => {
+            let key = trust.keys.iter().find(|key| bundle.verify(key).is_ok());
+            Ok(key.map(|key| signer(key, false)))
+        }
+        Material::Keyless => Err(Error::new(
+            ErrorId::SignatureMissing,
+            "signed with a certificate of a public service, which this release does not check",
+        )
+        .hint("ask the signer for a signature by a key or by a certificate of your own authority")),
+    }
+}
+
+fn untrusted(bundles: &[Bundle]) -> Error {
+    if !bundles.iter().any(|b| is_model_signature(&b.payload)) {
+        return Malformed::new("none of the bundles is about the files of a model").into();
+    }
+    let hints: Vec<_> = bundles
+        .iter()
+        .filter_map(|b| match &b.material {
+            Material::Key { hint: Some(hint) } => {
+                Some(format!("a key with OMS hint {}", hint.get(..16).unwrap_or(hint)))
+            }
+            Material::Certificates(_) => Some("a certificate".into()),
+            _ => None,
+        })
+        .collect();
+    let by = if hints.is_empty() { "nobody it names".into() } else { hints.join(", ") };
+    Error::new(ErrorId::SignatureMissing, format!("not signed by a key you trust; it is signed by {by}"))
+        .hint("give the signer's public key with --key FILE, or its authority with --ca FILE")
+}
+
+/// Whether a payload claims to be about the files of a model: claims beside a model may be about other things.
+fn is_model_signature(payload: &[u8]) -> bool {
+    let mut found = false;
+    let read = Reader::new(payload, 64).and_then(|mut reader| {
+        reader.object(|reader, key| {
+            if key != "predicateType" {
+                return reader.skip();
+            }
+            let kind = reader.string()?;
+            found = kind == PREDICATE_TYPE || kind == release_0_2::PREDICATE_TYPE;
+            Ok(())
+        })
+    });
+    // What cannot be read is not passed over: that would turn damage into absence.
+    found || read.is_err()
+}
