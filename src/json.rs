@@ -197,6 +197,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The text of the next value, which must be well-formed.
+    pub fn raw(&mut self) -> Result<&'a str, JsonError> {
+        let from = self.at;
+        self.skip()?;
+        Ok(&self.text[from..self.at])
+    }
+
     /// An object: `entry` is called with each key and must read its value.
     pub fn object<F>(&mut self, mut entry: F) -> Result<(), JsonError>
     where

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use model_vault::manifest::oms::Requirement;
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
 
 /// Sealed, signed, policy-gated storage and verified streaming for models and training data
@@ -102,7 +103,9 @@ pub enum Command {
     Tag(SetTag),
     /// Unlist an artifact or version, or take that back
     Rm(Rm),
-    /// Check every byte and signature of an artifact or file
+    /// Sign the files of a model for whoever verifies OpenSSF model signatures
+    Sign(Sign),
+    /// Check every byte and signature of an artifact, a sealed file, or a signed model on disk
     Verify(Verify),
     /// Take a portable sealed file into the vault
     Import(Import),
@@ -208,8 +211,8 @@ impl std::str::FromStr for Digests {
 /// `vault open`
 #[derive(Debug, Args)]
 pub struct Open {
-    /// Artifact of the vault, or a portable sealed file
-    #[arg(value_name = "REF|FILE.mvlt")]
+    /// Artifact of the vault, a portable sealed file, or a signed model: a file or directory
+    #[arg(value_name = "REF|FILE.mvlt|PATH")]
     pub what: String,
     /// Where to write; - is standard output [default: standard output, unless it is a terminal]
     #[arg(short, long, value_name = "PATH|-")]
@@ -249,8 +252,8 @@ impl std::str::FromStr for ByteRange {
 /// `vault inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// Artifact of the vault, or a portable sealed file
-    #[arg(value_name = "REF|FILE.mvlt")]
+    /// Artifact of the vault, a portable sealed file, or a signed model: a file or directory
+    #[arg(value_name = "REF|FILE.mvlt|PATH")]
     pub what: String,
 }
 
@@ -299,8 +302,8 @@ pub struct Rm {
 /// `vault verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Artifact of the vault, or a portable sealed file
-    #[arg(value_name = "REF|FILE.mvlt")]
+    /// Artifact of the vault, a portable sealed file, or a signed model: a file or directory
+    #[arg(value_name = "REF|FILE.mvlt|PATH")]
     pub what: String,
     /// Check a file without its key: seal signatures and ciphertext only
     #[arg(long)]
@@ -308,6 +311,63 @@ pub struct Verify {
     /// Trusted signers.
     #[command(flatten)]
     pub signers: Signers,
+    /// Of a signed model.
+    #[command(flatten)]
+    pub model: VerifyModel,
+}
+
+/// `vault verify PATH`
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signed models")]
+pub struct VerifyModel {
+    /// Public key of a signer you trust (PEM); may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+    /// The signature [default: model.sig in a directory, FILE.sig beside a file]
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// What must have signed: ed25519,ml-dsa-65 (all), or 2-of-3:KEYID,KEYID,KEYID; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    pub require: Vec<Requirement>,
+    /// Accept files that nobody signed
+    #[arg(long)]
+    pub ignore_unsigned_files: bool,
+}
+
+/// `vault sign`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An ECDSA key signs the bundle that every OpenSSF verifier reads (model.sig); Ed25519 and ML-DSA keys sign \
+the same statement in claims.jsonl beside it."
+)]
+pub struct Sign {
+    /// File or directory to sign
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Private key (PEM): ECDSA P-256, P-384, P-521, Ed25519 or ML-DSA-65; may be repeated
+    #[arg(long, value_name = "FILE", required = true)]
+    pub key: Vec<PathBuf>,
+    /// Where the signature goes [default: model.sig in a directory, FILE.sig beside a file]
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// Hash of the files
+    #[arg(long, value_name = "HASH", default_value = "sha256", value_parser = ["sha256", "blake3"])]
+    pub hash: String,
+    /// One digest a file, or one a shard: large files are then hashed on all cores
+    #[arg(long, value_name = "METHOD", default_value = "files", value_parser = ["files", "shards"])]
+    pub method: String,
+    /// Bytes of a shard [default: 1000000000]
+    #[arg(long, value_name = "BYTES", conflicts_with = "method")]
+    pub shard_size: Option<std::num::NonZeroU64>,
+    /// Leave out a file or directory, by its path within the model; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub ignore: Vec<String>,
+    /// Follow links to files (never to directories)
+    #[arg(long)]
+    pub allow_symlinks: bool,
+    /// Name a single file "." as model_signing 1.1 does, which refuses the form of the specification
+    #[arg(long = "compat-1.1")]
+    pub compat_1_1: bool,
 }
 
 /// Signers that are required.

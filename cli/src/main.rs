@@ -48,6 +48,13 @@ fn start() -> anyhow::Result<ExitCode> {
     Ok(match command::run(cli, &matches, &output, program) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(ErrorId::Findings.kind().exit_status()),
+        Ok(Outcome::Refused(error)) => {
+            // With --json the report is the one document.
+            if !output.json() {
+                output.error(&error);
+            }
+            ExitCode::from(error.kind().exit_status())
+        }
         Err(error) => {
             output.error(&error);
             ExitCode::from(error.kind().exit_status())

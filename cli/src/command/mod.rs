@@ -21,10 +21,12 @@ mod seal;
 mod serve;
 mod shells;
 mod show;
+mod sign;
 mod signers;
 mod status;
 mod tag;
 mod verify;
+mod verify_model;
 mod whoami;
 mod workload;
 
@@ -37,12 +39,14 @@ use crate::output::Output;
 use crate::session::Session;
 
 /// How a command ended that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// It did what it was asked.
     Done,
     /// It was asked to check, and found something.
     Findings,
+    /// It printed its report, which says why the answer is no.
+    Refused(Error),
 }
 
 /// What every command works with.
@@ -73,7 +77,8 @@ pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) 
         Command::Ls(args) => ls::run(&cx, &args)?,
         Command::Tag(args) => tag::run(&cx, &args)?,
         Command::Rm(args) => rm::run(&cx, &args)?,
-        Command::Verify(args) => verify::run(&cx, &args)?,
+        Command::Sign(args) => sign::run(&cx, &args)?,
+        Command::Verify(args) => return verify::run(&cx, &args),
         Command::Import(args) => import::run(&cx, &args)?,
         Command::Export(args) => export::run(&cx, &args)?,
         Command::Fetch(args) => fetch::run(&cx, &args)?,
@@ -99,6 +104,11 @@ fn warn_of_foreign_variables(out: &Output) {
             "hint: VAULT_ADDR belongs to another product and is not read; this is Model Vault (MODELVAULT_HOME)",
         );
     }
+}
+
+/// Threads for work that the processor bounds.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
 /// `[NAMESPACE/]NAME[@TAG]` of something that is made: the name given, else the stem of a path.

@@ -8,13 +8,16 @@ use model_vault::names::{Name, Reference};
 use model_vault::seal::{OpenOptions, Pins, Reader, verify_keyless};
 use model_vault::{Error, ErrorId, Result};
 
-use super::{Context, portable, show};
+use super::{Context, Outcome, portable, show, threads, verify_model};
 use crate::args;
 use crate::files::means_path;
 use crate::output::progress::Progress;
 
 /// Verifies.
-pub fn run(cx: &Context<'_>, args: &args::Verify) -> Result<()> {
+pub fn run(cx: &Context<'_>, args: &args::Verify) -> Result<Outcome> {
+    if is_model(&args.what)? {
+        return verify_model::run(cx, args, Path::new(&args.what));
+    }
     let facts = if means_path(&args.what) {
         let path = Path::new(&args.what);
         of_file(cx, args, path).map_err(|e| named(e, path))?
@@ -36,7 +39,17 @@ pub fn run(cx: &Context<'_>, args: &args::Verify) -> Result<()> {
         }
         facts
     };
-    cx.out.report(&facts, show::verified)
+    cx.out.report(&facts, show::verified)?;
+    Ok(Outcome::Done)
+}
+
+/// Whether a path is given that is no sealed file: then it is a model, and its signature lies beside it.
+fn is_model(what: &str) -> Result<bool> {
+    if !means_path(what) {
+        return Ok(false);
+    }
+    let path = Path::new(what);
+    Ok(path.is_dir() || matches!(portable::header_facts(path), Err(e) if e.id() == ErrorId::NotSealed))
 }
 
 fn of_file(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<VerifyFacts> {
@@ -74,8 +87,7 @@ fn with_vault_key(cx: &Context<'_>, path: &Path, required: &[PublicKey]) -> Resu
 
 fn check(cx: &Context<'_>, reader: &Reader) -> Result<()> {
     let bar = Progress::new("verifying", reader.payload_len(), cx.out.json());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    reader.verify_full_with(threads, &|n| bar.more(n))?;
+    reader.verify_full_with(threads(), &|n| bar.more(n))?;
     bar.done();
     Ok(())
 }

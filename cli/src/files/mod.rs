@@ -3,6 +3,7 @@
 
 pub mod destination;
 pub mod folding;
+pub mod signature;
 pub mod source;
 pub mod temporary;
 pub mod tree;

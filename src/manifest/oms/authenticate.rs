@@ -104,7 +104,7 @@ fn signer_of(bundle: &Bundle, trust: &Trust<'_>) -> Result<Option<Signer>> {
             let key = trust.keys.iter().find(|key| bundle.verify(key).is_ok());
             Ok(key.map(|key| signer(key, false)))
         }
-        Material::Keyless => Err(Error::new(
+        Material::Keyless(_) => Err(Error::new(
             ErrorId::SignatureMissing,
             "signed with a certificate of a public service, which this release does not check",
         )
@@ -132,7 +132,7 @@ fn untrusted(bundles: &[Bundle]) -> Error {
 }
 
 /// Whether a payload claims to be about the files of a model: claims beside a model may be about other things.
-fn is_model_signature(payload: &[u8]) -> bool {
+pub fn is_model_signature(payload: &[u8]) -> bool {
     let mut found = false;
     let read = Reader::new(payload, 64).and_then(|mut reader| {
         reader.object(|reader, key| {

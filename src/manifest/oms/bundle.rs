@@ -8,7 +8,7 @@ use crate::crypto::AuthFailed;
 use crate::crypto::dsse::{IN_TOTO, pre_authentication};
 use crate::crypto::sign::{SigningKey, VerifyingKey};
 use crate::error::Result;
-use crate::json::{JsonError, Reader, quote};
+use crate::json::{JsonError, Reader, Value, quote};
 
 /// Most bytes of a bundle.
 pub const MAX_BUNDLE_LEN: u64 = 64 << 20;
@@ -36,8 +36,8 @@ pub enum Material {
     },
     /// Certificates in DER: of the signer, then of those above it.
     Certificates(Vec<Vec<u8>>),
-    /// A certificate of a public service and the log entry that dates it.
-    Keyless,
+    /// A certificate of a public service and the log entries that date it, as they are written.
+    Keyless(String),
 }
 
 impl Bundle {
@@ -59,7 +59,7 @@ impl Bundle {
         match &self.material {
             Material::Key { hint: Some(hint) } => *hint == key.oms_hint(),
             Material::Key { hint: None } => true,
-            Material::Certificates(_) | Material::Keyless => false,
+            Material::Certificates(_) | Material::Keyless(_) => false,
         }
     }
 
@@ -78,25 +78,9 @@ impl Bundle {
         let mut out = String::with_capacity(self.payload.len() * 4 / 3 + 1024);
         out.push_str("{\"mediaType\":\"");
         out.push_str(MEDIA_TYPE);
-        out.push_str("\",\"verificationMaterial\":{");
-        match &self.material {
-            Material::Key { hint } => {
-                out.push_str("\"publicKey\":{\"hint\":");
-                quote(hint.as_deref().unwrap_or_default(), &mut out);
-                out.push('}');
-            }
-            Material::Certificates(chain) => {
-                out.push_str("\"x509CertificateChain\":{\"certificates\":[");
-                for (i, certificate) in chain.iter().enumerate() {
-                    out.push_str(if i == 0 { "{\"rawBytes\":\"" } else { ",{\"rawBytes\":\"" });
-                    STANDARD.encode_string(certificate, &mut out);
-                    out.push_str("\"}");
-                }
-                out.push_str("]}");
-            }
-            Material::Keyless => unreachable!("this product signs with keys and certificates"),
-        }
-        out.push_str(",\"tlogEntries\":[]},\"dsseEnvelope\":{\"payload\":\"");
+        out.push_str("\",\"verificationMaterial\":");
+        self.material.write_json(&mut out);
+        out.push_str(",\"dsseEnvelope\":{\"payload\":\"");
         STANDARD.encode_string(&self.payload, &mut out);
         out.push_str("\",\"payloadType\":\"");
         out.push_str(IN_TOTO);
@@ -119,7 +103,7 @@ impl Bundle {
         reader.object(|reader, key| {
             match key {
                 "mediaType" => raw.media_type = Some(reader.string()?.into_owned()),
-                "verificationMaterial" => reader.object(|reader, key| raw.read_material(reader, key))?,
+                "verificationMaterial" => raw.read_material(reader.raw()?)?,
                 "dsseEnvelope" => reader.object(|reader, key| raw.read_envelope(reader, key))?,
                 _ => return reader.fail("an unknown member of the bundle"),
             }
@@ -140,51 +124,20 @@ struct Raw {
 }
 
 impl Raw {
-    fn read_material(&mut self, reader: &mut Reader<'_>, key: &str) -> Result<(), JsonError> {
-        match key {
-            "publicKey" => {
-                let mut hint = None;
-                reader.object(|reader, key| {
-                    match (key, reader.value()?) {
-                        ("hint", crate::json::Value::String(text)) => hint = Some(text).filter(|t| !t.is_empty()),
-                        ("hint", crate::json::Value::Null) => {}
-                        // Before 1.1 the key itself: whoever verifies brings the key along, a bundle does not.
-                        ("rawBytes" | "keyDetails", _) => {}
-                        _ => return reader.fail("an unknown member of publicKey"),
-                    }
-                    Ok(())
-                })?;
-                self.materials.push(Material::Key { hint });
+    fn read_material(&mut self, text: &str) -> Result<(), JsonError> {
+        Reader::new(text.as_bytes(), MAX_DEPTH)?.object(|reader, key| {
+            match key {
+                "publicKey" => self.materials.push(Material::Key { hint: read_hint(reader)? }),
+                "x509CertificateChain" => self.materials.push(Material::Certificates(read_chain(reader)?)),
+                "certificate" => {
+                    reader.skip()?;
+                    self.materials.push(Material::Keyless(text.to_owned()));
+                }
+                "tlogEntries" | "timestampVerificationData" => reader.skip()?,
+                _ => return reader.fail("an unknown member of verificationMaterial"),
             }
-            "x509CertificateChain" => {
-                let mut chain = Vec::new();
-                reader.object(|reader, key| {
-                    if key != "certificates" {
-                        return reader.fail("an unknown member of x509CertificateChain");
-                    }
-                    reader.array(|reader| {
-                        if chain.len() == MAX_CERTIFICATES {
-                            return reader.fail("more than 16 certificates");
-                        }
-                        reader.object(|reader, key| match key {
-                            "rawBytes" => {
-                                chain.push(base64(reader)?);
-                                Ok(())
-                            }
-                            _ => reader.fail("an unknown member of a certificate"),
-                        })
-                    })
-                })?;
-                self.materials.push(Material::Certificates(chain));
-            }
-            "certificate" => {
-                reader.value()?;
-                self.materials.push(Material::Keyless);
-            }
-            "tlogEntries" | "timestampVerificationData" => reader.skip()?,
-            _ => return reader.fail("an unknown member of verificationMaterial"),
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn read_envelope(&mut self, reader: &mut Reader<'_>, key: &str) -> Result<(), JsonError> {
@@ -230,6 +183,68 @@ impl Raw {
         let payload = self.payload.ok_or_else(|| Malformed::new("no payload"))?;
         Ok(Bundle { material, payload, signature })
     }
+}
+
+impl Material {
+    fn write_json(&self, out: &mut String) {
+        match self {
+            Self::Key { hint } => {
+                out.push_str("{\"publicKey\":{\"hint\":");
+                quote(hint.as_deref().unwrap_or_default(), out);
+                out.push_str("},\"tlogEntries\":[]}");
+            }
+            Self::Certificates(chain) => {
+                out.push_str("{\"x509CertificateChain\":{\"certificates\":[");
+                for (i, certificate) in chain.iter().enumerate() {
+                    out.push_str(if i == 0 { "{\"rawBytes\":\"" } else { ",{\"rawBytes\":\"" });
+                    STANDARD.encode_string(certificate, out);
+                    out.push_str("\"}");
+                }
+                out.push_str("]},\"tlogEntries\":[]}");
+            }
+            Self::Keyless(text) => out.push_str(text),
+        }
+    }
+}
+
+fn read_hint(reader: &mut Reader<'_>) -> Result<Option<String>, JsonError> {
+    let mut hint = None;
+    reader.object(|reader, key| {
+        match key {
+            "hint" => match reader.value()? {
+                Value::String(text) => hint = Some(text).filter(|t| !t.is_empty()),
+                Value::Null => {}
+                _ => return reader.fail("a hint is a string"),
+            },
+            // Before 1.1 the key itself: whoever verifies brings the key along, a bundle does not.
+            "rawBytes" | "keyDetails" => reader.skip()?,
+            _ => return reader.fail("an unknown member of publicKey"),
+        }
+        Ok(())
+    })?;
+    Ok(hint)
+}
+
+fn read_chain(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, JsonError> {
+    let mut chain = Vec::new();
+    reader.object(|reader, key| {
+        if key != "certificates" {
+            return reader.fail("an unknown member of x509CertificateChain");
+        }
+        reader.array(|reader| {
+            if chain.len() == MAX_CERTIFICATES {
+                return reader.fail("more than 16 certificates");
+            }
+            reader.object(|reader, key| match key {
+                "rawBytes" => {
+                    chain.push(base64(reader)?);
+                    Ok(())
+                }
+                _ => reader.fail("an unknown member of a certificate"),
+            })
+        })
+    })?;
+    Ok(chain)
 }
 
 fn base64(reader: &mut Reader<'_>) -> Result<Vec<u8>, JsonError> {

@@ -23,7 +23,7 @@ mod require;
 mod resource;
 mod statement;
 
-pub use authenticate::{Signer, Trust, authenticate};
+pub use authenticate::{Signer, Trust, authenticate, is_model_signature};
 pub use bundle::{Bundle, MAX_BUNDLE_LEN, Material};
 pub use compare::{Comparison, Difference, compare};
 pub use measure::{Parameters, measure};

@@ -1,0 +1,135 @@
+//! `vault verify` of a model on disk: who signed it, and whether it is what was signed.
+
+use std::path::{Path, PathBuf};
+
+use model_vault::crypto::sign::VerifyingKey;
+use model_vault::manifest::oms::{
+    Bundle, Comparison, Difference, MAX_BUNDLE_LEN, Signer, Statement, Trust, authenticate, compare,
+};
+use model_vault::{Error, ErrorId, Result};
+use serde::Serialize;
+
+use super::{Context, Outcome, threads};
+use crate::args;
+use crate::files::signature::{Places, claims};
+use crate::files::{on, read_small};
+use crate::output::progress::Progress;
+use crate::output::table::{Table, facts};
+use crate::output::text::{count, size};
+
+/// The JSON document of `vault verify PATH`.
+#[derive(Debug, Serialize)]
+struct Verified {
+    /// Whether the model is what trusted signers signed.
+    verified: bool,
+    model: PathBuf,
+    /// Name that the signers gave it.
+    name: String,
+    root: String,
+    signers: Vec<Signer>,
+    files: u64,
+    bytes: u64,
+    /// Empty files, which signatures by shards do not cover.
+    uncovered_empty: u64,
+    differences: Vec<Difference>,
+}
+
+/// Verifies.
+pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome> {
+    let places = Places::of(path, args.model.signature.as_deref())?;
+    let bundles = bundles(&places)?;
+    let keys = args.model.key.iter().map(|file| VerifyingKey::read(file)).collect::<Result<Vec<_>>>()?;
+    let chain = |_: &[Vec<u8>]| -> Result<VerifyingKey> {
+        Err(Error::new(ErrorId::SignatureMissing, "signed with a certificate, and no authority is trusted")
+            .hint("name the authority with --ca FILE"))
+    };
+    if keys.is_empty() {
+        return Err(Error::new(
+            ErrorId::InvalidArgument,
+            "no signer is trusted: a signature by anybody proves nothing",
+        )
+        .hint("give the signer's public key with --key FILE"));
+    }
+    let trust = Trust { keys: &keys, chain: &chain, required: &args.model.require };
+    let (statement, signers) = authenticate(&bundles, &trust).map_err(|e| e.on(places.signature.display()))?;
+
+    let bar = Progress::new("verifying", statement_bytes(&statement), cx.out.json());
+    let within = places.within(path)?;
+    let allow_extra = args.model.ignore_unsigned_files;
+    let comparison = compare(path, &statement, &within, allow_extra, threads(), &|n| bar.more(n));
+    bar.done();
+    report(cx, path, &statement, signers, comparison?)
+}
+
+fn report(
+    cx: &Context<'_>,
+    path: &Path,
+    statement: &Statement,
+    signers: Vec<Signer>,
+    comparison: Comparison,
+) -> Result<Outcome> {
+    let verified = Verified {
+        verified: comparison.differences.is_empty(),
+        model: path.into(),
+        name: statement.name.clone(),
+        root: statement.root().to_string(),
+        signers,
+        files: comparison.files,
+        bytes: comparison.bytes,
+        uncovered_empty: comparison.uncovered_empty,
+        differences: comparison.differences,
+    };
+    cx.out.report(&verified, |v| show(v, cx.out.styled()))?;
+    if verified.verified {
+        return Ok(Outcome::Done);
+    }
+    let what = count(verified.differences.len() as u64, "difference");
+    Ok(Outcome::Refused(Error::new(ErrorId::ModelChanged, format!("{}: {what} from what was signed", path.display()))))
+}
+
+/// The bundle and the claims beside it; either may be missing, not both.
+fn bundles(places: &Places) -> Result<Vec<Bundle>> {
+    let mut bundles = Vec::new();
+    if places.signature.exists() {
+        let text = read_small(&places.signature, MAX_BUNDLE_LEN).map_err(on(&places.signature))?;
+        bundles.push(Bundle::from_json(&text).map_err(|e| Error::from(e).on(places.signature.display()))?);
+    }
+    bundles.extend(claims::read(&places.claims)?);
+    if bundles.is_empty() {
+        let text = format!("{}: no such file or directory", places.signature.display());
+        return Err(Error::new(ErrorId::SignatureMissing, text)
+            .hint("name the signature with --signature FILE; vault sign makes one"));
+    }
+    Ok(bundles)
+}
+
+fn statement_bytes(statement: &Statement) -> u64 {
+    statement.resources.iter().filter_map(|r| r.size).sum()
+}
+
+fn show(v: &Verified, styled: bool) -> String {
+    let signers: Vec<_> = v.signers.iter().map(|s| format!("{} {}", s.algorithm, s.keyid.short())).collect();
+    let mut text = facts([
+        (if v.verified { "verified" } else { "refused" }, Some(v.model.display().to_string())),
+        ("signed as", Some(v.name.clone())),
+        ("signed by", Some(signers.join(", "))),
+        ("as signed", Some(format!("{}, {}", count(v.files, "file"), size(v.bytes)))),
+        ("not covered", (v.uncovered_empty > 0).then(|| count(v.uncovered_empty, "empty file"))),
+    ]);
+    if !v.differences.is_empty() {
+        let mut table = Table::new(&["DIFFERENCE", "FILE", "DETAIL"]);
+        for difference in &v.differences {
+            let detail = match difference {
+                Difference::Changed { expected_size: Some(expected), size: found, .. } => {
+                    format!("{} signed, {} found", size(*expected), size(*found))
+                }
+                Difference::Renamed { from, .. } => format!("was {from}"),
+                _ => String::new(),
+            };
+            table.row([difference.word().into(), difference.path().into(), detail]);
+        }
+        text.push('\n');
+        text += &table.render(styled);
+    }
+    text
+}
