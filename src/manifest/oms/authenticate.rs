@@ -126,7 +126,7 @@ fn untrusted(bundles: &[Bundle]) -> Error {
             _ => None,
         })
         .collect();
-    let by = if hints.is_empty() { "nobody it names".into() } else { hints.join(", ") };
+    let by = if hints.is_empty() { "a key that it does not name".into() } else { hints.join(", ") };
     Error::new(ErrorId::SignatureMissing, format!("not signed by a key you trust; it is signed by {by}"))
         .hint("give the signer's public key with --key FILE, or its authority with --ca FILE")
 }
