@@ -71,6 +71,16 @@ impl Enrolment {
         PeerCertificate::parse(&self.certificate)
     }
 
+    /// Whether [`write`](Self::write) would find room at `dir`: asked before a vault issues what would then have no place.
+    ///
+    /// # Errors
+    /// `AlreadyExists` as for `write`; `NotFound` if the directory around it is missing.
+    pub fn check_place(dir: &Path) -> Result<()> {
+        occupied_by_enrolment(dir)?;
+        let around = around(dir);
+        fs::metadata(around).map(drop).map_err(|e| Error::from(e).on(around.display()))
+    }
+
     /// Writes the directory, mode 0700, as a whole or not at all. It may be absent, empty, or an enrolment, which is
     /// replaced; anything else in it is refused.
     ///
@@ -216,8 +226,9 @@ fn read_bounded(path: &Path, limit: u64, secret: bool) -> Result<Zeroizing<Vec<u
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = opened.map_err(|e| {
+        let e_kind = e.kind();
         let error = Error::from(e).on(path.display());
-        if error.id() == ErrorId::NotFound {
+        if matches!(e_kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) {
             error.hint("give the directory that vault workload enroll NAME -o DIR made")
         } else {
             error
@@ -285,9 +296,12 @@ fn put_in_place(temporary: &Path, dir: &Path, replaces: bool) -> Result<()> {
         // An empty directory gives way; one that was filled in the meantime does not (rename(2)).
         fs::rename(temporary, dir).map_err(|e| Error::from(e).on(dir.display()))?;
     }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()?;
+    File::open(around(dir))?.sync_all()?;
     Ok(())
+}
+
+fn around(dir: &Path) -> &Path {
+    dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Key and certificate change at one moment: a reader sees the old pair or the new one.

@@ -44,6 +44,8 @@ pub use header::{HeaderFacts, rewrap};
 pub use keyless::{KeylessFacts, verify_keyless};
 pub use manifest::{Manifest, Member, path_is_valid};
 pub use pins::Pins;
+#[cfg(feature = "daemon")]
+pub(crate) use pipeline::default_threads;
 pub use preamble::{Preamble, context_hash};
 pub use reader::{HashCheck, OpenOptions, Reader};
 pub use segment::Segments;

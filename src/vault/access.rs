@@ -42,8 +42,10 @@ impl Vault {
         let leaf = self.leaf(caller, act, &subject, &permit);
         self.catalogue.enroll_workload(certificate(id, name, &issued), leaf).map_err(|e| match Error::from(e) {
             e if e.id() == ErrorId::AlreadyExists => {
-                Error::new(ErrorId::AlreadyExists, format!("workload {namespace}/{name} is enrolled already"))
-                    .hint("renew its certificate (vault workload renew DIR), or revoke it first")
+                Error::new(ErrorId::AlreadyExists, format!("workload {namespace}/{name} is enrolled already")).hint(
+                    "while its certificate is valid: vault workload renew DIR; to replace a lost or expired one: vault \
+                         workload revoke NAME, then enrol it and grant again",
+                )
             }
             e => e,
         })?;

@@ -11,7 +11,7 @@ use crate::facts::{MemberFacts, SealedFacts, SlotFacts, VerifyFacts, VersionFact
 use crate::names::{Name, NamespaceId, Reference, Tag};
 use crate::policy::{Action, Resource};
 use crate::seal::io::{ReadAt, StoreForm};
-use crate::seal::{Reader, Slot, SlotBody};
+use crate::seal::{Reader, Slot, SlotBody, default_threads};
 use crate::store::BlobId;
 
 /// Artifacts one listing looks at before it asks for a narrower pattern.
@@ -117,11 +117,25 @@ impl Vault {
 
     /// Reads every byte of a version and checks everything there is to check.
     pub fn verify(&self, caller: &Caller, reference: &Reference) -> Result<VerifyFacts> {
+        self.verify_with(caller, reference, &|_, _| {})
+    }
+
+    /// The same; `progress` hears how many bytes of plaintext were checked since it was last called, and how many there are.
+    pub fn verify_with(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<VerifyFacts> {
         let (artifact, record) = self.reach(caller, Act::ArtifactVerify, Action::Verify, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record).with("outcome", "verified");
         let act = Act::ArtifactVerify;
         let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
+        let total = reader.payload_len();
+        let checked = |bytes| progress(bytes, total);
+        reader
+            .verify_full_with(default_threads(), &checked)
+            .or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
         self.note(caller, act, &subject)?;
         Ok(VerifyFacts {
             version: Some(self.version_facts(&reference.namespace, &artifact, &record)?),

@@ -147,6 +147,7 @@ fn export(cx: &Context<'_>, args: &AuditExport) -> Result<()> {
     let mut to = Destination::open(&args.output, ORDINARY)?;
     cx.session.wait(client.audit_export(&mut to))?;
     to.finish(true)?;
-    cx.out
-        .report(&Exported { output: args.output.clone() }, |e| format!("audit log written to {}\n", e.output.display()))
+    cx.out.report(&Exported { output: args.output.clone() }, |e| {
+        format!("audit log written to {}\n", visible(&e.output.display().to_string()))
+    })
 }

@@ -69,7 +69,7 @@ pub fn run(cx: &Context<'_>, args: &args::Export) -> Result<()> {
         format!(
             "{} exported to {} ({}, still encrypted)\n",
             show::reference(&e.version),
-            e.output.display(),
+            text::visible(&e.output.display().to_string()),
             text::size(e.bytes)
         )
     })

@@ -17,6 +17,7 @@ use crate::args;
 use crate::config::Target;
 use crate::output::table::facts;
 use crate::output::text;
+use crate::session::REPLACE;
 
 /// The JSON document of `vault fetch`.
 #[derive(Debug, Serialize)]
@@ -99,7 +100,7 @@ fn explain(error: Error, reference: &Reference) -> Error {
     if error.id() != ErrorId::BadCredential {
         return error;
     }
-    error.on(reference).hint("the enrolment has expired or was revoked: ask an operator to enrol the workload anew")
+    error.on(reference).hint(format!("the certificate expired or was revoked; {REPLACE}"))
 }
 
 /// Whether the reference may lead to another version tomorrow.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::args;
+use crate::output::text::visible;
 
 /// The JSON document of `vault grant`.
 #[derive(Debug, Serialize)]
@@ -45,7 +46,9 @@ pub fn run(cx: &Context<'_>, args: &args::Grant) -> Result<()> {
         cedar,
     };
     cx.out.report(&granted, |g| match &g.cedar {
-        Some(cedar) => format!("{}\n", cedar.trim_end()),
+        Some(cedar) => {
+            format!("{} may read every version of {}\n{}\n", g.workload, g.artifact, visible(cedar.trim_end()))
+        }
         None => format!("{} may no longer read {}\n", g.workload, g.artifact),
     })
 }

@@ -20,7 +20,7 @@ mod rm;
 mod seal;
 mod serve;
 mod shells;
-mod show;
+pub mod show;
 mod signers;
 mod status;
 mod tag;

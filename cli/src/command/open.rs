@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model_vault::Result;
 use model_vault::client::{Client, FetchPlan};
 use model_vault::names::Reference;
 use model_vault::vault::Vault;
+use model_vault::{Error, ErrorId, Result};
 
 use super::deliver::{self, Delivered, Item, Plan, Sink, Wanted};
 use super::{Context, portable};
@@ -16,11 +16,15 @@ use crate::session::Access;
 
 /// Opens.
 pub fn run(cx: &Context<'_>, args: &args::Open) -> Result<()> {
+    if cx.out.json() && args.output.is_none() {
+        return Err(Error::new(ErrorId::InvalidArgument, "--json reports where the bytes went, and -o is missing")
+            .hint("-o PATH writes them to a file; -o - to standard output, and the report to standard error"));
+    }
     if args.output.as_deref().is_none_or(|o| o == Path::new("-")) {
         cx.out.take_stdout();
     }
     let mut wanted = Wanted { member: args.member.clone(), range: args.range, output: args.output.clone() };
-    let delivered = if means_path(&args.what) {
+    let delivered = if means_path(&args.what)? {
         let path = Path::new(&args.what);
         if let Some(output) = &args.output {
             refuse_same(path, output)?;

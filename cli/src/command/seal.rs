@@ -40,6 +40,8 @@ struct Portable {
 
 /// Seals.
 pub fn run(cx: &Context<'_>, args: &args::Seal) -> Result<()> {
+    // What is not there has no name to be wrong.
+    source::exists(&args.path)?;
     let (namespace, name, tag) = new_name(args.name.as_deref(), &args.path, args.tag.as_ref())?;
     let signer = args.sign_key.as_deref().map(key_file::signing_key).transpose()?;
     match &args.output {

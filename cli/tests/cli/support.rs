@@ -75,8 +75,13 @@ impl Machine {
 
     /// The command, ready to run.
     pub fn command(&self, args: &[&str]) -> Command {
+        self.program(VAULT, args)
+    }
+
+    /// Another program, in the same surroundings.
+    pub fn program(&self, name: &str, args: &[&str]) -> Command {
         let root = self.root.path();
-        let mut command = Command::new(VAULT);
+        let mut command = Command::new(name);
         command
             .args(args)
             .current_dir(self.work())
