@@ -53,7 +53,7 @@ pub struct Reader {
     facts: HeaderFacts,
     root: Root,
     signers: Vec<KeyId>,
-    claimed_signers: Vec<String>,
+    signatures: Vec<u8>,
     index: Vec<u8>,
     manifest: Manifest,
     outboard: Vec<u8>,
@@ -98,7 +98,6 @@ impl Reader {
             None => Vec::new(),
         };
 
-        let claimed_signers = signatures::claimed(&parts.signatures);
         let (manifest, outboard) = open_manifest(parts.manifest, &key, preamble, tail.segments)?;
         let layout = Layout::new(tail.segments, manifest.members.iter().map(|m| (m.offset, m.size)));
         let cipher = segment_cipher(&derive::<PayloadKey>(&key, &preamble.commitment).expose());
@@ -106,7 +105,7 @@ impl Reader {
             source,
             root,
             signers,
-            claimed_signers,
+            signatures: parts.signatures,
             index: parts.index,
             manifest,
             outboard,
@@ -141,9 +140,14 @@ impl Reader {
         &self.signers
     }
 
+    /// SIGNATURES as they lie in the file: the seal statements, checked only if signers were required.
+    pub fn signatures(&self) -> &[u8] {
+        &self.signatures
+    }
+
     /// Key ids that the seal statements name. Named, not verified: for display only.
-    pub fn claimed_signers(&self) -> &[String] {
-        &self.claimed_signers
+    pub fn claimed_signers(&self) -> Vec<String> {
+        signatures::claimed(&self.signatures)
     }
 
     /// What the file holds.

@@ -35,6 +35,7 @@ use crate::wire::{MESSAGE_LIMIT, PIECE_LEN, pb, version_to_wire};
 pub(super) trait Plaintext: Send + 'static {
     fn version(&self) -> &VersionFacts;
     fn statement(&self) -> &[u8];
+    fn seal_statements(&self) -> &[u8];
     fn members(&self) -> &[OpenMember];
     fn group_log2(&self) -> u8;
     fn expires(&self) -> Timestamp;
@@ -50,6 +51,9 @@ impl Plaintext for OpenArtifact {
     }
     fn statement(&self) -> &[u8] {
         self.statement()
+    }
+    fn seal_statements(&self) -> &[u8] {
+        self.seal_statements()
     }
     fn members(&self) -> &[OpenMember] {
         self.members()
@@ -303,11 +307,17 @@ impl Stream {
         let log2 = open.group_log2();
         let sizes: Vec<u64> = open.members().iter().map(|m| m.size).collect();
         let statement = Bytes::copy_from_slice(open.statement());
+        let seal_statements = Bytes::copy_from_slice(open.seal_statements());
+        if seal_statements.len() > PIECE_LEN {
+            let message = format!("{} bytes of seal statements; a stream carries {PIECE_LEN}", seal_statements.len());
+            return Err(Error::new(ErrorId::LimitExceeded, message).into());
+        }
         let start = pb::FetchStart {
             version: Some(version_to_wire(open.version())),
             statement_len: statement.len() as u64,
             lease: Some(pb::Lease { expires: open.expires().to_string() }),
             request_id: Bytes::copy_from_slice(request_id.as_bytes()),
+            seal_statements,
         };
         self.send(Piece::message(Part::Start(start))).await?;
         for from in (0..statement.len()).step_by(PIECE_LEN) {

@@ -54,6 +54,7 @@ impl Seen {
 struct Memory {
     artifact: Arc<Artifact>,
     envelope: Vec<u8>,
+    seal_statements: Vec<u8>,
     members: Vec<OpenMember>,
     seen: Arc<Seen>,
 }
@@ -64,6 +65,9 @@ impl Plaintext for Memory {
     }
     fn statement(&self) -> &[u8] {
         &self.envelope
+    }
+    fn seal_statements(&self) -> &[u8] {
+        &self.seal_statements
     }
     fn members(&self) -> &[OpenMember] {
         &self.members
@@ -135,6 +139,7 @@ impl Daemon {
             let members = &opened.statement.subjects;
             Ok(Box::new(Memory {
                 envelope: opened.envelope(1),
+                seal_statements: opened.seal_statements(1),
                 members: members.iter().map(|s| OpenMember { path: s.path.clone(), size: s.size }).collect(),
                 artifact: Arc::clone(&opened),
                 seen: Arc::clone(&watched),

@@ -220,6 +220,11 @@ impl OpenArtifact {
         &self.statement
     }
 
+    /// The seal statements: a JSON array of DSSE envelopes (docs/format.md 8), which prove the root.
+    pub fn seal_statements(&self) -> &[u8] {
+        self.reader.signatures()
+    }
+
     /// The members, in the order of the statement's subjects.
     pub fn members(&self) -> &[OpenMember] {
         &self.members
