@@ -39,7 +39,6 @@ pub(super) trait Plaintext: Send + 'static {
     fn members(&self) -> &[OpenMember];
     fn group_log2(&self) -> u8;
     fn expires(&self) -> Timestamp;
-    fn renew_lease(&mut self) -> Result<()>;
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()>;
     fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8>;
     fn finish(self: Box<Self>, bytes: u64, reason: &str) -> Result<()>;
@@ -63,9 +62,6 @@ impl Plaintext for OpenArtifact {
     }
     fn expires(&self) -> Timestamp {
         self.expires()
-    }
-    fn renew_lease(&mut self) -> Result<()> {
-        self.renew_lease()
     }
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
         self.read(member, offset, buffer, client_checks_groups)
@@ -365,10 +361,10 @@ impl Stream {
             }
         };
         let worker = self.calls.worker().await?;
-        let mut open = source.take().expect("the source is only away while a piece is read");
+        let open = source.take().expect("the source is only away while a piece is read");
         let checked = self.client_checks_groups;
         let read = move || {
-            let outcome = open.renew_lease().and_then(|()| open.read(member, offset, segment.fill(len), checked));
+            let outcome = open.read(member, offset, segment.fill(len), checked);
             let nodes = outcome.map(|()| nodes.map_or_else(Vec::new, |(before, g)| open.nodes(member, before, g)));
             drop(worker);
             (open, nodes.map(|nodes| (nodes, segment)))

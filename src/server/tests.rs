@@ -30,7 +30,7 @@ struct Seen {
     refused: Mutex<Vec<ErrorId>>,
     /// Reads that were begun.
     reads: AtomicU64,
-    /// The next renewal of a lease is refused.
+    /// The next read is refused, its lease not renewed.
     revoked: AtomicBool,
     /// Reads find damage.
     damaged: AtomicBool,
@@ -78,14 +78,11 @@ impl Plaintext for Memory {
     fn expires(&self) -> Timestamp {
         self.artifact.version.created
     }
-    fn renew_lease(&mut self) -> Result<()> {
-        match self.seen.revoked.load(Ordering::Acquire) {
-            true => Err(Error::new(ErrorId::Denied, "the grant of resnet was taken back")),
-            false => Ok(()),
-        }
-    }
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], checks: bool) -> Result<()> {
         assert!(checks, "the client announces that it checks groups");
+        if self.seen.revoked.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorId::Denied, "the grant of resnet was taken back"));
+        }
         self.seen.reads.fetch_add(1, Ordering::AcqRel);
         if self.seen.damaged.load(Ordering::Acquire) {
             return Err(Error::new(ErrorId::SegmentAuthFailed, "segment 1 of /home/vault/blobs/x"));
