@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use model_vault::names::{ArtifactKind, Reference, Tag};
+use model_vault::names::{ArtifactKind, Clock, Reference, SystemClock, Tag, Timestamp};
 use model_vault::vault::{
     Caller, Channel, ImportInput, ImportSource, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing,
     Transport, Vault,
@@ -25,6 +26,31 @@ impl Fixture {
             Vault::init(&dir.path().join("home"), InitSpec::KeyFile(dir.path().join("root.key")), Machine::default())
                 .unwrap();
         Self { dir, vault: Arc::new(vault) }
+    }
+
+    /// With a clock that the test puts forward.
+    fn with_clock() -> (Self, Arc<Ahead>) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Ahead::default());
+        let machine = Machine { clock: clock.clone(), ..Machine::default() };
+        let spec = InitSpec::KeyFile(dir.path().join("root.key"));
+        let vault = Vault::init(&dir.path().join("home"), spec, machine).unwrap();
+        (Self { dir, vault: Arc::new(vault) }, clock)
+    }
+
+    /// An enrolled workload, as the daemon names it.
+    fn workload(&self, name: &str) -> Caller {
+        let (namespace, name) = ("default".parse().unwrap(), name.parse().unwrap());
+        let (_key, csr) = model_vault::identity::new_key_and_csr(&name).unwrap();
+        let issued = self.vault.enroll(&self.caller(), &namespace, &name, &csr).unwrap();
+        let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
+        let channel = Channel {
+            transport: Transport::Mtls,
+            tls_group: Some("X25519MLKEM768".into()),
+            peer: None,
+            certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
+        };
+        Caller { principal: peer.principal(), channel, ..self.caller() }
     }
 
     fn reopen(self) -> Self {
@@ -72,6 +98,22 @@ impl Fixture {
     fn acts(&self) -> Vec<String> {
         let rows = self.vault.audit_rows(&self.caller(), 1, 1000).unwrap();
         rows.iter().map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap()).collect()
+    }
+}
+
+/// The machine's clock and the seconds it was put forward.
+#[derive(Default)]
+struct Ahead(AtomicI64);
+
+impl Ahead {
+    fn put_forward(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::AcqRel);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(SystemClock.now().as_millis() + 1000 * self.0.load(Ordering::Acquire))
     }
 }
 
@@ -279,19 +321,7 @@ fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked()
     let fixture = Fixture::new();
     fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
     let (namespace, name) = ("default".parse().unwrap(), "serve".parse().unwrap());
-    let (_key, csr) = model_vault::identity::new_key_and_csr(&name).unwrap();
-    let issued = fixture.vault.enroll(&fixture.caller(), &namespace, &name, &csr).unwrap();
-    let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
-    let workload = Caller {
-        principal: peer.principal(),
-        channel: Channel {
-            transport: Transport::Mtls,
-            tls_group: Some("X25519MLKEM768".into()),
-            peer: None,
-            certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
-        },
-        ..fixture.caller()
-    };
+    let workload = fixture.workload("serve");
     let open = |reference: &str| {
         fixture.vault.open(&workload, &reference.parse().unwrap()).map(|o| o.finish(0, "test").unwrap())
     };
@@ -324,8 +354,7 @@ fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked()
 fn a_lease_ends_with_the_grant() {
     let fixture = Fixture::new();
     fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
-    let mut open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
-    open.renew_lease().unwrap();
+    let open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
     let policy = "@id(\"nobody\") forbid (principal, action == ModelVault::Action::\"open\", resource);\n\
                   @id(\"rest\") permit (principal is ModelVault::Operator, action, resource);";
     fixture.vault.set_policy(&fixture.caller(), policy).unwrap();
@@ -346,6 +375,63 @@ fn a_lease_ends_with_the_grant() {
     assert_eq!(
         fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(),
         ErrorId::Denied
+    );
+}
+
+/// Reads the one member of `m`, as a stream and in bulk.
+fn read_both_ways(open: &model_vault::vault::OpenArtifact) -> [Result<()>; 2] {
+    let streamed = open.read(0, 0, &mut [0; 100], true);
+    let bulk = open.reader().extract(2, &|_| {}, &|_, _, _| Ok(()));
+    [streamed, bulk.map_err(Into::into)]
+}
+
+#[test]
+fn a_long_read_is_decided_anew_at_half_time_of_its_lease_and_stops_when_it_is_denied() {
+    let (fixture, clock) = Fixture::with_clock();
+    fixture.seal("m", &[("w", bytes(3_000_000, 1))]).unwrap();
+    let open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
+    let first = open.expires();
+    assert!(read_both_ways(&open).iter().all(Result::is_ok));
+    assert_eq!(open.expires(), first);
+    clock.put_forward(31);
+    assert!(read_both_ways(&open).iter().all(Result::is_ok));
+    assert!(open.expires() > first);
+    let policy = "@id(\"nobody\") forbid (principal, action == ModelVault::Action::\"open\", resource);\n\
+                  @id(\"rest\") permit (principal is ModelVault::Operator, action, resource);";
+    fixture.vault.set_policy(&fixture.caller(), policy).unwrap();
+    assert!(read_both_ways(&open).iter().all(Result::is_ok), "the lease stands");
+    // In the middle of an extraction: nothing after the renewal that fails.
+    let mut seen = Vec::new();
+    let range = open.reader().extract_range("w", 0..3_000_000, 1, &mut |piece| {
+        seen.extend_from_slice(piece);
+        clock.put_forward(31);
+        Ok(())
+    });
+    assert_eq!(model_vault::Error::from(range.unwrap_err()).id(), ErrorId::Denied);
+    assert_eq!(seen, bytes(3_000_000, 1)[..1 << 20]);
+    for denied in read_both_ways(&open) {
+        assert_eq!(denied.unwrap_err().id(), ErrorId::Denied);
+    }
+}
+
+#[test]
+fn a_stream_does_not_outlive_the_certificate_it_was_opened_with() {
+    let (fixture, clock) = Fixture::with_clock();
+    fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
+    let workload = fixture.workload("serve");
+    let (default, serve, m) = ("default".parse().unwrap(), "serve".parse().unwrap(), "m".parse().unwrap());
+    fixture.vault.grant(&fixture.caller(), &default, &serve, (&default, &m)).unwrap();
+    let open = fixture.vault.open(&workload, &"m".parse().unwrap()).unwrap();
+    clock.put_forward(24 * 3600 - 40);
+    assert!(read_both_ways(&open).iter().all(Result::is_ok), "renewed while the certificate is valid");
+    clock.put_forward(45);
+    for refused in read_both_ways(&open) {
+        assert_eq!(refused.unwrap_err().id(), ErrorId::BadCredential);
+    }
+    drop(open);
+    assert_eq!(
+        fixture.vault.open(&workload, &"m".parse().unwrap()).map(drop).unwrap_err().id(),
+        ErrorId::BadCredential
     );
 }
 

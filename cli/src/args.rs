@@ -172,7 +172,7 @@ pub struct Seal {
     /// Sign with this key (PKCS#8 PEM, Ed25519) instead of the vault's
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGN_KEY", hide_env_values = true)]
     pub sign_key: Option<PathBuf>,
-    /// Write a portable sealed file instead
+    /// Write a portable sealed file instead: a new or empty file
     #[arg(short, long, value_name = "FILE.mvlt")]
     pub output: Option<PathBuf>,
     /// Who opens the portable file: a passphrase [default: a key kept in the vault]
@@ -211,7 +211,8 @@ pub struct Open {
     /// Artifact of the vault, or a portable sealed file
     #[arg(value_name = "REF|FILE.mvlt")]
     pub what: String,
-    /// Where to write; - is standard output [default: standard output, unless it is a terminal]
+    /// Where to write: a new or empty file or directory; - is standard output [default: standard output, unless it is a
+    /// terminal]
     #[arg(short, long, value_name = "PATH|-")]
     pub output: Option<PathBuf>,
     /// Only this member
@@ -367,7 +368,7 @@ pub struct Export {
     /// Artifact of the vault
     #[arg(value_name = "REF")]
     pub reference: Reference,
-    /// Where to write; - is standard output
+    /// Where to write: a new or empty file; - is standard output
     #[arg(short, long, value_name = "FILE.mvlt|-")]
     pub output: PathBuf,
 }
@@ -389,7 +390,7 @@ pub struct Fetch {
     /// Artifact to fetch
     #[arg(value_name = "REF")]
     pub reference: Reference,
-    /// Directory to make, with the artifact's members in it
+    /// Directory to make, with the artifact's members in it; an empty one may be there
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// Daemon [default: the address in the enrolment]
@@ -563,7 +564,7 @@ pub struct AuditVerify {
 /// `vault audit export`
 #[derive(Debug, Args)]
 pub struct AuditExport {
-    /// Where to write; - is standard output
+    /// Where to write: a new or empty file; - is standard output
     #[arg(short, long, value_name = "FILE|-", default_value = "-", hide_default_value = true)]
     pub output: PathBuf,
 }

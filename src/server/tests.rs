@@ -30,7 +30,7 @@ struct Seen {
     refused: Mutex<Vec<ErrorId>>,
     /// Reads that were begun.
     reads: AtomicU64,
-    /// The next renewal of a lease is refused.
+    /// The next read is refused, its lease not renewed.
     revoked: AtomicBool,
     /// Reads find damage.
     damaged: AtomicBool,
@@ -54,6 +54,7 @@ impl Seen {
 struct Memory {
     artifact: Arc<Artifact>,
     envelope: Vec<u8>,
+    seal_statements: Vec<u8>,
     members: Vec<OpenMember>,
     seen: Arc<Seen>,
 }
@@ -65,6 +66,9 @@ impl Plaintext for Memory {
     fn statement(&self) -> &[u8] {
         &self.envelope
     }
+    fn seal_statements(&self) -> &[u8] {
+        &self.seal_statements
+    }
     fn members(&self) -> &[OpenMember] {
         &self.members
     }
@@ -74,14 +78,11 @@ impl Plaintext for Memory {
     fn expires(&self) -> Timestamp {
         self.artifact.version.created
     }
-    fn renew_lease(&mut self) -> Result<()> {
-        match self.seen.revoked.load(Ordering::Acquire) {
-            true => Err(Error::new(ErrorId::Denied, "the grant of resnet was taken back")),
-            false => Ok(()),
-        }
-    }
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], checks: bool) -> Result<()> {
         assert!(checks, "the client announces that it checks groups");
+        if self.seen.revoked.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorId::Denied, "the grant of resnet was taken back"));
+        }
         self.seen.reads.fetch_add(1, Ordering::AcqRel);
         if self.seen.damaged.load(Ordering::Acquire) {
             return Err(Error::new(ErrorId::SegmentAuthFailed, "segment 1 of /home/vault/blobs/x"));
@@ -135,6 +136,7 @@ impl Daemon {
             let members = &opened.statement.subjects;
             Ok(Box::new(Memory {
                 envelope: opened.envelope(1),
+                seal_statements: opened.seal_statements(1),
                 members: members.iter().map(|s| OpenMember { path: s.path.clone(), size: s.size }).collect(),
                 artifact: Arc::clone(&opened),
                 seen: Arc::clone(&watched),

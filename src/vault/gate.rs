@@ -76,7 +76,7 @@ impl Permit {
 }
 
 impl Vault {
-    /// Refuses callers without a credential, and those whose credential was revoked since they connected.
+    /// Refuses callers without a credential, and those whose credential was revoked or has expired since they connected.
     pub(super) fn admit(&self, caller: &Caller) -> Result<()> {
         match caller.principal.kind {
             PrincipalKind::Operator => return Ok(()),
@@ -95,7 +95,15 @@ impl Vault {
         };
         let belongs = known.workload.name.as_str() == caller.principal.subject
             && crate::crypto::equal(&known.certificate.certificate.spki.0, &spki.0);
-        if known.is_revoked() || !belongs { Err(revoked()) } else { Ok(()) }
+        if known.is_revoked() || !belongs {
+            return Err(revoked());
+        }
+        // The handshake checked this, but a stream may outlive it.
+        if self.now() >= known.certificate.certificate.not_after {
+            return Err(Error::new(ErrorId::BadCredential, "the certificate has expired")
+                .hint("renew it while it is valid: vault workload renew DIR"));
+        }
+        Ok(())
     }
 
     /// What the policy says, without recording it.

@@ -9,7 +9,8 @@
 //! | `gate` | admission, decision, audit row: the one path every method takes |
 //! | `life` | making, unlocking and closing a vault |
 //! | `sealing` | plaintext in: seal, portable seal, import |
-//! | `opening` | plaintext out: the open artifact, its lease and its end |
+//! | `opening` | plaintext out: the open artifact and its end |
+//! | `lease` | a grant in use, renewed while plaintext is read |
 //! | `shelf` | names: list, inspect, tag, remove, verify, export |
 //! | `access` | workloads, grants, policy |
 //! | `record` | the audit log as a whole, status |
@@ -18,6 +19,7 @@
 mod access;
 mod call;
 mod gate;
+mod lease;
 mod life;
 mod opening;
 mod record;

@@ -326,7 +326,7 @@ pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFac
         generation: reader.generation(),
         payload_size: reader.payload_len(),
         slots: slot_facts(reader.slots()),
-        claimed_signers: reader.claimed_signers().to_vec(),
+        claimed_signers: reader.claimed_signers(),
         members: Some(
             members
                 .map(|m| MemberFacts { path: m.path.clone(), size: m.size, blake3: m.blake3, sha256: m.sha256 })

@@ -11,7 +11,7 @@ use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::Context;
-use super::deliver::{Sink, Wanted};
+use super::deliver::Sink;
 use super::show;
 use crate::args;
 use crate::config::Target;
@@ -48,6 +48,8 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         return Err(Error::new(ErrorId::InvalidArgument, "fetch takes whole artifacts")
             .hint("one member: vault open REF --member PATH"));
     }
+    // Before the daemon is asked: what it releases is on the record.
+    let mut sink = Sink::directory(&args.output, cx.out)?;
     let source = source(cx, args)?;
     let Source { client, signers: trusted, .. } = &source;
     let signers = args.signers.accepted(|| Ok(trusted.clone()))?;
@@ -59,8 +61,6 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         signers,
         floor: floor.as_ref().filter(|_| moves(&args.reference)).and_then(|f| f.of(&key)),
     };
-    let wanted = Wanted { member: None, range: None, output: Some(args.output.clone()) };
-    let mut sink = Sink::directory(&wanted, cx.out);
     let report = cx.session.wait(client.fetch(plan, &mut sink)).map_err(|e| explain(e, &args.reference))?;
     // Remembered before the files appear: what was used must not be forgotten.
     if let Some(floor) = floor.as_mut().filter(|_| moves(&args.reference)) {

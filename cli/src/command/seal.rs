@@ -117,6 +117,7 @@ fn to_file(
             .hint("its header is written last; name a file with -o"));
     }
     refuse_same(&args.path, output)?;
+    Destination::check(output)?;
     let sources = source::members(&args.path)?;
     let total = total(&sources);
     let bar = || Progress::new("sealing", total, cx.out.json());

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::support::{Daemon, Machine, signal};
+use super::support::{Daemon, Machine, signal, written};
 
 const FREE_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -133,6 +133,42 @@ fn a_crash_leaves_a_socket_that_does_not_matter() {
     m.ok(&["ls"]);
     assert_eq!(again.stop(), Some(0));
     assert!(!socket.exists());
+}
+
+/// Runs a command until plaintext lies on the disk, and kills it there.
+fn killed_half_way(m: &Machine, daemon: &Daemon, args: &[&str]) {
+    let mut child = m.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while written(&child, &m.work()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it wrote anything");
+    }
+    // Without its source it cannot come to an end.
+    daemon.signal("STOP");
+    assert!(child.try_wait().unwrap().is_none(), "{args:?} was too fast to be killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    daemon.signal("CONT");
+}
+
+#[test]
+fn a_killed_command_leaves_no_plaintext_or_the_next_one_removes_it() {
+    let m = Machine::new();
+    m.file("in/big", 200_000_000);
+    m.file("in/small", 5);
+    m.ok(&["seal", "in"]);
+    fs::remove_dir_all(m.path("in")).unwrap();
+    let daemon = Daemon::start(&m, &["--listen", "none"]);
+    // A file has no name until it is complete.
+    killed_half_way(&m, &daemon, &["open", "in", "--member", "big", "-o", "file"]);
+    assert!(m.names("").is_empty(), "{:?}", m.names(""));
+    // A directory must have one; the next command in its parent removes it, whatever that makes.
+    killed_half_way(&m, &daemon, &["fetch", "in", "-o", "out"]);
+    let left = m.names("");
+    assert!(matches!(&left[..], [name] if name.starts_with(".out.") && name.ends_with(".vault-tmp")), "{left:?}");
+    m.ok(&["open", "in", "--member", "small", "-o", "other"]);
+    assert_eq!(m.names(""), ["other"]);
+    killed_half_way(&m, &daemon, &["open", "in", "-o", "out"]);
+    m.ok(&["fetch", "in", "-o", "whole"]);
+    assert_eq!(m.names(""), ["other", "whole"]);
 }
 
 #[test]

@@ -56,6 +56,35 @@ fn a_directory_comes_back_as_a_directory() {
 }
 
 #[test]
+fn nothing_is_released_for_an_output_that_cannot_be() {
+    let m = Machine::new();
+    m.file("model.onnx", 1000);
+    m.file("tree/a", 10);
+    m.file("tree/b", 10);
+    m.ok(&["seal", "model.onnx"]);
+    m.ok(&["seal", "tree"]);
+    m.file("full", 3);
+    m.file("dir/x", 3);
+    for (args, status, id) in [
+        (&["open", "model", "-o", "full"][..], 9, "AlreadyExists"),
+        (&["open", "tree", "-o", "full"], 9, "AlreadyExists"),
+        (&["open", "tree", "-o", "dir"], 9, "AlreadyExists"),
+        (&["open", "tree", "-o", "-"], 2, "InvalidArgument"),
+        (&["open", "tree", "--member", "c", "-o", "new"], 6, "NotFound"),
+        (&["open", "model", "-o", "no/such"], 6, "NotFound"),
+        (&["fetch", "tree", "-o", "dir"], 9, "AlreadyExists"),
+        (&["fetch", "tree", "-o", "full"], 9, "AlreadyExists"),
+        (&["fetch", "tree", "-o", "no/such"], 6, "NotFound"),
+    ] {
+        m.fails(args, status, id);
+    }
+    let log = m.text(&["audit", "tail", "-n", "1000"]);
+    assert!(log.contains("artifact.seal") && !log.contains("artifact.fetch.start"), "{log}");
+    m.ok(&["fetch", "tree", "-o", "new"]);
+    assert!(m.text(&["audit", "tail", "-n", "1000"]).contains("artifact.fetch.start"));
+}
+
+#[test]
 fn versions_tags_and_removal() {
     let m = Machine::new();
     m.file("a.bin", 10);

@@ -202,6 +202,11 @@ impl Daemon {
         self.child.wait().unwrap().code()
     }
 
+    /// Sends a signal to the daemon.
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
     /// SIGKILL: what a crash leaves behind.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -220,4 +225,16 @@ impl Drop for Daemon {
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(sent.success());
+}
+
+/// Bytes that a child has written below `dir` to files that are not complete: without a name, or under a hidden one.
+pub fn written(child: &Child, dir: &Path) -> u64 {
+    let unfinished = |descriptor: &PathBuf| {
+        let place = fs::read_link(descriptor).ok();
+        let below = place.as_deref().and_then(|p| p.strip_prefix(dir).ok()?.to_str());
+        below.is_some_and(|p| p.starts_with(['#', '.']))
+    };
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+    let open = descriptors.map(|d| d.path()).filter(unfinished).filter_map(|d| fs::metadata(d).ok());
+    open.filter(fs::Metadata::is_file).map(|f| f.len()).sum()
 }
