@@ -1,0 +1,78 @@
+//! SIGKILL at every call that makes something durable or visible (and, if asked, every write).
+
+use super::inject::{Fault, Ran, sweep};
+use super::promise::{self, ACTS};
+use super::support::Machine;
+
+/// Calls after which the disk says something else than before.
+const CALLS: [&str; 9] =
+    ["fsync", "fdatasync", "renameat2", "rename", "linkat", "unlink", "mkdir", "ftruncate", "pwrite64"];
+
+/// A report on standard output is the acknowledgement, wherever the process died after it.
+fn acknowledged(ran: &Ran) -> bool {
+    serde_json::from_slice::<serde_json::Value>(&ran.output.stdout).is_ok()
+}
+
+fn killed_anywhere(which: &[usize]) {
+    let template = promise::machine();
+    for act in which.iter().map(|i| &ACTS[*i]) {
+        let points = sweep(
+            &CALLS,
+            Fault::Kill,
+            || template.copy(),
+            act.args,
+            |m, ran, point| {
+                let at = format!("{:?} killed at {point:?}", act.args);
+                assert!(ran.killed, "{at}: {}", ran.output.status);
+                promise::holds(m, act, acknowledged(ran), &at);
+            },
+        );
+        assert!(points > 10, "{:?}: only {points} points", act.args);
+        println!("{:?}: killed at {points} points", act.args);
+    }
+}
+
+#[test]
+fn a_kill_anywhere_in_seal_loses_and_leaves_nothing() {
+    killed_anywhere(&[0, 1, 10]);
+}
+
+#[test]
+fn a_kill_anywhere_in_import_loses_and_leaves_nothing() {
+    killed_anywhere(&[2]);
+}
+
+#[test]
+fn a_kill_anywhere_in_tag_and_rm_loses_and_leaves_nothing() {
+    killed_anywhere(&[3, 4]);
+}
+
+#[test]
+fn a_kill_anywhere_in_granting_enrolling_and_revoking_loses_and_leaves_nothing() {
+    killed_anywhere(&[5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_kill_anywhere_in_init_leaves_a_vault_or_a_place_for_one() {
+    let calls: Vec<_> = CALLS.into_iter().chain(["write"]).collect();
+    let points = sweep(&calls, Fault::Kill, Machine::bare, &["init", "--json"], |m, ran, point| {
+        let at = format!("init killed at {point:?}");
+        assert!(ran.killed, "{at}: {}", ran.output.status);
+        let there = m.run(&["ls"]);
+        assert!(there.status.success() || !acknowledged(ran), "{at}: acknowledged, and lost");
+        if !there.status.success() {
+            assert_eq!(there.status.code(), Some(2), "{at}: {}", String::from_utf8_lossy(&there.stderr));
+            let again = m.run(&["init"]);
+            assert!(again.status.success(), "{at}: again: {}", String::from_utf8_lossy(&again.stderr));
+        }
+        m.file("a", 10);
+        m.ok(&["seal", "a"]);
+        let doctor = m.run(&["doctor"]);
+        assert!(doctor.status.success(), "{at}: {}", String::from_utf8_lossy(&doctor.stdout));
+        promise::nothing_left(m, &at);
+        let beside: Vec<_> = m.names("..").into_iter().filter(|n| n.starts_with('.')).collect();
+        assert!(beside.is_empty(), "{at}: {beside:?} left beside the home");
+    });
+    assert!(points > 20, "only {points} points");
+    println!("init: killed at {points} points");
+}
