@@ -280,8 +280,8 @@ impl Home {
         if !there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
             return Err(Error::new(ErrorId::Busy, format!("{} is being removed", self.0.display())));
         }
-        file.set_len(0).map_err(fail)?;
-        writeln!(file, "{}", std::process::id()).map_err(fail)?;
+        // Only for the message that others get: a full disk is no reason not to hold the vault.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(HomeLock { _file: file })
     }
 

@@ -99,12 +99,12 @@ impl Enrolment {
             (CA, &ca[..], 0o644),
             (TRUST, &trust, 0o644),
         ] {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(dir.join(file))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
+            let path = dir.join(file);
+            let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+            let written = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+            written.map_err(|e| Error::from(e).on(path.display()))?;
         }
-        File::open(dir)?.sync_all()?;
-        Ok(())
+        sync(dir)
     }
 
     /// Reads and checks a directory: sizes, the key's mode, every key of `trust.json`, and that the parts belong together.
@@ -286,8 +286,11 @@ fn put_in_place(temporary: &Path, dir: &Path, replaces: bool) -> Result<()> {
         fs::rename(temporary, dir).map_err(|e| Error::from(e).on(dir.display()))?;
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()?;
-    Ok(())
+    sync(parent).map_err(|e| e.on(dir.display()))
+}
+
+fn sync(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::from(e).on(dir.display()))
 }
 
 /// Key and certificate change at one moment: a reader sees the old pair or the new one.

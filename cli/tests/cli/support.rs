@@ -32,6 +32,7 @@ impl Machine {
     }
 
     /// The same machine once more: every file in it copied, as it is on disk now.
+    #[allow(dead_code, reason = "of use to the tests of faults only, which share this file")]
     pub fn copy(&self) -> Self {
         let root = tempfile::tempdir().unwrap();
         let from = self.root.path().join(".");
@@ -201,6 +202,7 @@ impl Daemon {
     }
 
     /// Its process.
+    #[allow(dead_code, reason = "of use to the tests of faults only, which share this file")]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

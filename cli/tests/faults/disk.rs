@@ -4,18 +4,20 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::inject::{Fault, Point, Ran, sweep};
+use super::inject::{Fault, Point, Ran, sweep, thorough};
 use super::promise::{self, ACTS, Act};
 use super::support::Machine;
 
 const CALLS: [&str; 7] = ["fsync", "fdatasync", "ftruncate", "renameat2", "linkat", "mkdir", "pwrite64"];
-/// Seal, import, tag, enrol.
-const TRIED: [usize; 4] = [0, 2, 3, 7];
+/// Seal, enrol; and if everything is tried, import and tag.
+const TRIED: [usize; 4] = [0, 7, 2, 3];
 
 fn failing_anywhere(fault: Fault, id: &[&str]) {
     let template = promise::machine();
-    for act in TRIED.map(|i| &ACTS[i]) {
-        let points = sweep(&CALLS, fault, || template.copy(), act.args, |m, ran, point| told(m, act, ran, point, id));
+    let many = if thorough() { TRIED.len() } else { 2 };
+    for act in TRIED[..many].iter().map(|i| &ACTS[*i]) {
+        let points =
+            sweep(&CALLS, fault, 1, || template.copy(), act.args, |m, ran, point| told(m, act, ran, point, id));
         println!("{:?}: {fault:?} at {points} points", act.args);
         assert!(points > 10, "{:?}: only {points} points", act.args);
     }
@@ -32,8 +34,9 @@ fn told(m: &Machine, act: &Act, ran: &Ran, point: Point, ids: &[&str]) {
         let error = &document["error"];
         assert!(ids.contains(&error["id"].as_str().unwrap()), "{at}: {document:#}");
         assert!(error["hint"].is_string(), "{at}: no hint: {document:#}");
-        let place = m.home().parent().unwrap().display().to_string();
-        assert!(error["message"].as_str().unwrap().contains(&place), "{at}: does not say where: {document:#}");
+        // In the home, or the directory that the user named.
+        let (message, home) = (error["message"].as_str().unwrap(), m.home().display().to_string());
+        assert!(message.contains(&home) || message.contains("fresh"), "{at}: does not say where: {document:#}");
         let stray: Vec<_> = m.names("").into_iter().filter(|n| n.starts_with('.')).collect();
         assert!(stray.is_empty(), "{at}: {stray:?} left behind");
     }
@@ -135,7 +138,7 @@ fn files_that_are_not_there_are_named_with_a_hint_that_fits() {
     };
     let (message, hinted) = hint(&["ls", "--key-file", "gone"], 4, "NoCredential");
     assert!(message.contains("gone") && hinted.contains("check --key-file"), "{message} / {hinted}");
-    let (message, hinted) = hint(&["seal", "a", "--signing-key", "gone.pem"], 6, "NotFound");
+    let (message, hinted) = hint(&["seal", "a", "--sign-key", "gone.pem"], 6, "NotFound");
     assert!(message.contains("gone.pem") && hinted.contains("check the path"), "{message} / {hinted}");
     std::fs::remove_file(m.home().join("vault.toml")).unwrap();
     let (message, hinted) = hint(&["ls"], 2, "ConfigInvalid");

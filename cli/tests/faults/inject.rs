@@ -89,10 +89,12 @@ pub fn thorough() -> bool {
     std::env::var_os("MODELVAULT_FAULTS").is_some_and(|v| v == "all")
 }
 
-/// Tries the fault at every point of the command, each on a fresh machine. Returns at how many.
+/// Tries the fault at every `step`th point of the command, and fewer writes, or really at every one if [`thorough`]; each on a
+/// fresh machine. Returns at how many.
 pub fn sweep(
     calls: &[&'static str],
     fault: Fault,
+    step: usize,
     fresh: impl Fn() -> Machine,
     args: &[&str],
     check: impl Fn(&Machine, &Ran, Point),
@@ -101,7 +103,11 @@ pub fn sweep(
     for thread in THREADS {
         for call in calls {
             // Neighbouring writes of a transaction leave the same to be undone.
-            let step = if *call == "pwrite64" && !thorough() { 9 } else { 1 };
+            let step = match *call {
+                _ if thorough() => 1,
+                "pwrite64" => step * 12,
+                _ => step,
+            };
             for nth in (1..).step_by(step) {
                 let point = Point { thread, call, nth };
                 let machine = fresh();

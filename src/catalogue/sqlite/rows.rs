@@ -256,10 +256,6 @@ impl From<rusqlite::Error> for CatalogueError {
                 C::DiskFull => Self::DiskFull(text),
                 C::DatabaseBusy | C::DatabaseLocked | C::FileLockingProtocolFailed => Self::Busy(text),
                 C::DatabaseCorrupt | C::NotADatabase | C::TypeMismatch => Self::Damaged(text),
-                // The shared memory of the log could not grow. Nothing else makes it fail.
-                C::SystemIoFailure if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
-                    Self::DiskFull(text)
-                }
                 C::SystemIoFailure | C::CannotOpen | C::ReadOnly | C::PermissionDenied => Self::Io(text),
                 C::ConstraintViolation => match failure.extended_code {
                     rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
