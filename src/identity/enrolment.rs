@@ -109,12 +109,12 @@ impl Enrolment {
             (CA, &ca[..], 0o644),
             (TRUST, &trust, 0o644),
         ] {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(dir.join(file))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
+            let path = dir.join(file);
+            let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+            let written = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+            written.map_err(|e| Error::from(e).on(path.display()))?;
         }
-        File::open(dir)?.sync_all()?;
-        Ok(())
+        sync(dir)
     }
 
     /// Reads and checks a directory: sizes, the key's mode, every key of `trust.json`, and that the parts belong together.
@@ -296,8 +296,11 @@ fn put_in_place(temporary: &Path, dir: &Path, replaces: bool) -> Result<()> {
         // An empty directory gives way; one that was filled in the meantime does not (rename(2)).
         fs::rename(temporary, dir).map_err(|e| Error::from(e).on(dir.display()))?;
     }
-    File::open(around(dir))?.sync_all()?;
-    Ok(())
+    sync(around(dir)).map_err(|e| e.on(dir.display()))
+}
+
+fn sync(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::from(e).on(dir.display()))
 }
 
 fn around(dir: &Path) -> &Path {

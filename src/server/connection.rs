@@ -1,6 +1,6 @@
 //! One connection: handshake, who is there, limits before and after that is known, HTTP/2, its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use tower::Service as _;
 
 use super::calls::{Calls, Phase, audience};
+use super::shares::Shares;
 use crate::error::{Error, ErrorId};
 use crate::identity::{PeerCredentials, ServerTls, negotiated, peer_of};
 use crate::names::{Principal, PrincipalKind, Timestamp, VaultId};
@@ -62,6 +63,10 @@ pub(super) struct Slots {
     handshakes: Semaphore,
     connections: Semaphore,
     anonymous: Semaphore,
+    /// Half of the handshakes at most for one address: a flood from one place leaves room for workloads elsewhere.
+    handshakes_from: Shares,
+    /// The same of connections without a credential.
+    anonymous_from: Shares,
 }
 
 impl Slots {
@@ -70,6 +75,8 @@ impl Slots {
             handshakes: Semaphore::new(limits.handshakes),
             connections: Semaphore::new(limits.connections),
             anonymous: Semaphore::new(limits.anonymous_connections),
+            handshakes_from: Shares::new(limits.handshakes.div_ceil(2)),
+            anonymous_from: Shares::new(limits.anonymous_connections.div_ceil(2)),
         }
     }
 }
@@ -78,8 +85,11 @@ impl House {
     /// A connection to the port.
     pub(super) async fn serve_tcp(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
         let Some(tls) = &self.tls else { return };
-        let address = address.to_string();
+        let (origin, address) = (origin(address.ip()), address.to_string());
         let refused = |what| (self.refused)(Some(&address), what);
+        let Ok(share) = self.slots.handshakes_from.of(&origin).try_acquire_owned() else {
+            return refused(ErrorId::Overloaded);
+        };
         let Ok(handshake) = self.slots.handshakes.try_acquire() else { return refused(ErrorId::Overloaded) };
         if let Err(e) = tcp.set_nodelay(true) {
             tracing::debug!(error = %e, "a connection was gone at once");
@@ -94,7 +104,7 @@ impl House {
             }
             Err(_) => return refused(ErrorId::DeadlineExceeded),
         };
-        drop(handshake);
+        drop((handshake, share));
         let connection = stream.get_ref().1;
         let mut channel = Channel {
             transport: Transport::Mtls,
@@ -109,6 +119,13 @@ impl House {
             }
             Ok(None) => (Principal::anonymous(), None),
             Err(e) => return refused(e.id()),
+        };
+        let _share = match principal.kind {
+            PrincipalKind::Anonymous => match self.slots.anonymous_from.of(&origin).try_acquire_owned() {
+                Ok(share) => Some(share),
+                Err(_) => return refused(ErrorId::Overloaded),
+            },
+            _ => None,
         };
         self.serve(stream, Peer { principal, channel, expires }).await;
     }
@@ -222,6 +239,14 @@ impl House {
                 }
             },
         }
+    }
+}
+
+/// What one stranger is counted by: an address, or the 64 bits that an IPv6 host is given to choose from.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
+        four => four,
     }
 }
 

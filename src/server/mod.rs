@@ -53,9 +53,9 @@ pub struct ServerConfig {
 pub struct Limits {
     /// Connections of callers with a credential.
     pub connections: usize,
-    /// Connections of callers without one.
+    /// Connections of callers without one; half of them at most from one address.
     pub anonymous_connections: usize,
-    /// Handshakes at the same time; more are turned away at once.
+    /// Handshakes at the same time, half of them at most from one address; more are turned away at once.
     pub handshakes: usize,
     /// Time for a handshake.
     pub handshake: Duration,
@@ -90,7 +90,7 @@ impl Default for Limits {
         Self {
             connections: 12_000,
             anonymous_connections: 256,
-            handshakes: 256,
+            handshakes: 512,
             handshake: seconds(10),
             streams: 128,
             anonymous_streams: 4,

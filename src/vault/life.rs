@@ -45,15 +45,23 @@ impl Vault {
     /// Makes a vault in an empty or new directory, all or nothing, and unlocks it.
     pub fn init(home: &Path, spec: InitSpec, machine: Machine) -> Result<Self> {
         let home = Home::at(home)?;
+        let mut made = None;
         let custody = match spec {
             InitSpec::Passphrase(passphrase) => RootCustody::new_passphrase(passphrase, &*machine.random)?,
             InitSpec::KeyFile(path) if path.exists() => RootCustody::KeyFile(KeyFile::at(path)),
-            InitSpec::KeyFile(path) => RootCustody::KeyFile(KeyFile::generate(path, &*machine.random)?),
+            InitSpec::KeyFile(path) => {
+                let file = KeyFile::generate(path, &*machine.random)?;
+                made = Some(file.path().to_path_buf());
+                RootCustody::KeyFile(file)
+            }
         };
         let now = machine.clock.now();
         let config = VaultToml::new(VaultId::generate(now, &*machine.random)?, now, custody.recorded());
         let root = custody.root_secret()?;
-        let ((), lock) = home.create(|home| fill(home, &config, &root, &machine))?;
+        let ((), lock) = home.create(|home| fill(home, &config, &root, &machine)).inspect_err(|_| {
+            // The key of nothing: there is no vault that it opens.
+            made.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        })?;
         Self::assemble(home, config, root, lock, machine)
     }
 

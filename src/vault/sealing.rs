@@ -192,9 +192,10 @@ impl Vault {
     /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
     fn spool(&self, source: &mut dyn Read, size: u64) -> Result<Box<dyn ReadAt>> {
         let path = self.home.path().join(format!("spool-{}", VersionId::generate(self.now(), self.random())?));
-        let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path)?;
-        std::fs::remove_file(&path)?;
-        let copied = std::io::copy(&mut source.take(size.saturating_add(1)), &mut file)?;
+        let fail = |e| Error::from(e).on(path.display());
+        let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).map_err(fail)?;
+        std::fs::remove_file(&path).map_err(fail)?;
+        let copied = std::io::copy(&mut source.take(size.saturating_add(1)), &mut file).map_err(fail)?;
         if copied != size {
             return Err(Error::new(ErrorId::InvalidArgument, format!("{size} bytes were announced, {copied} came")));
         }

@@ -69,7 +69,10 @@ fn enroll(cx: &Context<'_>, args: &Enroll) -> Result<()> {
     }
     let address = issued.address.clone().unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let enrolment = enrolment(issued, key, address, args.namespace.clone())?;
-    enrolment.write(&args.output, &SystemRandom)?;
+    enrolment.write(&args.output, &SystemRandom).inspect_err(|_| {
+        // Nobody holds this certificate: the name must be free for the next attempt.
+        let _ = cx.session.wait(client.revoke(&args.namespace, &args.name, None));
+    })?;
     report(cx, &enrolment, &args.output)
 }
 

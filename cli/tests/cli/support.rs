@@ -31,6 +31,16 @@ impl Machine {
         machine
     }
 
+    /// The same machine once more: every file in it copied, as it is on disk now.
+    #[allow(dead_code, reason = "of use to the tests of faults only, which share this file")]
+    pub fn copy(&self) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let from = self.root.path().join(".");
+        let copied = Command::new("cp").arg("-a").arg(from).arg(root.path()).status().unwrap();
+        assert!(copied.success());
+        Self { root }
+    }
+
     /// Directory in which commands run.
     pub fn work(&self) -> PathBuf {
         self.root.path().join("work")
@@ -194,6 +204,12 @@ impl Daemon {
         assert_eq!(ready["pid"], child.id());
         let address = ready["listening"].as_str().map(Into::into);
         Self { child, address, socket: ready["socket"].as_str().unwrap().into() }
+    }
+
+    /// Its process.
+    #[allow(dead_code, reason = "of use to the tests of faults only, which share this file")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGTERM; returns the exit status.
