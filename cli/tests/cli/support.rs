@@ -191,6 +191,11 @@ impl Daemon {
         Self { child, address, socket: ready["socket"].as_str().unwrap().into() }
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
     /// SIGTERM; returns the exit status.
     pub fn stop(mut self) -> Option<i32> {
         signal(&self.child, "TERM");
