@@ -303,7 +303,7 @@ async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut re
             Ok(Err(e)) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
             Err(e) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
         }
-        if let Some((tls, hosts)) = tls.as_ref().filter(|_| second % RENEW_EVERY == 0) {
+        if let Some((tls, hosts)) = tls.as_ref().filter(|_| second.is_multiple_of(RENEW_EVERY)) {
             let fresh = certificate(&vault, hosts).await.and_then(|own| tls.exchange(&own));
             if let Err(e) = fresh {
                 tracing::error!(error = %e, "the server certificate could not be renewed");

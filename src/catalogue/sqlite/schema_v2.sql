@@ -4,7 +4,7 @@
 ALTER TABLE versions ADD COLUMN content_len INTEGER;
 
 -- Listings count and choose without touching the rows themselves.
-CREATE INDEX versions_listed ON versions (artifact_id, number) WHERE unlisted IS NULL AND shred_begun IS NULL;
+CREATE INDEX versions_by_state ON versions (artifact_id, number, unlisted, shred_begun);
 
 -- Acts that were carried out, by the id of their request; `asked` is a digest of who asked for what.
 CREATE TABLE requests (
