@@ -123,8 +123,13 @@ impl fmt::Display for ErrorId {
 }
 
 impl From<std::io::Error> for Error {
+    /// An error of ours that went through `std::io` comes out as it was.
     fn from(e: std::io::Error) -> Self {
         use std::io::ErrorKind as K;
+        let e = match e.downcast::<Self>() {
+            Ok(own) => return own,
+            Err(e) => e,
+        };
         let id = match e.kind() {
             K::StorageFull | K::QuotaExceeded => ErrorId::DiskFull,
             K::NotFound => ErrorId::NotFound,

@@ -258,8 +258,8 @@ pub struct Inspect {
 /// `vault ls`
 #[derive(Debug, Args)]
 pub struct Ls {
-    /// Only artifacts whose NAMESPACE/NAME matches: * stands for any characters
-    #[arg(value_name = "PATTERN", default_value = "*", hide_default_value = true)]
+    /// Artifacts whose NAMESPACE/NAME matches (* stands for any characters); a name alone: all versions of that artifact
+    #[arg(value_name = "PATTERN|NAME", default_value = "*", hide_default_value = true)]
     pub pattern: String,
     /// Also what was removed and can still be restored
     #[arg(long)]

@@ -73,6 +73,7 @@ impl Artifact {
             file_id: statement.file_id,
             generation: 1,
             kind: statement.kind,
+            size: payload_size,
             payload_size,
             member_count: sizes.len() as u64,
             created: statement.created,

@@ -32,7 +32,7 @@ pub use key::PrivateKey;
 pub use peer::{PeerCertificate, Serial, SpiffeId};
 pub use tls::{ClientTls, Negotiated, negotiated, tls_error};
 #[cfg(feature = "daemon")]
-pub use tls_server::{ServerTls, peer_of};
+pub use tls_server::{ServerTls, handshake_refusal, peer_of};
 #[cfg(feature = "daemon")]
 pub use unix::PeerCredentials;
 

@@ -4,7 +4,7 @@ use super::{Caller, Transport, Vault};
 use crate::audit::{self, Act, Channel as AuditChannel, Object, Record, Text};
 use crate::catalogue::{ArtifactRecord, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Name, PrincipalKind, Timestamp};
+use crate::names::{Name, PrincipalKind, Root, Timestamp};
 use crate::policy::{Action, Context, Decision, Request, Resource};
 
 /// What a decision was about, for the audit row.
@@ -51,6 +51,22 @@ impl Subject {
             object.root = Some(version.facts.root);
         }
         subject
+    }
+
+    /// A sealed file that belongs to no version: the name it was given when it was sealed, if that can be read, and its root.
+    #[must_use]
+    pub fn claiming(mut self, name: Option<Name>, root: Root) -> Self {
+        if let Some(object) = &mut self.object {
+            (object.name, object.root) = (name, Some(root));
+        }
+        self
+    }
+
+    /// `namespace/name@vN`, as far as it is known; `None` without a name.
+    pub fn named_as(&self) -> Option<String> {
+        let Object { namespace, name, version, .. } = self.object.as_ref()?;
+        let version = version.map_or_else(String::new, |n| format!("@v{n}"));
+        name.as_ref().map(|name| format!("{namespace}/{name}{version}"))
     }
 
     /// Adds a fact to the row.

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorId, Result};
 use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
 use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
-use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, VaultId};
+use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, Timestamp, VaultId};
 use crate::store::LocalStore;
 
 /// Time and randomness of the machine a vault runs on.
@@ -140,6 +140,12 @@ impl Vault {
         Ok(())
     }
 
+    /// Records that a daemon was told to reload, with the server certificate it shows from then on.
+    pub fn record_reload(&self, serial: impl std::fmt::Display, not_after: Timestamp) -> Result<()> {
+        let subject = Subject::vault().with("certificate", serial).with("not_after", not_after);
+        self.note(&self.local_caller()?, Act::DaemonReload, &subject)
+    }
+
     /// A fresh certificate for a server that answers under these host names and addresses.
     pub fn issue_server_certificate(&self, hosts: &[String]) -> Result<IssuedServer> {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
@@ -189,12 +195,7 @@ fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machi
     home.write_config(config)
 }
 
-fn restore_log(
-    catalogue: &dyn Catalogue,
-    keyring: &Keyring,
-    vault: VaultId,
-    now: crate::names::Timestamp,
-) -> Result<Log> {
+fn restore_log(catalogue: &dyn Catalogue, keyring: &Keyring, vault: VaultId, now: Timestamp) -> Result<Log> {
     let (origin, identity) = (audit::origin(vault), keyring.audit_identity().clone());
     Ok(match catalogue.latest_checkpoint()? {
         Some(stored) => Log::restore(origin, identity, &stored.note, &stored.frontier, now)?,

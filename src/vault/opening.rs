@@ -9,6 +9,7 @@ use crate::audit::Act;
 use crate::catalogue::{ArtifactRecord, VersionRecord, Visibility};
 use crate::crypto::dsse::Envelope;
 use crate::crypto::outboard::{Groups, NODE_LEN, new_nodes};
+use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::json::Value;
@@ -286,6 +287,12 @@ fn artifact_statement(reader: &Reader) -> Result<Vec<u8>> {
     let mut json = String::new();
     envelope.write_json(&mut json);
     Ok(json.into_bytes())
+}
+
+/// The name that a sealed file's artifact statement gives it, if this key signed that.
+pub(super) fn name_in(reader: &Reader, signer: PublicKey) -> Option<crate::names::Name> {
+    let mut statements = reader.manifest().statements.iter().map(Value::from_serde);
+    statements.find_map(|s| ArtifactStatement::verify_value(&s, &[signer]).ok()).map(|(s, _)| s.name)
 }
 
 pub(super) fn resource<'a>(namespace: &'a crate::names::Name, artifact: &'a ArtifactRecord) -> Resource<'a> {

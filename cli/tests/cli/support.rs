@@ -212,15 +212,15 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
     /// SIGTERM; returns the exit status.
     pub fn stop(mut self) -> Option<i32> {
         signal(&self.child, "TERM");
         self.child.wait().unwrap().code()
-    }
-
-    /// Sends a signal to the daemon.
-    pub fn signal(&self, name: &str) {
-        signal(&self.child, name);
     }
 
     /// SIGKILL: what a crash leaves behind.
