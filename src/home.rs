@@ -5,6 +5,7 @@
 //! vault.toml     VaultToml: ids and custody parameters, no secret
 //! keyring.bin    sealed (keyring::file)
 //! catalogue.db   keys.db   blobs/
+//! signers.json   whose signatures are believed (identity::signers); no secret, read without the vault's keys
 //! lock           flock decides who owns the vault; the pid in it is for the message only
 //! init.part      present while `create` runs: a home with it is no vault, and may be cleared
 //! ```
@@ -79,6 +80,11 @@ impl Home {
     /// `vault.toml`.
     pub fn config_path(&self) -> PathBuf {
         self.0.join("vault.toml")
+    }
+
+    /// `signers.json`.
+    pub fn signers_path(&self) -> PathBuf {
+        self.0.join("signers.json")
     }
 
     /// `keyring.bin`.

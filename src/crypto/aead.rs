@@ -23,8 +23,7 @@ pub trait SegmentCipher: Send + Sync {
 pub enum Backend {
     /// `ring`: for payloads.
     Ring,
-    /// AWS-LC, in the tree through TLS: for payloads on processors whose 512-bit paths it uses and `ring` does not.
-    #[cfg(feature = "client")]
+    /// AWS-LC: for payloads on processors whose 512-bit paths it uses and `ring` does not.
     AwsLc,
     /// RustCrypto `aes-gcm`: for small wraps, and the independent cross-check.
     RustCrypto,
@@ -32,18 +31,12 @@ pub enum Backend {
 
 impl Backend {
     /// All of them, for tests that hold for every backend.
-    pub const ALL: &[Self] = &[
-        Self::Ring,
-        #[cfg(feature = "client")]
-        Self::AwsLc,
-        Self::RustCrypto,
-    ];
+    pub const ALL: &[Self] = &[Self::Ring, Self::AwsLc, Self::RustCrypto];
 
     /// Expands a key.
     pub fn cipher(self, key: &[u8; 32]) -> Box<dyn SegmentCipher> {
         match self {
             Self::Ring => Box::new(RingCipher::new(key)),
-            #[cfg(feature = "client")]
             Self::AwsLc => Box::new(AwsLcCipher::new(key)),
             Self::RustCrypto => Box::new(RustCryptoCipher::new(key)),
         }
@@ -52,7 +45,7 @@ impl Backend {
 
 /// The cipher for payload segments: the faster backend of this processor (docs/performance.md, "One segment").
 pub fn segment_cipher(key: &[u8; 32]) -> Box<dyn SegmentCipher> {
-    #[cfg(all(feature = "client", target_arch = "x86_64"))]
+    #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("avx512f")
         && std::is_x86_feature_detected!("vaes")
         && std::is_x86_feature_detected!("vpclmulqdq")
@@ -96,10 +89,8 @@ impl SegmentCipher for RingCipher {
     }
 }
 
-#[cfg(feature = "client")]
 struct AwsLcCipher(aws_lc_rs::aead::LessSafeKey);
 
-#[cfg(feature = "client")]
 impl AwsLcCipher {
     fn new(key: &[u8; 32]) -> Self {
         let key =
@@ -108,7 +99,6 @@ impl AwsLcCipher {
     }
 }
 
-#[cfg(feature = "client")]
 impl SegmentCipher for AwsLcCipher {
     fn seal(&self, nonce: &Nonce, aad: &[u8], bytes: &mut [u8]) -> Tag {
         let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);

@@ -8,13 +8,15 @@
 //! | `kdf` | HKDF-SHA256, Argon2id | RFC 5869, RFC 9106 |
 //! | `wrap` | the committing wrap of one key under another | docs/format.md 4.1 |
 //! | `hybrid` | HPKE with X-Wing | RFC 9180 |
-//! | `sign` | Ed25519 and key ids | RFC 8032, RFC 8410 |
+//! | `sign` | Ed25519, ECDSA and ML-DSA keys, and their ids | RFC 8032, FIPS 186-5, FIPS 204 |
+//! | `der`, `pem` | as much of the encodings as keys need | X.690, RFC 7468 |
 //! | `dsse` | signed envelopes | DSSE v1 |
 //! | `outboard` | BLAKE3 trees over 1 MiB groups | docs/format.md 7.3 |
 //! | `merkle` | the append-only log tree | RFC 6962 |
 //! | `random` | the system's generator, hedged | docs/format.md 5.4 |
 
 pub mod aead;
+pub mod der;
 pub mod dsse;
 pub mod hash;
 pub mod hybrid;
@@ -22,6 +24,7 @@ pub mod kdf;
 pub mod keys;
 pub mod merkle;
 pub mod outboard;
+pub mod pem;
 pub mod random;
 pub mod sign;
 pub mod wrap;

@@ -9,14 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use rustix::fs::OFlags;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::key::{PrivateKey, internal};
 use super::peer::PeerCertificate;
-use super::pem;
 use crate::crypto::hash::sha256;
+use crate::crypto::pem;
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::json::{self, Value};
@@ -125,11 +125,10 @@ impl Enrolment {
     pub fn read(dir: &Path) -> Result<Self> {
         let certificate = |file: &str| -> Result<Vec<u8>> {
             let text = read_bounded(&dir.join(file), MAX_PEM_BYTES, false)?;
-            Ok(pem::decode_one::<CertificateDer<'_>>(&text, file)?.to_vec())
+            Ok(section(&text, "CERTIFICATE", file)?.to_vec())
         };
         let text = read_bounded(&dir.join(KEY), MAX_PEM_BYTES, true)?;
-        let key = pem::decode_one::<PrivatePkcs8KeyDer<'_>>(&text, KEY)?;
-        let key = PrivateKey::from_pkcs8(Zeroizing::new(key.secret_pkcs8_der().to_vec())).map_err(|e| e.on(KEY))?;
+        let key = PrivateKey::from_pkcs8(section(&text, "PRIVATE KEY", KEY)?).map_err(|e| e.on(KEY))?;
         let text = read_bounded(&dir.join(TRUST), MAX_TRUST_BYTES, false)?;
         let (address, namespace, signers) = parse_trust(&text).map_err(|why| {
             Error::new(ErrorId::ConfigInvalid, format!("{}: {why}", dir.join(TRUST).display()))
@@ -278,6 +277,11 @@ fn occupied_by_enrolment(dir: &Path) -> Result<bool> {
         _ if count == FILES.len() => Ok(true),
         _ => Err(foreign("it holds a part of an enrolment")),
     }
+}
+
+/// The one PEM section of a file.
+fn section(text: &[u8], label: &str, file: &str) -> Result<Zeroizing<Vec<u8>>> {
+    pem::one(text, label).map_err(|e| Error::new(ErrorId::BadCredential, format!("{file}: {e}")))
 }
 
 /// A name beside `dir`, so that a rename can put it in place.

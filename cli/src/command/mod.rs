@@ -10,7 +10,6 @@ mod help;
 mod import;
 mod init;
 mod inspect;
-mod key_file;
 mod ls;
 mod open;
 mod policy;

@@ -1,10 +1,10 @@
-//! Ed25519 (RFC 8032, strict verification) and the product's key ids.
+//! Ed25519 (RFC 8032, strict verification): what the vault signs its own statements with.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
-use super::AuthFailed;
-use super::hash::sha256;
-use super::keys::{Key, SigningSeed};
+use crate::crypto::AuthFailed;
+use crate::crypto::hash::sha256;
+use crate::crypto::keys::{Key, SigningSeed};
 use crate::error::Result;
 use crate::names::{KeyId, Random};
 

@@ -1,0 +1,197 @@
+//! Private keys of any algorithm.
+
+use std::fmt;
+
+use aws_lc_rs::rand::SystemRandom as AwsRandom;
+use aws_lc_rs::signature::{self as aws, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, PqdsaKeyPair};
+use zeroize::Zeroizing;
+
+use super::private::{self, Encoded};
+use super::{Algorithm, KeyError, SigningIdentity, VerifyingKey};
+use crate::crypto::keys::Key;
+use crate::crypto::{der, pem};
+use crate::error::{Error, ErrorId, Result};
+use crate::names::{KeyId, Random};
+
+/// A private key of any [`Algorithm`]. An Ed25519 seed rests in locked memory; the others live within AWS-LC, which wipes them
+/// when they go. Never printed.
+#[derive(Clone)]
+pub struct SigningKey {
+    kind: Kind,
+    public: VerifyingKey,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Ed25519(SigningIdentity),
+    Ecdsa(EcdsaKeyPair),
+    MlDsa(PqdsaKeyPair),
+}
+
+impl SigningKey {
+    /// A new key, of which every random bit comes from `random`.
+    ///
+    /// # Errors
+    /// Those of `random`; `Internal` if it never gives a number in the range of the curve.
+    pub fn generate(algorithm: Algorithm, random: &dyn Random) -> Result<Self> {
+        let key = match algorithm {
+            Algorithm::Ed25519 => return Ok(SigningIdentity::generate(random)?.into()),
+            Algorithm::MlDsa65 => {
+                let mut seed = Zeroizing::new([0; 32]);
+                random.fill(&mut *seed)?;
+                PqdsaKeyPair::from_seed(&aws::ML_DSA_65_SIGNING, &*seed).ok().map(Self::ml_dsa)
+            }
+            Algorithm::EcdsaP256 => generate_ecdsa::<32>(algorithm, 0xff, random)?,
+            Algorithm::EcdsaP384 => generate_ecdsa::<48>(algorithm, 0xff, random)?,
+            // 521 bits in 66 bytes: only the lowest bit of the first byte counts.
+            Algorithm::EcdsaP521 => generate_ecdsa::<66>(algorithm, 0x01, random)?,
+        };
+        key.ok_or_else(|| Error::new(ErrorId::Internal, format!("no {algorithm} key can be made: bad randomness")))
+    }
+
+    /// From PEM: one section `PRIVATE KEY` (PKCS #8, RFC 5208 and RFC 5958) or `EC PRIVATE KEY` (RFC 5915; the section
+    /// `EC PARAMETERS` that openssl writes before it is passed over).
+    ///
+    /// # Errors
+    /// Any [`KeyError`]. A public key that stands beside the private one must be its own.
+    pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
+        let private = private::from_pem(text)?;
+        let encoded = private.parse()?;
+        let key = Self::from_encoded(&encoded)?;
+        match encoded.public {
+            Some(public) if public != key.public.raw() => Err(KeyError::Malformed("pair: the public key is another's")),
+            _ => Ok(key),
+        }
+    }
+
+    /// PEM of its PKCS #8 form.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        const LABEL: &str = "PRIVATE KEY";
+        match &self.kind {
+            Kind::Ed25519(identity) => {
+                let seed = der::write(der::OCTET_STRING, &[&*identity.seed().expose()]);
+                pem::encode(LABEL, &private::to_pkcs8(Algorithm::Ed25519, &seed))
+            }
+            Kind::Ecdsa(pair) => pem::encode(LABEL, pair.to_pkcs8v1().expect("a key in memory has a form").as_ref()),
+            Kind::MlDsa(pair) => {
+                pem::encode(LABEL, pair.to_pkcs8v1().expect("keys without a seed are refused").as_ref())
+            }
+        }
+    }
+
+    /// How it signs.
+    pub fn algorithm(&self) -> Algorithm {
+        self.public.algorithm()
+    }
+
+    /// The key others verify with.
+    pub fn public(&self) -> &VerifyingKey {
+        &self.public
+    }
+
+    /// Shorthand for the public key's id.
+    pub fn key_id(&self) -> KeyId {
+        self.public.key_id()
+    }
+
+    /// Signs. Ed25519 is deterministic; the secret numbers of the others come from AWS-LC's own generator, which mixes key and
+    /// message in, so that a generator in a bad state does not give the key away.
+    ///
+    /// # Errors
+    /// `Internal` if AWS-LC fails, which no input explains.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        let failed = |_| Error::new(ErrorId::Internal, format!("signing with {} failed", self.algorithm()));
+        match &self.kind {
+            Kind::Ed25519(identity) => Ok(identity.sign(message).to_vec()),
+            Kind::Ecdsa(pair) => Ok(pair.sign(&AwsRandom::new(), message).map_err(failed)?.as_ref().to_vec()),
+            Kind::MlDsa(pair) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                let len = pair.sign(message, &mut signature).map_err(failed)?;
+                signature.truncate(len);
+                Ok(signature)
+            }
+        }
+    }
+
+    /// The key as the type that the vault's own statements are signed with.
+    ///
+    /// # Errors
+    /// [`KeyError::Algorithm`] if it is not an Ed25519 key.
+    pub fn to_ed25519(&self) -> Result<SigningIdentity, KeyError> {
+        match &self.kind {
+            Kind::Ed25519(identity) => Ok(identity.clone()),
+            _ => Err(KeyError::Algorithm { found: self.algorithm(), wanted: Algorithm::Ed25519 }),
+        }
+    }
+
+    fn from_encoded(encoded: &Encoded<'_>) -> Result<Self, KeyError> {
+        let malformed = || KeyError::Malformed("private key of its algorithm");
+        match encoded.algorithm {
+            Algorithm::Ed25519 => {
+                let seed = der::whole(der::OCTET_STRING, encoded.key).ok_or_else(malformed)?;
+                let mut seed = Zeroizing::new(<[u8; 32]>::try_from(seed).map_err(|_| malformed())?);
+                Ok(SigningIdentity::from_seed(Key::take(&mut seed)).into())
+            }
+            Algorithm::MlDsa65 => {
+                let pkcs8 = private::to_pkcs8(encoded.algorithm, encoded.key);
+                let pair = PqdsaKeyPair::from_pkcs8(&aws::ML_DSA_65_SIGNING, &pkcs8).map_err(|_| malformed())?;
+                // What cannot be written again is not taken in.
+                pair.to_pkcs8v1().map_err(|_| KeyError::NoSeed)?;
+                Ok(Self::ml_dsa(pair))
+            }
+            algorithm => Self::ecdsa(algorithm, encoded.key).ok_or_else(malformed),
+        }
+    }
+
+    /// From an ECPrivateKey (RFC 5915), whose curve, if it names one, must be that of the algorithm.
+    fn ecdsa(algorithm: Algorithm, ec_private_key: &[u8]) -> Option<Self> {
+        let pair = EcdsaKeyPair::from_private_key_der(ecdsa_signing(algorithm)?, ec_private_key).ok()?;
+        let public = VerifyingKey::from_raw(algorithm, pair.public_key().as_ref()).ok()?;
+        Some(Self { kind: Kind::Ecdsa(pair), public })
+    }
+
+    fn ml_dsa(pair: PqdsaKeyPair) -> Self {
+        let public = VerifyingKey::from_raw(Algorithm::MlDsa65, pair.public_key().as_ref());
+        Self { kind: Kind::MlDsa(pair), public: public.expect("a pair has a public key") }
+    }
+}
+
+impl From<SigningIdentity> for SigningKey {
+    fn from(identity: SigningIdentity) -> Self {
+        let public = (*identity.public()).into();
+        Self { kind: Kind::Ed25519(identity), public }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({} {}, REDACTED)", self.algorithm(), self.key_id())
+    }
+}
+
+fn ecdsa_signing(algorithm: Algorithm) -> Option<&'static EcdsaSigningAlgorithm> {
+    match algorithm {
+        Algorithm::EcdsaP256 => Some(&aws::ECDSA_P256_SHA256_ASN1_SIGNING),
+        Algorithm::EcdsaP384 => Some(&aws::ECDSA_P384_SHA384_ASN1_SIGNING),
+        Algorithm::EcdsaP521 => Some(&aws::ECDSA_P521_SHA512_ASN1_SIGNING),
+        Algorithm::Ed25519 | Algorithm::MlDsa65 => None,
+    }
+}
+
+/// Draws `LEN` bytes until they are a number from 1 to the order of the curve (FIPS 186-5, A.2.2). The orders are so near a
+/// power of two that one draw nearly always does: 16 failures mean a broken generator.
+fn generate_ecdsa<const LEN: usize>(
+    algorithm: Algorithm,
+    first_byte: u8,
+    random: &dyn Random,
+) -> Result<Option<SigningKey>> {
+    let mut scalar = Zeroizing::new([0; LEN]);
+    for _ in 0..16 {
+        random.fill(&mut *scalar)?;
+        scalar[0] &= first_byte;
+        if let Some(key) = SigningKey::ecdsa(algorithm, &private::to_ec_private_key(&*scalar)) {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
