@@ -123,14 +123,42 @@ impl fmt::Display for ErrorId {
 }
 
 impl From<std::io::Error> for Error {
+    /// An error of ours that went through `std::io` comes out as it was.
     fn from(e: std::io::Error) -> Self {
         use std::io::ErrorKind as K;
+        let e = match e.downcast::<Self>() {
+            Ok(own) => return own,
+            Err(e) => e,
+        };
         let id = match e.kind() {
             K::StorageFull | K::QuotaExceeded => ErrorId::DiskFull,
             K::NotFound => ErrorId::NotFound,
             _ => ErrorId::IoError,
         };
-        Self::new(id, e.to_string()).caused_by(e)
+        let error = Self::new(id, reason(&e));
+        let error = match e.kind() {
+            // The table's hint is about artifacts; what is missing here is a file.
+            K::NotFound => error.hint("check the path"),
+            K::PermissionDenied => error.hint("check who owns it and its permissions"),
+            _ => error,
+        };
+        error.caused_by(e)
+    }
+}
+
+/// An I/O error within a sentence: `no such file or directory`, without capital and number.
+pub fn reason(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    let text = match (e.raw_os_error(), text.rsplit_once(" (os error ")) {
+        (Some(_), Some((text, _))) => text,
+        _ => &text,
+    };
+    // An abbreviation keeps its capitals.
+    match text.as_bytes() {
+        [first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase() => {
+            format!("{}{}", first.to_ascii_lowercase() as char, &text[1..])
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -152,6 +180,15 @@ mod tests {
         assert_eq!(ErrorId::DiskFull.kind().remote_id(), Some("Internal"));
         assert_eq!(ErrorId::SegmentAuthFailed.kind().remote_id(), Some("Integrity"));
         assert_eq!(ErrorId::Denied.kind().remote_id(), None);
+    }
+
+    #[test]
+    fn a_missing_file_is_told_as_one_and_not_as_a_missing_artifact() {
+        let missing = Error::from(std::fs::File::open("/no/such/file").unwrap_err());
+        assert_eq!((missing.id(), missing.message()), (ErrorId::NotFound, "no such file or directory"));
+        assert_eq!(missing.hint_text(), Some("check the path"));
+        let own = std::io::Error::other("TLS (os error 3) of theirs");
+        assert_eq!(reason(&own), "TLS (os error 3) of theirs");
     }
 
     #[test]

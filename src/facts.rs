@@ -26,7 +26,9 @@ pub struct VersionFacts {
     pub generation: u32,
     /// Model, dataset or opaque.
     pub kind: ArtifactKind,
-    /// Bytes of the payload.
+    /// Bytes of its members.
+    pub size: u64,
+    /// Bytes of the payload: the members and the gaps between them.
     pub payload_size: u64,
     /// Number of members.
     pub member_count: u64,
@@ -42,6 +44,32 @@ pub struct VersionFacts {
     pub unlisted: bool,
     /// Its key was destroyed.
     pub shredded: bool,
+}
+
+/// An artifact among others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactFacts {
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Model, dataset or opaque.
+    pub kind: ArtifactKind,
+    /// How many of its versions can be shown.
+    pub versions: u64,
+    /// The highest of them.
+    pub newest: VersionFacts,
+    /// The tags that are at one of them, by name.
+    pub tags: Vec<TagFacts>,
+}
+
+/// Where a tag of an artifact points.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagFacts {
+    /// The tag.
+    pub tag: Tag,
+    /// Number of the version.
+    pub version: u64,
 }
 
 /// One member of a sealed file.

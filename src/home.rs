@@ -5,6 +5,7 @@
 //! vault.toml     VaultToml: ids and custody parameters, no secret
 //! keyring.bin    sealed (keyring::file)
 //! catalogue.db   keys.db   blobs/
+//! signers.json   whose signatures are believed (identity::signers); no secret, read without the vault's keys
 //! lock           flock decides who owns the vault; the pid in it is for the message only
 //! init.part      present while `create` runs: a home with it is no vault, and may be cleared
 //! ```
@@ -12,9 +13,12 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::kdf::Argon2Costs;
@@ -27,6 +31,8 @@ const SOCKET_PATH_MAX: usize = 107;
 const CONFIG_MAX: u64 = 64 << 10;
 const INIT_MARK: &str = "init.part";
 const LOCK: &str = "lock";
+/// Ends the names of files that are about to replace others.
+const TEMPORARY: &str = ".new";
 /// Made by mkfs in the root of a volume; a home may be a whole volume.
 const LOST_FOUND: &str = "lost+found";
 
@@ -74,6 +80,11 @@ impl Home {
     /// `vault.toml`.
     pub fn config_path(&self) -> PathBuf {
         self.0.join("vault.toml")
+    }
+
+    /// `signers.json`.
+    pub fn signers_path(&self) -> PathBuf {
+        self.0.join("signers.json")
     }
 
     /// `keyring.bin`.
@@ -275,8 +286,8 @@ impl Home {
         if !there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
             return Err(Error::new(ErrorId::Busy, format!("{} is being removed", self.0.display())));
         }
-        file.set_len(0).map_err(fail)?;
-        writeln!(file, "{}", std::process::id()).map_err(fail)?;
+        // Only for the message that others get: a full disk is no reason not to hold the vault.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(HomeLock { _file: file })
     }
 
@@ -468,18 +479,36 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_dir(parent(path))
 }
 
-/// Makes a file (mode 0600) that must not be there yet, durably.
+/// Makes a file (mode 0600) that must not be there yet, durably. It is written without a name and gets one when it is whole:
+/// after a crash it is there with all its bytes, or nothing is.
 ///
 /// # Errors
 /// `AlreadyExists` leaves the other file alone; after any other error nothing is left behind.
 pub fn create_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Err(e) = write_new(path, bytes) {
-        if e.kind() != io::ErrorKind::AlreadyExists {
-            drop(fs::remove_file(path));
+    match create_unnamed(path, bytes) {
+        // The file system (NFS, some overlays) has no unnamed files, or /proc is not mounted.
+        Err(e) if matches!(e.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::OPNOTSUPP | Errno::ISDIR)) => {
+            write_new(path, bytes).inspect_err(|e| {
+                if e.kind() != io::ErrorKind::AlreadyExists {
+                    drop(fs::remove_file(path));
+                }
+            })?;
         }
-        return Err(e);
+        made => made?,
     }
     sync_dir(parent(path))
+}
+
+fn create_unnamed(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::TMPFILE.bits().cast_signed();
+    let mut file = OpenOptions::new().write(true).mode(0o600).custom_flags(flags).open(parent(path))?;
+    let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    if !Path::new(&by_descriptor).exists() {
+        return Err(Errno::OPNOTSUPP.into());
+    }
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(linkat(CWD, by_descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 /// Reads a whole file of at most `max` bytes.
@@ -501,11 +530,16 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Whether this is the name of a file that was to replace another when its process died.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(TEMPORARY)
+}
+
 fn temp_of(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut temp = OsString::from(".");
     temp.push(name);
-    temp.push(".new");
+    temp.push(TEMPORARY);
     Ok(path.with_file_name(temp))
 }
 

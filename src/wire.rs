@@ -8,7 +8,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::error::{Error, ErrorId, Kind, Result};
-use crate::facts::{IssuedFacts, SignerFacts, VersionFacts, WorkloadFacts};
+use crate::facts::{ArtifactFacts, IssuedFacts, SignerFacts, TagFacts, VersionFacts, WorkloadFacts};
 use crate::names::Timestamp;
 
 /// The messages and stubs of `proto/modelvault/v1`.
@@ -219,6 +219,7 @@ pub(crate) fn version_to_wire(v: &VersionFacts) -> pb::Version {
         file_id: Bytes::copy_from_slice(&v.file_id.0),
         generation: v.generation,
         kind: v.kind.to_string(),
+        size: v.size,
         payload_size: v.payload_size,
         member_count: v.member_count,
         created: v.created.to_string(),
@@ -246,6 +247,7 @@ pub(crate) fn version_from_wire(v: Option<pb::Version>) -> Result<VersionFacts> 
             file_id: v.file_id[..].try_into()?,
             generation: v.generation,
             kind: v.kind.parse()?,
+            size: v.size,
             payload_size: v.payload_size,
             member_count: v.member_count,
             created: v.created.parse()?,
@@ -257,6 +259,31 @@ pub(crate) fn version_from_wire(v: Option<pb::Version>) -> Result<VersionFacts> 
         })
     };
     read().map_err(|e| broken("the version is malformed").caused_by(e))
+}
+
+/// An artifact as it is sent.
+#[cfg(feature = "daemon")]
+pub(crate) fn artifact_to_wire(a: &ArtifactFacts) -> pb::Artifact {
+    pb::Artifact {
+        newest: Some(version_to_wire(&a.newest)),
+        versions: a.versions,
+        tags: a.tags.iter().map(|t| pb::TagAt { tag: t.tag.to_string(), number: t.version }).collect(),
+    }
+}
+
+/// An artifact as it was received.
+pub(crate) fn artifact_from_wire(a: pb::Artifact) -> Result<ArtifactFacts> {
+    let newest = version_from_wire(a.newest)?;
+    let tag = |t: pb::TagAt| -> Result<TagFacts> { Ok(TagFacts { tag: t.tag.parse()?, version: t.number }) };
+    let tags = a.tags.into_iter().map(tag).collect::<Result<_>>();
+    Ok(ArtifactFacts {
+        namespace: newest.namespace.clone(),
+        name: newest.name.clone(),
+        kind: newest.kind,
+        versions: a.versions,
+        newest,
+        tags: tags.map_err(|e| broken("a tag is malformed").caused_by(e))?,
+    })
 }
 
 /// An enrolled workload as it is sent.

@@ -397,6 +397,33 @@ fn a_portable_file_is_header_and_body_in_place() {
 }
 
 #[test]
+fn a_range_comes_in_order_from_any_number_of_threads_and_stops_with_its_sink() {
+    let body = content(1_000_000, 9);
+    let mut small = request(vec![member("a", content(70_001, 3), false), member("m", body.clone(), false)]);
+    small.log2 = Some(16);
+    let reader = open(sealed(small).unwrap().1);
+    for threads in [1, 2, 7] {
+        for range in [0..1_000_000, 65_535..65_537, 5..5, 1_000_000..1_000_000, 123_456..999_999] {
+            let mut read = Vec::new();
+            let sink = &mut |part: &[u8]| {
+                read.extend_from_slice(part);
+                Ok(())
+            };
+            reader.extract_range("m", range.clone(), threads, sink).unwrap();
+            assert!(read == body[range.start as usize..range.end as usize], "{range:?} by {threads}");
+        }
+        let mut pieces = 0;
+        let failed = reader.extract_range("m", 0..1_000_000, threads, &mut |_| {
+            pieces += 1;
+            if pieces == 3 { Err(SealError::InvalidArgument("full".into())) } else { Ok(()) }
+        });
+        assert!(matches!(failed, Err(SealError::InvalidArgument(_))) && pieces == 3);
+        let past = reader.extract_range("m", 0..1_000_001, threads, &mut |_| Ok(()));
+        assert!(matches!(past, Err(SealError::RangeInvalid { .. })));
+    }
+}
+
+#[test]
 fn two_seals_of_the_same_content_share_nothing() {
     let make = || sealed(request(vec![member("m", vec![0; 1000], true)])).unwrap();
     let ((one, a), (two, b)) = (make(), make());

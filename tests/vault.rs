@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use model_vault::names::{ArtifactKind, Reference, Tag};
+use model_vault::names::{ArtifactKind, Clock, Name, Reference, SystemClock, Tag, Timestamp};
 use model_vault::vault::{
     Caller, Channel, ImportInput, ImportSource, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing,
     Transport, Vault,
@@ -20,11 +21,20 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::on(Machine::default())
+    }
+
+    fn on(machine: Machine) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let vault =
-            Vault::init(&dir.path().join("home"), InitSpec::KeyFile(dir.path().join("root.key")), Machine::default())
-                .unwrap();
-        Self { dir, vault: Arc::new(vault) }
+        let key = InitSpec::KeyFile(dir.path().join("root.key"));
+        let vault = Arc::new(Vault::init(&dir.path().join("home"), key, machine).unwrap());
+        Self { dir, vault }
+    }
+
+    /// With a clock that the test moves on.
+    fn with_clock() -> (Self, Arc<Hands>) {
+        let (clock, machine) = Hands::machine();
+        (Self::on(machine), clock)
     }
 
     fn reopen(self) -> Self {
@@ -32,6 +42,24 @@ impl Fixture {
         drop(vault);
         let vault = Arc::new(unlock(dir.path()).unwrap());
         Self { dir, vault }
+    }
+
+    /// An enrolled workload, calling over mutual TLS.
+    fn workload(&self, name: &str) -> Caller {
+        let name = name.parse().unwrap();
+        let (_key, csr) = model_vault::identity::new_key_and_csr(&name).unwrap();
+        let issued = self.vault.enroll(&self.caller(), &"default".parse().unwrap(), &name, &csr).unwrap();
+        let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
+        Caller {
+            principal: peer.principal(),
+            channel: Channel {
+                transport: Transport::Mtls,
+                tls_group: Some("X25519MLKEM768".into()),
+                peer: None,
+                certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
+            },
+            ..self.caller()
+        }
     }
 
     fn caller(&self) -> Caller {
@@ -72,6 +100,27 @@ impl Fixture {
     fn acts(&self) -> Vec<String> {
         let rows = self.vault.audit_rows(&self.caller(), 1, 1000).unwrap();
         rows.iter().map(|(_, bytes)| String::from_utf8(bytes.clone()).unwrap()).collect()
+    }
+}
+
+/// A clock that a test moves on.
+struct Hands(std::sync::Mutex<Timestamp>);
+
+impl Hands {
+    fn machine() -> (Arc<Self>, Machine) {
+        let clock = Arc::new(Self(std::sync::Mutex::new(SystemClock.now())));
+        (Arc::clone(&clock), Machine { clock, ..Machine::default() })
+    }
+
+    fn step(&self, seconds: u64) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.plus(Duration::from_secs(seconds));
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
     }
 }
 
@@ -226,11 +275,11 @@ fn what_is_removed_is_gone_until_it_is_restored() {
     for seed in 0..3 {
         fixture.seal("m", &[("w", bytes(10, seed))]).unwrap();
     }
-    let (caller, reference) = (fixture.caller(), "m".parse::<Reference>().unwrap());
-    assert_eq!(fixture.vault.remove(&caller, &reference, true).unwrap(), 3);
+    let reference = "m".parse::<Reference>().unwrap();
+    assert_eq!(fixture.vault.remove(&fixture.caller(), &reference, true).unwrap(), 3);
     assert_eq!(fixture.read("m").unwrap_err().id(), ErrorId::NotFound);
-    assert!(fixture.vault.list(&caller, "", false, &[], 0).unwrap().versions.is_empty());
-    assert_eq!(fixture.vault.restore(&caller, &reference, true).unwrap(), 3);
+    assert!(fixture.vault.list(&fixture.caller(), "", false, &[], 0).unwrap().rows.is_empty());
+    assert_eq!(fixture.vault.restore(&fixture.caller(), &reference, true).unwrap(), 3);
     assert_eq!(fixture.read("m").unwrap(), [bytes(10, 2)]);
 }
 
@@ -238,9 +287,10 @@ fn what_is_removed_is_gone_until_it_is_restored() {
 fn an_exported_file_is_opened_and_taken_in_again_under_a_key_of_its_own() {
     let fixture = Fixture::new();
     let sealed = fixture.seal("m", &[("w", bytes(2_000_000, 5)), ("x", bytes(7, 1))]).unwrap();
-    let export = fixture.vault.export(&fixture.caller(), &"m".parse().unwrap()).unwrap();
-    let mut file = vec![0; export.size as usize];
-    export.source.read_exact_at(&mut file, 0).unwrap();
+    let mut export = fixture.vault.export(&fixture.caller(), &"m".parse().unwrap()).unwrap();
+    let mut file = vec![0; export.size() as usize];
+    export.read(0, &mut file).unwrap();
+    export.finish(file.len() as u64, &Ok(())).unwrap();
     let reader = fixture.vault.open_portable(&fixture.caller(), Box::new(file.clone())).unwrap();
     assert_eq!(reader.root(), sealed.version.root);
     let import = |file: Vec<u8>| {
@@ -279,37 +329,24 @@ fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked()
     let fixture = Fixture::new();
     fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
     let (namespace, name) = ("default".parse().unwrap(), "serve".parse().unwrap());
-    let (_key, csr) = model_vault::identity::new_key_and_csr(&name).unwrap();
-    let issued = fixture.vault.enroll(&fixture.caller(), &namespace, &name, &csr).unwrap();
-    let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
-    let workload = Caller {
-        principal: peer.principal(),
-        channel: Channel {
-            transport: Transport::Mtls,
-            tls_group: Some("X25519MLKEM768".into()),
-            peer: None,
-            certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
-        },
-        ..fixture.caller()
-    };
+    let workload = fixture.workload("serve");
     let open = |reference: &str| {
         fixture.vault.open(&workload, &reference.parse().unwrap()).map(|o| o.finish(0, "test").unwrap())
     };
     // Neither the listing nor its page token names what may not be seen.
     let page = fixture.vault.list(&workload, "", false, &[], 1).unwrap();
-    assert!(page.versions.is_empty() && page.next.is_empty());
+    assert!(page.rows.is_empty() && page.next.is_empty());
     let ungranted = open("m").unwrap_err();
     let absent = open("no-such-model").unwrap_err();
     // Alike but for the name that was asked: a workload cannot probe for names.
     assert_eq!((ungranted.id(), absent.id()), (ErrorId::NotFound, ErrorId::NotFound));
     assert_eq!(ungranted.message().replace("/m@", "/no-such-model@"), absent.message());
-    let artifact: (model_vault::names::Name, model_vault::names::Name) =
-        ("default".parse().unwrap(), "m".parse().unwrap());
+    let artifact: (Name, Name) = ("default".parse().unwrap(), "m".parse().unwrap());
     let cedar = fixture.vault.grant(&fixture.caller(), &namespace, &name, (&artifact.0, &artifact.1)).unwrap();
     assert!(cedar.contains("permit"), "{cedar}");
     open("m").unwrap();
     assert_eq!(fixture.vault.status(&workload).unwrap_err().id(), ErrorId::Denied);
-    assert_eq!(fixture.vault.list(&workload, "", false, &[], 0).unwrap().versions.len(), 1);
+    assert_eq!(fixture.vault.list(&workload, "", false, &[], 0).unwrap().rows.len(), 1);
     fixture.vault.revoke(&fixture.caller(), &namespace, &name, None).unwrap();
     assert_eq!(open("m").unwrap_err().id(), ErrorId::BadCredential);
     let rows = fixture.acts();
@@ -324,8 +361,7 @@ fn a_workload_sees_nothing_until_it_is_granted_and_nothing_after_it_is_revoked()
 fn a_lease_ends_with_the_grant() {
     let fixture = Fixture::new();
     fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
-    let mut open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
-    open.renew_lease().unwrap();
+    let open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
     let policy = "@id(\"nobody\") forbid (principal, action == ModelVault::Action::\"open\", resource);\n\
                   @id(\"rest\") permit (principal is ModelVault::Operator, action, resource);";
     fixture.vault.set_policy(&fixture.caller(), policy).unwrap();
@@ -346,6 +382,63 @@ fn a_lease_ends_with_the_grant() {
     assert_eq!(
         fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).map(drop).unwrap_err().id(),
         ErrorId::Denied
+    );
+}
+
+/// Reads the one member of `m`, as a stream and in bulk.
+fn read_both_ways(open: &model_vault::vault::OpenArtifact) -> [Result<()>; 2] {
+    let streamed = open.read(0, 0, &mut [0; 100], true);
+    let bulk = open.reader().extract(2, &|_| {}, &|_, _, _| Ok(()));
+    [streamed, bulk.map_err(Into::into)]
+}
+
+#[test]
+fn a_long_read_is_decided_anew_at_half_time_of_its_lease_and_stops_when_it_is_denied() {
+    let (fixture, clock) = Fixture::with_clock();
+    fixture.seal("m", &[("w", bytes(3_000_000, 1))]).unwrap();
+    let open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
+    let first = open.expires();
+    assert!(read_both_ways(&open).iter().all(Result::is_ok));
+    assert_eq!(open.expires(), first);
+    clock.step(31);
+    assert!(read_both_ways(&open).iter().all(Result::is_ok));
+    assert!(open.expires() > first);
+    let policy = "@id(\"nobody\") forbid (principal, action == ModelVault::Action::\"open\", resource);\n\
+                  @id(\"rest\") permit (principal is ModelVault::Operator, action, resource);";
+    fixture.vault.set_policy(&fixture.caller(), policy).unwrap();
+    assert!(read_both_ways(&open).iter().all(Result::is_ok), "the lease stands");
+    // In the middle of an extraction: nothing after the renewal that fails.
+    let mut seen = Vec::new();
+    let range = open.reader().extract_range("w", 0..3_000_000, 1, &mut |piece| {
+        seen.extend_from_slice(piece);
+        clock.step(31);
+        Ok(())
+    });
+    assert_eq!(model_vault::Error::from(range.unwrap_err()).id(), ErrorId::Denied);
+    assert_eq!(seen, bytes(3_000_000, 1)[..1 << 20]);
+    for denied in read_both_ways(&open) {
+        assert_eq!(denied.unwrap_err().id(), ErrorId::Denied);
+    }
+}
+
+#[test]
+fn a_stream_does_not_outlive_the_certificate_it_was_opened_with() {
+    let (fixture, clock) = Fixture::with_clock();
+    fixture.seal("m", &[("w", bytes(100, 1))]).unwrap();
+    let workload = fixture.workload("serve");
+    let (default, serve, m) = ("default".parse().unwrap(), "serve".parse().unwrap(), "m".parse().unwrap());
+    fixture.vault.grant(&fixture.caller(), &default, &serve, (&default, &m)).unwrap();
+    let open = fixture.vault.open(&workload, &"m".parse().unwrap()).unwrap();
+    clock.step(24 * 3600 - 40);
+    assert!(read_both_ways(&open).iter().all(Result::is_ok), "renewed while the certificate is valid");
+    clock.step(45);
+    for refused in read_both_ways(&open) {
+        assert_eq!(refused.unwrap_err().id(), ErrorId::BadCredential);
+    }
+    drop(open);
+    assert_eq!(
+        fixture.vault.open(&workload, &"m".parse().unwrap()).map(drop).unwrap_err().id(),
+        ErrorId::BadCredential
     );
 }
 
@@ -397,6 +490,174 @@ fn a_failed_seal_leaves_no_version_and_no_blob() {
     for bad in ["../x", "/x", "a//b", ""] {
         assert_eq!(fixture.seal("m", &[(bad, vec![1])]).unwrap_err().exit(), 2, "{bad:?}");
     }
-    // The number was skipped, not reused.
-    assert!(fixture.seal("m", &[("w", vec![1])]).unwrap().version.version > 1);
+    // Nothing is left of the name either.
+    assert_eq!(fixture.vault.status(&fixture.caller()).unwrap().artifacts, 0);
+    assert_eq!(fixture.seal("m", &[("w", vec![1])]).unwrap().version.version, 1);
+    // Beside a version the number is skipped, not reused.
+    assert_eq!(fixture.seal("m", &[("../x", vec![1])]).unwrap_err().exit(), 2);
+    assert_eq!(fixture.seal("m", &[("w", vec![1])]).unwrap().version.version, 3);
+}
+
+const WORKLOADS_EXPORT: &str = r#"
+@id("workloads-export")
+permit (principal is ModelVault::Workload, action in [ModelVault::Action::"stat", ModelVault::Action::"export"], resource);
+"#;
+
+#[test]
+fn an_export_ends_when_its_caller_is_revoked_and_its_end_is_on_record() {
+    let (fixture, clock) = Fixture::with_clock();
+    fixture.seal("m", &[("w", bytes(3_000_000, 1))]).unwrap();
+    let text = fixture.vault.policy(&fixture.caller()).unwrap().text;
+    fixture.vault.set_policy(&fixture.caller(), &format!("{text}{WORKLOADS_EXPORT}")).unwrap();
+    let workload = fixture.workload("mirror");
+    let mut export = fixture.vault.export(&workload, &"m".parse().unwrap()).unwrap();
+    let mut piece = vec![0; 1 << 20];
+    export.read(0, &mut piece).unwrap();
+    fixture.vault.revoke(&fixture.caller(), &"default".parse().unwrap(), &"mirror".parse().unwrap(), None).unwrap();
+    export.read(1 << 20, &mut piece).unwrap();
+    clock.step(31);
+    let refused = export.read(2 << 20, &mut piece);
+    assert_eq!(refused.as_ref().unwrap_err().id(), ErrorId::BadCredential);
+    export.finish(2 << 20, &refused).unwrap();
+    let end = fixture.acts().into_iter().find(|r| r.contains("\"artifact.export.end\"")).unwrap();
+    assert!(end.contains(r#""details":{"bytes":"2097152","reason":"BadCredential"}"#), "{end}");
+    assert!(end.contains(r#""name":"m","version":1"#), "{end}");
+    // One that nobody finishes has an end too.
+    drop(fixture.vault.export(&fixture.caller(), &"m".parse().unwrap()).unwrap());
+    assert!(fixture.acts().iter().any(|r| r.contains("export.end") && r.contains("abandoned")));
+}
+
+#[test]
+fn an_export_of_the_log_ends_when_its_reader_may_no_longer_read_it() {
+    const NOT_IN_PROCESS: &str = r#"
+        @id("not-in-process")
+        forbid (principal, action == ModelVault::Action::"readAudit", resource) when { context.transport == "local" };
+    "#;
+    /// Another operator takes the right away while the log is read.
+    struct Revoking<'a>(&'a Fixture, &'a Hands, u64);
+    impl std::io::Write for Revoking<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if self.2 == 0 {
+                let text = self.0.vault.policy(&self.0.caller()).unwrap().text;
+                self.0.vault.set_policy(&self.0.caller(), &format!("{text}{NOT_IN_PROCESS}")).unwrap();
+                self.1.step(31);
+            }
+            self.2 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (fixture, clock) = Fixture::with_clock();
+    let reader = fixture.caller();
+    let mut complete = Vec::new();
+    fixture.vault.audit_export(&reader, &mut complete).unwrap();
+    let mut out = Revoking(&fixture, &clock, 0);
+    assert_eq!(fixture.vault.audit_export(&reader, &mut out).unwrap_err().id(), ErrorId::Denied);
+    let policy = fixture.vault.policy(&fixture.caller()).unwrap().text.replace(NOT_IN_PROCESS, "");
+    fixture.vault.set_policy(&fixture.caller(), &policy).unwrap();
+    let ends: Vec<_> = fixture.acts().into_iter().filter(|r| r.contains("\"audit.export.end\"")).collect();
+    let details = |bytes: u64, reason: &str| format!(r#""details":{{"bytes":"{bytes}","reason":"{reason}"}}"#);
+    assert!(ends[0].contains(&details(complete.len() as u64, "complete")), "{}", ends[0]);
+    assert!(ends[1].contains(&details(out.2, "Denied")), "{}", ends[1]);
+    assert!(out.2 < complete.len() as u64);
+}
+
+#[test]
+fn a_request_that_comes_again_gets_the_first_answer_and_changes_nothing() {
+    let fixture = Fixture::new();
+    for seed in 0..2 {
+        fixture.seal("m", &[("w", bytes(10, seed))]).unwrap();
+    }
+    let (vault, namespace) = (&fixture.vault, "default".parse::<Name>().unwrap());
+    let (serve, m) = ("serve".parse::<Name>().unwrap(), "m".parse::<Name>().unwrap());
+    let (_key, csr) = model_vault::identity::new_key_and_csr(&serve).unwrap();
+    let policy = vault.policy(&fixture.caller()).unwrap().text;
+    let (v1, all): (Reference, Reference) = ("m@v1".parse().unwrap(), "m".parse().unwrap());
+    let prod: Tag = "prod".parse().unwrap();
+    type Act<'a> = Box<dyn Fn(&Caller) -> Result<String> + 'a>;
+    let acts: Vec<(&str, Act<'_>)> = vec![
+        ("enroll", Box::new(|c| Ok(format!("{:?}", vault.enroll(c, &namespace, &serve, &csr)?)))),
+        ("grant", Box::new(|c| vault.grant(c, &namespace, &serve, (&namespace, &m)))),
+        ("tag", Box::new(|c| Ok(format!("{:?}", vault.set_tag(c, &v1, &prod, Some(0))?)))),
+        ("rm", Box::new(|c| Ok(vault.remove(c, &v1, false)?.to_string()))),
+        ("restore", Box::new(|c| Ok(vault.restore(c, &v1, false)?.to_string()))),
+        ("rm all", Box::new(|c| Ok(vault.remove(c, &all, true)?.to_string()))),
+        ("restore all", Box::new(|c| Ok(vault.restore(c, &all, true)?.to_string()))),
+        ("policy", Box::new(|c| Ok(vault.set_policy(c, &policy)?.to_string()))),
+        ("ungrant", Box::new(|c| Ok(format!("{:?}", vault.ungrant(c, &namespace, &serve, (&namespace, &m))?)))),
+        ("revoke", Box::new(|c| Ok(format!("{:?}", vault.revoke(c, &namespace, &serve, None)?)))),
+    ];
+    for (what, act) in &acts {
+        let caller = fixture.caller();
+        let before = vault.status(&fixture.caller()).unwrap().audit_records;
+        let first = act(&caller).unwrap();
+        assert_eq!(act(&caller).unwrap(), first, "{what}");
+        // The row of the act, and that of each look at the status.
+        assert_eq!(vault.status(&fixture.caller()).unwrap().audit_records, before + 2, "{what}");
+        // The id is of that very request: nobody else's, and for nothing else.
+        let other = model_vault::names::Principal::unix_operator(vault.owner_uid());
+        let other =
+            Caller { principal: other, channel: Channel { transport: Transport::Unix, ..Channel::local() }, ..caller };
+        assert_eq!(act(&other).unwrap_err().id(), ErrorId::AlreadyExists, "{what}");
+    }
+    let caller = fixture.caller();
+    vault.set_tag(&caller, &v1, &prod, None).unwrap();
+    assert_eq!(vault.set_tag(&caller, &all, &prod, None).unwrap_err().id(), ErrorId::AlreadyExists);
+}
+
+#[test]
+fn the_versions_of_an_artifact_are_listed_in_pages_to_whoever_may_see_it() {
+    let fixture = Fixture::new();
+    for seed in 0..5 {
+        fixture.seal("m", &[("w", bytes(10, seed))]).unwrap();
+    }
+    fixture.vault.remove(&fixture.caller(), &"m@v4".parse().unwrap(), false).unwrap();
+    let (namespace, m): (Name, Name) = ("default".parse().unwrap(), "m".parse().unwrap());
+    let pages = |caller: &Caller, removed: bool| -> Result<Vec<u64>> {
+        let (mut numbers, mut next) = (Vec::new(), Vec::new());
+        loop {
+            let page = fixture.vault.versions(caller, (&namespace, &m), removed, &next, 2)?;
+            numbers.extend(page.rows.iter().map(|v| v.version));
+            next = page.next;
+            if next.is_empty() {
+                return Ok(numbers);
+            }
+        }
+    };
+    assert_eq!(pages(&fixture.caller(), false).unwrap(), [5, 3, 2, 1]);
+    assert_eq!(pages(&fixture.caller(), true).unwrap(), [5, 4, 3, 2, 1]);
+    let workload = fixture.workload("serve");
+    let hidden = pages(&workload, true).unwrap_err();
+    let absent = fixture.vault.versions(&workload, (&namespace, &"x".parse().unwrap()), true, &[], 2).unwrap_err();
+    assert_eq!((hidden.id(), absent.id()), (ErrorId::NotFound, ErrorId::NotFound));
+    assert_eq!(hidden.message().replace("/m@", "/x@"), absent.message(), "a workload cannot probe for names");
+    fixture.vault.grant(&fixture.caller(), &namespace, &"serve".parse().unwrap(), (&namespace, &m)).unwrap();
+    assert_eq!(pages(&workload, false).unwrap(), [5, 3, 2, 1]);
+    let odd = fixture.vault.versions(&fixture.caller(), (&namespace, &m), false, b"x", 2).unwrap_err();
+    assert_eq!(odd.exit(), 2);
+}
+
+#[test]
+fn refusals_before_authentication_are_one_row_a_kind_and_minute() {
+    let (fixture, clock) = Fixture::with_clock();
+    let refuse = |why| fixture.vault.count_refusal(Some("192.0.2.1:7"), ErrorId::BadCredential, why);
+    let told = || -> Vec<String> {
+        fixture.vault.tick().unwrap();
+        let rows = fixture.acts().into_iter().filter(|r| r.contains("\"auth.refused\""));
+        rows.map(|r| r.split("\"details\":").nth(1).unwrap().to_owned()).collect()
+    };
+    refuse("certificate expired");
+    assert_eq!(told(), [r#"{"count":"1","why":"certificate expired"}}"#]);
+    refuse("certificate of another authority");
+    for _ in 0..1000 {
+        refuse("certificate expired");
+    }
+    clock.step(59);
+    assert_eq!(told()[1..], [r#"{"count":"1","why":"certificate of another authority"}}"#], "a kind of its own");
+    clock.step(1);
+    assert_eq!(told()[2..], [r#"{"count":"1000","why":"certificate expired"}}"#]);
+    clock.step(600);
+    assert_eq!(told().len(), 3, "nothing happened, nothing is told");
 }

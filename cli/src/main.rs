@@ -6,6 +6,7 @@ mod config;
 mod credential;
 mod files;
 mod interrupt;
+mod manual;
 mod output;
 mod session;
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
 fn start() -> anyhow::Result<ExitCode> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let program = called_by(&arguments);
-    let matches = match args::command(program).try_get_matches_from(&arguments) {
+    let matches = match manual::for_terminal(program).try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(refused) => return Ok(refuse(&refused, &arguments)),
     };
@@ -40,7 +41,10 @@ fn start() -> anyhow::Result<ExitCode> {
         Err(refused) => return Ok(refuse(&refused, &arguments)),
     };
     let output = Output::new(cli.global.json, cli.global.color);
-    logging()?;
+    if let Err(error) = logging() {
+        output.error(&error);
+        return Ok(ExitCode::from(error.kind().exit_status()));
+    }
     // The daemon ends in its own way: it drains.
     if !matches!(cli.command, Command::Serve(_)) {
         interrupt::watch().context("signals cannot be watched")?;
@@ -91,9 +95,12 @@ fn refuse(refused: &clap::Error, arguments: &[OsString]) -> ExitCode {
 }
 
 /// Logs of the library, for those who ask: `MODELVAULT_LOG=debug`. Commands tell the rest themselves.
-fn logging() -> anyhow::Result<()> {
+fn logging() -> Result<(), Error> {
     let Some(filter) = std::env::var_os("MODELVAULT_LOG").filter(|f| !f.is_empty()) else { return Ok(()) };
-    let filter = filter.to_string_lossy().parse::<tracing_subscriber::EnvFilter>().context("MODELVAULT_LOG")?;
+    let filter = filter.to_string_lossy().parse::<tracing_subscriber::EnvFilter>().map_err(|e| {
+        Error::new(ErrorId::ConfigInvalid, format!("MODELVAULT_LOG: {e}"))
+            .hint("levels are error, warn, info, debug and trace: MODELVAULT_LOG=model_vault=debug")
+    })?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    logs.try_init().map_err(|e| anyhow::anyhow!("logs cannot be written: {e}"))
+    logs.try_init().map_err(|e| Error::new(ErrorId::Internal, format!("logs cannot be written: {e}")))
 }

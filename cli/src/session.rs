@@ -10,11 +10,13 @@ use clap::ArgMatches;
 use model_vault::client::{Client, Endpoint};
 use model_vault::home::{self, Custody, Home};
 use model_vault::identity::Enrolment;
+use model_vault::names::{Clock as _, SystemClock};
 use model_vault::server::serve_connection;
 use model_vault::vault::{Machine, RootCredential, Vault};
 use model_vault::{Error, ErrorId, Result};
 
 use crate::args::Global;
+use crate::command::show;
 use crate::config::{Config, Target};
 use crate::credential::{Credentials, Given, by_flag};
 
@@ -28,6 +30,10 @@ pub struct Session {
     vault: OnceCell<Arc<Vault>>,
     runtime: OnceCell<tokio::runtime::Runtime>,
 }
+
+/// What to do about a certificate that is accepted no more: renewing takes a valid one.
+pub const REPLACE: &str = "an operator replaces it: vault workload revoke NAME; vault workload enroll NAME -o DIR; \
+                           vault grant NAME REF";
 
 /// A vault for bulk work.
 pub enum Access {
@@ -197,7 +203,17 @@ impl Session {
     }
 
     /// A client with an enrolment; the address defaults to the one in it.
+    ///
+    /// # Errors
+    /// `BadCredential` for a certificate that has ended, which a server would refuse without a word.
     pub fn workload(&self, address: Option<String>, enrolment: Enrolment) -> Result<Client> {
+        let certificate = enrolment.identity()?;
+        if certificate.not_after <= SystemClock.now() {
+            let ended = show::time(certificate.not_after);
+            let text =
+                format!("the certificate of {}/{} expired at {ended}", certificate.id.namespace, certificate.id.name);
+            return Err(Error::new(ErrorId::BadCredential, text).hint(REPLACE));
+        }
         let address = address.unwrap_or_else(|| enrolment.address.clone());
         self.wait(Client::connect(Endpoint::Workload { address, enrolment }))
     }

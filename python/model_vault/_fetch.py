@@ -4,9 +4,8 @@
   statement, made by a key the caller trusts, and by each member's BLAKE3 digest in it.
 - That a tag was not moved back below what this client saw: by the record of versions seen. That it points where its
   owner wants now is the server's word.
-- ``b3:``, the sealed root: the statement lies inside the sealed file and cannot name the root over itself. The root
-  the server announces is compared, which finds a mistaken server, not a lying one. Who must pin one version exactly
-  asks for ``vN``.
+- ``b3:``, the sealed root: by the seal statement. The artifact statement lies inside the sealed file and cannot name
+  the root over itself; both name the file id, random for each sealing, and the same key must have signed both.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ._names import Reference, refuse_merging
 from ._proto import fetch_pb2 as pb
 from ._save import Tree
 from ._signers import Signer
-from ._statement import ArtifactStatement, Member, verify
+from ._statement import ArtifactStatement, Member, verify, verify_root
 from ._stream import FetchStream
 from .errors import VaultError, error, from_os
 
@@ -69,11 +68,11 @@ class Artifact:
     statement: ArtifactStatement
     """What the signer says was sealed."""
     signers: tuple[str, ...]
-    """Key ids of the trusted keys that signed the statement."""
+    """Key ids of the trusted keys that signed the artifact statement and the seal statement."""
     members: tuple[Member, ...]
     """The files that were asked for, in path order."""
     root: str
-    """The sealed root (``b3:``) as the server announced it; the statement cannot prove it."""
+    """The sealed root (``b3:``), proven by the seal statement."""
 
     def __init__(
         self, source: Source, asked: Reference, trusted: Sequence[Signer], wanted: Sequence[str] | None
@@ -82,8 +81,9 @@ class Artifact:
         self._trusted = trusted
         with source.stream(asked, (), statement_only=True) as stream:
             start, self._envelope = stream.statement()
-            self.statement, self.signers = verify(self._envelope, trusted)
+            self.statement, signers = verify(self._envelope, trusted)
             _check_identity(asked, start, self.statement)
+            self.signers = _sealers(start, self.statement, [s for s in trusted if s.keyid in signers])
             stream.end()
         self._check_floor(asked)
         self._pinned = Reference(asked.namespace, asked.name, version=self.statement.version)
@@ -192,6 +192,8 @@ class Artifact:
         if statement != self.statement:
             raise _other(f"{self.reference}: the server now offers another signed statement for the same version")
         _check_identity(self._pinned, start, statement)
+        if bytes(start.version.root).hex() != self.root:
+            raise _other(f"{self.reference}: the server now announces another root for the same version")
 
     def _request(self) -> list[str]:
         return [] if self._whole else [member.path for member in self.members]
@@ -235,6 +237,12 @@ def _check_identity(asked: Reference, start: pb.FetchStart, statement: ArtifactS
     # An empty member has no chunk that could prove its digest.
     if any(member.size == 0 and member.blake3 != _NOTHING for member in statement.members):
         raise error("MemberMismatch", "an empty member has a digest that is not that of no bytes")
+
+
+def _sealers(start: pb.FetchStart, statement: ArtifactStatement, signers: Sequence[Signer]) -> tuple[str, ...]:
+    """Which of those who signed the artifact statement also signed that its file has the announced root."""
+    root = bytes(start.version.root).hex()
+    return verify_root(start.seal_statements, signers, statement.file_id, root)
 
 
 def _other(message: str) -> VaultError:

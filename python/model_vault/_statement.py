@@ -1,4 +1,5 @@
-"""The artifact statement: in-toto Statement v1 in a DSSE envelope (docs/trust.md 4.1), as src/manifest/artifact.rs.
+"""What is signed at seal, both in-toto Statements v1 in DSSE envelopes: the artifact statement (docs/trust.md 4.1), as
+src/manifest/artifact.rs, and the seal statement over the root (docs/format.md 8), as src/seal/signatures.rs.
 
 The signature is checked before the payload is looked at.
 """
@@ -19,8 +20,11 @@ from .errors import VaultError, error
 IN_TOTO = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://modelvault.example/artifact/v1"
+SEAL_PREDICATE_TYPE = "https://modelvault.example/sealed/v1"
 MAX_STATEMENT_LEN = 64 << 20
+MAX_SEAL_STATEMENTS_LEN = 1 << 20
 _MAX_SIGNATURES = 16
+_MAX_ENVELOPES = 64
 
 _HEX_32 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{3})?Z")
@@ -73,6 +77,10 @@ class _Malformed(ValueError):
     pass
 
 
+_Opened = tuple[str, bytes, list[tuple[str, bytes]]]
+"""An envelope: payload type, payload, (key id, signature) of each who signed."""
+
+
 def verify(envelope: bytes, trusted: Sequence[Signer]) -> tuple[ArtifactStatement, tuple[str, ...]]:
     """Reads an envelope's JSON and accepts it only if one of ``trusted`` signed it; the key ids of those who did.
 
@@ -80,20 +88,13 @@ def verify(envelope: bytes, trusted: Sequence[Signer]) -> tuple[ArtifactStatemen
     that breaks a rule.
     """
     try:
-        payload_type, payload, signatures = _open(_json.parse(envelope, 32))
+        opened = _open(_json.parse(envelope, 32))
     except ValueError as e:
-        raise _invalid() from e
-    message = pre_authentication(payload_type, payload)
-    signers = []
-    for keyid, signature in signatures:
-        for signer in trusted:
-            if signer.keyid == keyid:
-                # A signature that names a trusted key and does not verify is a forgery, not a stranger's signature.
-                if not signer.verifies(message, signature):
-                    raise _invalid()
-                signers.append(keyid)
+        raise _invalid("the artifact statement") from e
+    signers = _signed_by(opened, trusted, "the artifact statement")
     if not signers:
         raise error("SignatureMissing", "the artifact statement is not signed by a key you trust")
+    payload_type, payload, _ = opened
     try:
         if payload_type != IN_TOTO:
             raise _Malformed("payload type")
@@ -102,17 +103,77 @@ def verify(envelope: bytes, trusted: Sequence[Signer]) -> tuple[ArtifactStatemen
         raise error("ManifestInvalid", f"the artifact statement is malformed: {e}") from e
 
 
+def verify_root(seal_statements: bytes, trusted: Sequence[Signer], file_id: str, root: str) -> tuple[str, ...]:
+    """The key ids of ``trusted`` who sealed ``root`` as that of the file; at least one.
+
+    Raises IntegrityError: ``SignatureMissing``; ``SignatureInvalid`` for malformed ones, a forgery under a trusted
+    key's id, or a trusted key's statement about another file or root.
+    """
+    what = f"the seal statement over b3:{root}"
+    try:
+        listed = _json.parse(seal_statements, 16) if seal_statements else []
+        if not isinstance(listed, list) or len(listed) > _MAX_ENVELOPES:
+            raise _Malformed("a list of envelopes")
+        envelopes = [_open(value) for value in listed]
+    except ValueError as e:
+        raise _invalid(what) from e
+    signers: list[str] = []
+    for envelope in envelopes:
+        verified = _signed_by(envelope, trusted, what)
+        payload_type, payload, _ = envelope
+        if not verified or payload_type != IN_TOTO:
+            continue
+        try:
+            statement = _json.parse(payload, 64)
+        except ValueError as e:
+            raise _invalid(what) from e
+        # A trusted key may have signed something else beside it, a scan report for example: that is no seal.
+        if not isinstance(statement, dict) or statement.get("predicateType") != SEAL_PREDICATE_TYPE:
+            continue
+        if not _names_root(statement, file_id, root):
+            raise error("SignatureInvalid", f"{what}: the signer sealed another file or another root")
+        signers += [keyid for keyid in verified if keyid not in signers]
+    if not signers:
+        raise error("SignatureMissing", f"{what} is missing: none by the signer of the artifact statement came")
+    return tuple(signers)
+
+
+def _names_root(statement: dict[str, Any], file_id: str, root: str) -> bool:
+    """Exactly one subject: this file with this root."""
+    subjects = statement.get("subject")
+    if statement.get("_type") != STATEMENT_TYPE or not isinstance(subjects, list) or len(subjects) != 1:
+        return False
+    subject = subjects[0] if isinstance(subjects[0], dict) else {}
+    digest = subject.get("digest")
+    return subject.get("name") == file_id and isinstance(digest, dict) and digest.get("mvlt-root-v1") == root
+
+
+def _signed_by(envelope: _Opened, trusted: Sequence[Signer], what: str) -> list[str]:
+    """Key ids of the trusted keys that signed; others are ignored."""
+    payload_type, payload, signatures = envelope
+    message = pre_authentication(payload_type, payload)
+    signers = []
+    for keyid, signature in signatures:
+        for signer in trusted:
+            if signer.keyid == keyid:
+                # A signature that names a trusted key and does not verify is a forgery, not a stranger's signature.
+                if not signer.verifies(message, signature):
+                    raise _invalid(what)
+                signers.append(keyid)
+    return signers
+
+
 def pre_authentication(payload_type: str, payload: bytes) -> bytes:
     """PAE of DSSE v1: ``DSSEv1 SP len(type) SP type SP len(body) SP body``."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def _invalid() -> VaultError:
-    return error("SignatureInvalid", "the signature of the artifact statement does not verify")
+def _invalid(what: str) -> VaultError:
+    return error("SignatureInvalid", f"the signature of {what} does not verify")
 
 
-def _open(value: Any) -> tuple[str, bytes, list[tuple[str, bytes]]]:
+def _open(value: Any) -> _Opened:
     """Exactly the keys of the DSSE specification, base64 padded and canonical, 1 to 16 signatures."""
     if not _json.has_only(value, "payloadType", "payload", "signatures"):
         raise _Malformed("unknown key")

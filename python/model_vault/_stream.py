@@ -15,7 +15,7 @@ import grpc
 
 from ._proto import fetch_pb2 as pb
 from ._proto.fetch_pb2_grpc import FetchServiceStub
-from ._statement import MAX_STATEMENT_LEN
+from ._statement import MAX_SEAL_STATEMENTS_LEN, MAX_STATEMENT_LEN
 from .errors import broken, error, from_rpc
 
 PIECE_LEN = 1 << 20
@@ -89,11 +89,13 @@ class FetchStream:
         return message
 
     def statement(self) -> tuple[pb.FetchStart, bytes]:
-        """The start and the envelope with the statement; nothing in them is verified yet."""
+        """The start, with the seal statements, and the artifact statement; nothing in them is verified yet."""
         start = self._expect("start").start
         announced = start.statement_len
         if not 0 < announced <= MAX_STATEMENT_LEN:
             raise error("LimitExceeded", f"the server announces a statement of {announced} bytes")
+        if (sealed := len(start.seal_statements)) > MAX_SEAL_STATEMENTS_LEN:
+            raise error("LimitExceeded", f"the server sends {sealed} bytes of seal statements")
         envelope = bytearray()
         while len(envelope) < announced:
             piece = self._expect("statement").statement

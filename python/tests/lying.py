@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from model_vault._proto import access_pb2, access_pb2_grpc, common_pb2, fetch_pb2, fetch_pb2_grpc
 from model_vault._signers import Signer
-from model_vault._statement import IN_TOTO, PREDICATE_TYPE, STATEMENT_TYPE, pre_authentication
+from model_vault._statement import IN_TOTO, PREDICATE_TYPE, SEAL_PREDICATE_TYPE, STATEMENT_TYPE, pre_authentication
 
 Message = fetch_pb2.FetchResponse
 VAULT_ID = "0123456789abcdef" * 2
@@ -45,6 +45,18 @@ def envelope(payload: bytes, *keys: Ed25519PrivateKey, payload_type: str = IN_TO
     signatures = [{"keyid": keyid_of(k), "sig": base64.b64encode(k.sign(message)).decode()} for k in keys]
     document = {"payload": base64.b64encode(payload).decode(), "payloadType": payload_type, "signatures": signatures}
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def seal_statements(root: str, *keys: Ed25519PrivateKey, file_id: str = "09" * 32) -> bytes:
+    """SIGNATURES of a sealed file: one seal statement for each key."""
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": file_id, "digest": {"mvlt-root-v1": root}}],
+        "predicateType": SEAL_PREDICATE_TYPE,
+        "predicate": {"commitment": "06" * 32},
+    }
+    payload = json.dumps(statement, separators=(",", ":")).encode()
+    return b"[" + b",".join(envelope(payload, key) for key in keys) + b"]"
 
 
 @dataclass
@@ -99,7 +111,12 @@ class Content:
     def answer(self, request: fetch_pb2.FetchRequest, sealed: bytes | None = None) -> list[Message]:
         """The messages of an honest stream."""
         sealed = self.envelope() if sealed is None else sealed
-        start = fetch_pb2.FetchStart(version=self.facts(), statement_len=len(sealed), request_id=request.request_id)
+        start = fetch_pb2.FetchStart(
+            version=self.facts(),
+            statement_len=len(sealed),
+            request_id=request.request_id,
+            seal_statements=seal_statements("07" * 32, self.key),
+        )
         out = [Message(start=start)]
         out += [Message(statement=sealed[i : i + (1 << 20)]) for i in range(0, len(sealed), 1 << 20)]
         paths = sorted(self.members, key=str.encode)

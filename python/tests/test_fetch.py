@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from blake3 import blake3
-from lying import Content, Message, Server, envelope, keyid_of, signing_key, spki_of
+from lying import Content, Message, Server, envelope, keyid_of, seal_statements, signing_key, spki_of
 
 import model_vault
 from model_vault._proto import common_pb2, fetch_pb2
@@ -168,6 +168,67 @@ def test_the_servers_words_may_not_contradict_the_statement(server, connect, cha
 
     server.answer = answer
     refused("BindingMismatch", lambda: connect().fetch("digits"))
+
+
+OWN_ROOT, OTHER_ROOT = "07" * 32, "08" * 32
+
+
+@pytest.mark.parametrize(
+    ("id", "root", "seal"),
+    [
+        ("SignatureInvalid", OTHER_ROOT, seal_statements(OWN_ROOT, signing_key(1))),
+        ("SignatureInvalid", OWN_ROOT, seal_statements(OTHER_ROOT, signing_key(1))),
+        ("SignatureInvalid", OWN_ROOT, seal_statements(OWN_ROOT, signing_key(1), file_id="08" * 32)),
+        ("SignatureInvalid", OWN_ROOT, b"{}"),
+        ("SignatureInvalid", OWN_ROOT, b"[1]"),
+        ("SignatureInvalid", OWN_ROOT, b"["),
+        ("SignatureMissing", OWN_ROOT, b""),
+        ("SignatureMissing", OWN_ROOT, b"[]"),
+        ("SignatureMissing", OTHER_ROOT, seal_statements(OTHER_ROOT, signing_key(9))),
+        # Trusted, but it did not sign the artifact statement: nothing ties its root to this content.
+        ("SignatureMissing", OWN_ROOT, seal_statements(OWN_ROOT, signing_key(2))),
+        ("LimitExceeded", OWN_ROOT, b" " * ((1 << 20) + 1)),
+    ],
+)
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_root_that_the_signer_did_not_seal_is_refused(server, connect, id, root, seal, pinned):
+    def answer(request, context):
+        messages = Content(MEMBERS).answer(request)
+        messages[0].start.version.root = bytes.fromhex(root)
+        messages[0].start.seal_statements = seal
+        return messages
+
+    server.answer = answer
+    client = connect(signers=[spki_of(signing_key(1)), spki_of(signing_key(2))])
+    refused(id, lambda: client.fetch(f"digits@b3:{root}" if pinned else "digits"))
+
+
+def test_a_forged_seal_statement_is_refused_and_a_strangers_beside_it_is_no_offence(server, connect):
+    def seal(statements):
+        def answer(request, context):
+            messages = Content(MEMBERS).answer(request)
+            messages[0].start.seal_statements = statements
+            return messages
+
+        server.answer = answer
+        return connect().fetch(f"digits@b3:{OWN_ROOT}")
+
+    assert seal(seal_statements(OWN_ROOT, signing_key(9), signing_key(1))).root == OWN_ROOT
+    forged = json.loads(seal_statements(OWN_ROOT, signing_key(1)))
+    forged[0]["signatures"] = json.loads(seal_statements(OTHER_ROOT, signing_key(1)))[0]["signatures"]
+    refused("SignatureInvalid", lambda: seal(json.dumps(forged).encode()))
+
+
+def test_the_root_does_not_change_between_two_streams(server, connect):
+    def answer(request, context):
+        messages = Content(MEMBERS).answer(request)
+        if not request.statement_only:
+            messages[0].start.version.root = bytes.fromhex(OTHER_ROOT)
+        return messages
+
+    server.answer = answer
+    artifact = connect().fetch("digits")
+    refused("BindingMismatch", lambda: artifact.read("config.json"))
 
 
 def test_a_version_does_not_change_between_two_streams(server, connect):

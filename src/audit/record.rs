@@ -44,16 +44,20 @@ acts! {
     ArtifactOpen = "artifact.open",
     /// A stream was granted; durable before its first byte.
     ArtifactFetchStart = "artifact.fetch.start",
-    /// A stream ended; details: `bytes`, `outcome`.
+    /// A stream ended; details: `bytes`, `reason`.
     ArtifactFetchEnd = "artifact.fetch.end",
     /// A tag was moved.
     ArtifactTag = "artifact.tag",
-    /// A version or artifact was unlisted.
+    /// A version or artifact was unlisted. Older rows may be about restoring: detail `restore`.
     ArtifactRm = "artifact.rm",
+    /// A version or artifact was listed again.
+    ArtifactRestore = "artifact.restore",
     /// Sealed bytes came in.
     ArtifactImport = "artifact.import",
-    /// Sealed bytes went out.
+    /// Sealed bytes were granted to go out; durable before the first of them.
     ArtifactExport = "artifact.export",
+    /// An export ended; details: `bytes`, `reason`.
+    ArtifactExportEnd = "artifact.export.end",
     /// A stored artifact was verified.
     ArtifactVerify = "artifact.verify",
     /// Content was looked at without handing it out.
@@ -94,16 +98,20 @@ acts! {
     KeyringCustody = "keyring.custody",
     /// The daemon began to serve.
     DaemonStart = "daemon.start",
+    /// The daemon was told to take up what can be changed while it runs; details: `certificate`, `not_after`.
+    DaemonReload = "daemon.reload",
     /// The daemon stopped.
     DaemonStop = "daemon.stop",
-    /// Callers without a valid credential were turned away; sampled, details: `count`.
+    /// Callers without a valid credential were turned away; sampled, details: `count`, `why`.
     AuthRefused = "auth.refused",
     /// Rows of the audit log were read.
     AuditRead = "audit.read",
     /// The audit log was verified.
     AuditVerify = "audit.verify",
-    /// The audit log was exported.
+    /// The audit log was granted to go out.
     AuditExport = "audit.export",
+    /// An export of the audit log ended; details: `bytes`, `reason`.
+    AuditExportEnd = "audit.export.end",
 }
 
 /// A short string from anywhere, made harmless: at most 256 bytes, longer ones cut with a final `…`; control characters and

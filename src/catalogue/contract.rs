@@ -29,6 +29,8 @@ pub(super) const SUITE: &[(&str, Check)] = &[
     ("a failed command leaves no trace", a_failed_command_leaves_no_trace),
     ("checkpoints grow", checkpoints_grow),
     ("orphans can be found", orphans_can_be_found),
+    ("a name without a version is free", a_name_without_a_version_is_free),
+    ("requests are carried out once", requests_are_carried_out_once),
     ("many threads publish one name", many_threads_publish_one_name),
 ];
 
@@ -65,6 +67,10 @@ fn leaf(text: &str) -> AuditLeaf {
     text.as_bytes().to_vec()
 }
 
+fn entry(text: &str) -> Entry {
+    leaf(text).into()
+}
+
 fn id16(n: u32) -> [u8; 16] {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&n.to_be_bytes());
@@ -84,14 +90,18 @@ pub(super) fn prod(c: &dyn Catalogue) -> NamespaceId {
     id
 }
 
-pub(super) fn reserve(c: &dyn Catalogue, namespace_id: NamespaceId, artifact: &str, n: u32) -> Result<Reservation> {
-    c.reserve_version(NewReservation {
+pub(super) fn reservation(namespace_id: NamespaceId, artifact: &str, n: u32) -> NewReservation {
+    NewReservation {
         namespace_id,
         name: name(artifact),
         kind: ArtifactKind::Model,
         artifact_id: ArtifactId(id16(n + 1_000_000)),
         version_id: version_id(n),
-    })
+    }
+}
+
+pub(super) fn reserve(c: &dyn Catalogue, namespace_id: NamespaceId, artifact: &str, n: u32) -> Result<Reservation> {
+    c.reserve_version(reservation(namespace_id, artifact, n))
 }
 
 /// The facts of a version that keeps a reservation. `n` makes everything in it unique.
@@ -112,6 +122,7 @@ pub(super) fn facts(r: &Reservation, n: u32) -> NewVersion {
         header_len: 500,
         body_len: 1 << 40,
         payload_len: (1 << 40) - 100,
+        content_len: (1 << 40) - 5000,
         member_count: 3,
         media_type: "application/vnd.onnx".into(),
         format: "onnx".into(),
@@ -230,7 +241,7 @@ fn latest_only_moves_forward(c: &dyn Catalogue, _: &StepClock) {
     assert_eq!(resolve(c, "prod/resnet").unwrap().facts.number, 2);
     assert_eq!(resolve(c, "prod/resnet@slow").unwrap().facts.number, 1);
     // Moved back by hand, it follows the next seal again.
-    c.set_tag(slow.artifact_id, Tag::latest(), 1, Some(2), leaf("back")).unwrap();
+    c.set_tag(slow.artifact_id, Tag::latest(), 1, Some(2), entry("back")).unwrap();
     publish(c, ns, "resnet", 3);
     assert_eq!(resolve(c, "prod/resnet").unwrap().facts.number, 3);
 }
@@ -260,17 +271,17 @@ fn tags_move_as_expected(c: &dyn Catalogue, clock: &StepClock) {
     let artifact = publish(c, ns, "resnet", 1).artifact_id;
     publish(c, ns, "resnet", 2);
     let gold = || tag("gold");
-    let absent = c.set_tag(artifact, gold(), 1, Some(2), leaf("x"));
+    let absent = c.set_tag(artifact, gold(), 1, Some(2), entry("x"));
     assert_eq!(absent, Err(CatalogueError::TagMoved { tag: "gold".into(), expected: 2, found: None }));
-    let (at, sequence) = c.set_tag(artifact, gold(), 1, None, leaf("first")).unwrap();
+    let (at, sequence) = c.set_tag(artifact, gold(), 1, None, entry("first")).unwrap();
     assert_eq!((at.number, at.moves, sequence), (1, 1, c.audit_len().unwrap() - 1));
     let later = clock.step(Duration::from_secs(60));
-    let (at, _) = c.set_tag(artifact, gold(), 2, Some(1), leaf("second")).unwrap();
+    let (at, _) = c.set_tag(artifact, gold(), 2, Some(1), entry("second")).unwrap();
     assert_eq!((at.number, at.moves, at.moved), (2, 2, later));
-    let moved = c.set_tag(artifact, gold(), 1, Some(1), leaf("x"));
+    let moved = c.set_tag(artifact, gold(), 1, Some(1), entry("x"));
     assert_eq!(moved, Err(CatalogueError::TagMoved { tag: "gold".into(), expected: 1, found: Some(2) }));
-    refused!(c.set_tag(artifact, gold(), 9, None, leaf("x")), NotFound(_));
-    refused!(c.set_tag(ArtifactId([0; 16]), gold(), 1, None, leaf("x")), NotFound(_));
+    refused!(c.set_tag(artifact, gold(), 9, None, entry("x")), NotFound(_));
+    refused!(c.set_tag(ArtifactId([0; 16]), gold(), 1, None, entry("x")), NotFound(_));
     let tags: Vec<_> = c.tags_of(artifact).unwrap().into_iter().map(|t| (t.tag.to_string(), t.number)).collect();
     assert_eq!(tags, [("gold".to_string(), 2), ("latest".to_string(), 2)]);
 }
@@ -279,26 +290,32 @@ fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
     let ns = prod(c);
     let (v1, v2) = (publish(c, ns, "resnet", 1), publish(c, ns, "resnet", 2));
     let since = clock.step(Duration::from_secs(1));
-    assert_eq!(c.unlist(ListingScope::Version(v2.version_id), leaf("rm")).unwrap().0, 1);
+    assert_eq!(c.unlist(ListingScope::Version(v2.version_id), entry("rm")).unwrap().0, 1);
     refused!(resolve(c, "prod/resnet"), NotFound(_));
     refused!(resolve(c, "prod/resnet@v2"), NotFound(_));
     refused!(resolve(c, &format!("prod/resnet@b3:{}", v2.root)), NotFound(_));
-    refused!(c.set_tag(v2.artifact_id, tag("gold"), 2, None, leaf("x")), NotFound(_));
+    refused!(c.set_tag(v2.artifact_id, tag("gold"), 2, None, entry("x")), NotFound(_));
     let all = c.resolve(&name("prod"), &name("resnet"), &Revision::Version(2), Visibility::All).unwrap();
     assert_eq!(all.unlisted, Some(since));
     let later = clock.step(Duration::from_secs(1));
-    assert_eq!(c.unlist(ListingScope::Artifact(v1.artifact_id), leaf("rm all")).unwrap().0, 1, "v2 was hidden already");
+    assert_eq!(
+        c.unlist(ListingScope::Artifact(v1.artifact_id), entry("rm all")).unwrap().0,
+        1,
+        "v2 was hidden already"
+    );
     assert_eq!(c.version(v2.version_id).unwrap().unlisted, Some(since), "the first time counts for the grace time");
     let purgeable = |before| c.purgeable(before, None, 10).unwrap().rows.len();
     assert_eq!((purgeable(since), purgeable(later), purgeable(later.plus(Duration::from_millis(1)))), (0, 1, 2));
     let filter = |visibility| ArtifactFilter { pattern: Pattern::all(), visibility };
     assert_eq!(c.list(&filter(Visibility::Listed), None, 10).unwrap().rows.len(), 0);
     assert_eq!(c.list(&filter(Visibility::All), None, 10).unwrap().rows[0].versions, 2);
-    assert_eq!(c.relist(ListingScope::Version(v1.version_id), leaf("undo")).unwrap().0, 1);
-    assert_eq!(c.relist(ListingScope::Version(v1.version_id), leaf("undo again")).unwrap().0, 0);
+    assert_eq!(c.relist(ListingScope::Version(v1.version_id), entry("undo")).unwrap().0, 1);
+    assert_eq!(c.relist(ListingScope::Version(v1.version_id), entry("undo again")).unwrap().0, 0);
     assert_eq!(resolve(c, "prod/resnet@v1").unwrap().facts, v1);
-    assert_eq!(c.list(&filter(Visibility::Listed), None, 10).unwrap().rows[0].newest.facts, v1);
-    assert_eq!(c.relist(ListingScope::Artifact(v1.artifact_id), leaf("undo all")).unwrap().0, 1);
+    let listed = &c.list(&filter(Visibility::Listed), None, 10).unwrap().rows[0];
+    assert_eq!((&listed.newest.facts, listed.versions, listed.tags.len()), (&v1, 1, 0), "latest is at what is hidden");
+    assert_eq!(c.list(&filter(Visibility::All), None, 10).unwrap().rows[0].tags.len(), 1);
+    assert_eq!(c.relist(ListingScope::Artifact(v1.artifact_id), entry("undo all")).unwrap().0, 1);
     assert_eq!(resolve(c, "prod/resnet").unwrap().facts, v2);
 }
 
@@ -338,10 +355,17 @@ fn listings_page(c: &dyn Catalogue, _: &StepClock) {
     assert_eq!(names("none", 100).0.len(), 0);
 
     let artifact = c.artifact_named(&name("prod"), &name("model-00")).unwrap().id;
-    let first = c.versions_of(artifact, None, 4).unwrap();
-    let second = c.versions_of(artifact, first.next, 4).unwrap();
+    let first = c.versions_of(artifact, Visibility::Listed, None, 4).unwrap();
+    let second = c.versions_of(artifact, Visibility::Listed, first.next, 4).unwrap();
     let numbers: Vec<_> = first.rows.iter().chain(&second.rows).map(|v| v.facts.number).collect();
     assert_eq!((numbers, second.next), (vec![6, 5, 4, 3, 2, 1], None));
+    c.unlist(ListingScope::Version(second.rows[0].facts.version_id), entry("rm")).unwrap();
+    let numbers = |seen| -> Vec<u64> {
+        c.versions_of(artifact, seen, None, 9).unwrap().rows.iter().map(|v| v.facts.number).collect()
+    };
+    assert_eq!(numbers(Visibility::Listed), [6, 5, 4, 3, 1]);
+    assert_eq!(numbers(Visibility::All), [6, 5, 4, 3, 2, 1]);
+    refused!(c.versions_of(ArtifactId([0; 16]), Visibility::All, None, 9), NotFound(_));
 }
 
 fn headers_rotate(c: &dyn Catalogue, _: &StepClock) {
@@ -408,8 +432,8 @@ fn shredding_is_final_and_resumable(c: &dyn Catalogue, _: &StepClock) {
     refused!(c.shred(VersionId([0; 16]), leaf("x")), NotFound(_));
     refused!(resolve(c, "prod/resnet@v1"), Shredded(_));
     refused!(c.artifact_key(v1.artifact_key), NotFound(_));
-    refused!(c.relist(ListingScope::Version(v1.version_id), leaf("x")), Shredded(_));
-    refused!(c.set_tag(v1.artifact_id, tag("gold"), 1, None, leaf("x")), Shredded(_));
+    refused!(c.relist(ListingScope::Version(v1.version_id), entry("x")), Shredded(_));
+    refused!(c.set_tag(v1.artifact_id, tag("gold"), 1, None, entry("x")), Shredded(_));
     let rotation = HeaderRotation {
         version_id: v1.version_id,
         expect_generation: 1,
@@ -432,14 +456,14 @@ fn shredding_is_final_and_resumable(c: &dyn Catalogue, _: &StepClock) {
 
 fn policies_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(c.policy().unwrap(), None);
-    assert_eq!(c.set_policy("permit nothing".into(), leaf("p1")).unwrap(), (1, 0));
-    assert_eq!(c.set_policy("permit all".into(), leaf("p2")).unwrap(), (2, 1));
+    assert_eq!(c.set_policy("permit nothing".into(), entry("p1")).unwrap(), (1, 0));
+    assert_eq!(c.set_policy("permit all".into(), entry("p2")).unwrap(), (2, 1));
     let now = clock.now();
     assert_eq!(c.policy().unwrap(), Some(PolicyRecord { version: 2, text: "permit all".into(), created: now }));
     assert_eq!(c.policy_version(1).unwrap().text, "permit nothing");
     refused!(c.policy_version(3), NotFound(_));
     refused!(c.policy_version(u64::MAX), NotFound(_));
-    refused!(c.set_policy("x".repeat(MAX_POLICY + 1), leaf("p3")), InvalidArgument(_));
+    refused!(c.set_policy("x".repeat(MAX_POLICY + 1), entry("p3")), InvalidArgument(_));
 }
 
 fn certificate(namespace_id: NamespaceId, workload: &str, serial: u8) -> NewCertificate {
@@ -456,9 +480,9 @@ fn certificate(namespace_id: NamespaceId, workload: &str, serial: u8) -> NewCert
 fn revocation_holds(c: &dyn Catalogue, clock: &StepClock) {
     let ns = prod(c);
     let serve = name("serve-1");
-    refused!(c.enroll_workload(certificate(NamespaceId([1; 16]), "serve-1", 1), leaf("x")), NotFound(_));
-    refused!(c.record_certificate(certificate(ns, "serve-1", 1), leaf("x")), NotFound(_));
-    let enrol = |workload: &str, serial| c.enroll_workload(certificate(ns, workload, serial), leaf("enroll"));
+    refused!(c.enroll_workload(certificate(NamespaceId([1; 16]), "serve-1", 1), entry("x")), NotFound(_));
+    refused!(c.record_certificate(certificate(ns, "serve-1", 1), entry("x")), NotFound(_));
+    let enrol = |workload: &str, serial| c.enroll_workload(certificate(ns, workload, serial), entry("enroll"));
     let (enrolled, sequence) = enrol("serve-1", 1).unwrap();
     assert_eq!((enrolled.enrolment, c.audit_len().unwrap()), (1, sequence + 1), "one act, one row");
     assert_eq!(c.certificate(&[1; 16]).unwrap().workload, enrolled);
@@ -467,38 +491,38 @@ fn revocation_holds(c: &dyn Catalogue, clock: &StepClock) {
     // Neither half happens without the other.
     refused!(enrol("serve-2", 1), AlreadyExists(_));
     let unnumbered = NewCertificate { serial: vec![1; 21], ..certificate(ns, "serve-2", 9) };
-    refused!(c.enroll_workload(unnumbered, leaf("x")), InvalidArgument(_));
+    refused!(c.enroll_workload(unnumbered, entry("x")), InvalidArgument(_));
     refused!(c.workload(ns, &name("serve-2")), NotFound(_));
     for serial in 2..=3 {
-        c.record_certificate(certificate(ns, "serve-1", serial), leaf("issue")).unwrap();
+        c.record_certificate(certificate(ns, "serve-1", serial), entry("issue")).unwrap();
     }
-    refused!(c.record_certificate(certificate(ns, "serve-1", 1), leaf("x")), AlreadyExists(_));
+    refused!(c.record_certificate(certificate(ns, "serve-1", 1), entry("x")), AlreadyExists(_));
     let no_serial = NewCertificate { serial: Vec::new(), ..certificate(ns, "serve-1", 4) };
-    refused!(c.record_certificate(no_serial, leaf("x")), InvalidArgument(_));
+    refused!(c.record_certificate(no_serial, entry("x")), InvalidArgument(_));
     refused!(c.certificate(&[9; 16]), NotFound(_));
 
     let revoked = |serial: u8| c.certificate(&[serial; 16]).unwrap().is_revoked();
-    c.revoke_certificate(&[1; 16], leaf("revoke")).unwrap();
+    c.revoke_certificate(&[1; 16], entry("revoke")).unwrap();
     assert_eq!((revoked(1), revoked(2)), (true, false));
     let since = clock.now();
-    c.revoke_workload(ns, &serve, leaf("revoke")).unwrap();
+    c.revoke_workload(ns, &serve, entry("revoke")).unwrap();
     clock.step(Duration::from_secs(1));
-    c.revoke_workload(ns, &serve, leaf("revoke again")).unwrap();
+    c.revoke_workload(ns, &serve, entry("revoke again")).unwrap();
     assert_eq!(c.workload(ns, &serve).unwrap().revoked, Some(since));
     assert!(revoked(2) && revoked(3));
-    refused!(c.record_certificate(certificate(ns, "serve-1", 5), leaf("renew")), NotFound(_));
+    refused!(c.record_certificate(certificate(ns, "serve-1", 5), entry("renew")), NotFound(_));
 
     // The name enrolled anew does not bring the old certificates back.
     refused!(enrol("serve-1", 2), AlreadyExists(_));
     assert_eq!(c.workload(ns, &serve).unwrap().revoked, Some(since), "an enrolment that failed undoes no revocation");
     assert_eq!(enrol("serve-1", 6).unwrap().0.enrolment, 2);
-    c.record_certificate(certificate(ns, "serve-1", 7), leaf("renew")).unwrap();
+    c.record_certificate(certificate(ns, "serve-1", 7), entry("renew")).unwrap();
     assert_eq!((revoked(2), revoked(6), revoked(7)), (true, false, false));
 
     for n in 0..5 {
         enrol(&format!("w{n}"), 20 + n).unwrap();
     }
-    c.revoke_workload(ns, &name("w3"), leaf("revoke")).unwrap();
+    c.revoke_workload(ns, &name("w3"), entry("revoke")).unwrap();
     let listed = |revoked_too, namespace_id| {
         let filter = WorkloadFilter { namespace_id, revoked_too };
         let first = c.workloads(filter, None, 4).unwrap();
@@ -512,10 +536,10 @@ fn grants(c: &dyn Catalogue, _: &StepClock) {
     let ns = prod(c);
     let artifacts: Vec<_> = (1..=3).map(|n| publish(c, ns, &format!("model-{n}"), n).artifact_id).collect();
     let serve = name("serve-1");
-    let grant = |artifact| c.grant(ns, &serve, artifact, "operator".into(), leaf("grant"));
+    let grant = |artifact| c.grant(ns, &serve, artifact, "operator".into(), entry("grant"));
     refused!(grant(artifacts[0]), NotFound(_));
     assert_eq!(c.is_granted(ns, &serve, artifacts[0]), Ok(false));
-    c.enroll_workload(certificate(ns, "serve-1", 1), leaf("enroll")).unwrap();
+    c.enroll_workload(certificate(ns, "serve-1", 1), entry("enroll")).unwrap();
     refused!(grant(ArtifactId([0; 16])), NotFound(_));
     for artifact in &artifacts {
         grant(*artifact).unwrap();
@@ -527,12 +551,12 @@ fn grants(c: &dyn Catalogue, _: &StepClock) {
     let first = c.grants_of(ns, &serve, None, 2).unwrap();
     assert_eq!((first.rows.len(), c.grants_of(ns, &serve, first.next, 2).unwrap().rows.len()), (2, 1));
 
-    c.revoke_grant(ns, &serve, artifacts[1], leaf("revoke")).unwrap();
-    refused!(c.revoke_grant(ns, &serve, artifacts[1], leaf("x")), NotFound(_));
+    c.revoke_grant(ns, &serve, artifacts[1], entry("revoke")).unwrap();
+    refused!(c.revoke_grant(ns, &serve, artifacts[1], entry("x")), NotFound(_));
     assert_eq!(c.is_granted(ns, &serve, artifacts[1]), Ok(false));
-    c.revoke_workload(ns, &serve, leaf("revoke")).unwrap();
+    c.revoke_workload(ns, &serve, entry("revoke")).unwrap();
     assert_eq!(c.is_granted(ns, &serve, artifacts[0]), Ok(false));
-    c.enroll_workload(certificate(ns, "serve-1", 2), leaf("enroll")).unwrap();
+    c.enroll_workload(certificate(ns, "serve-1", 2), entry("enroll")).unwrap();
     assert_eq!(c.is_granted(ns, &serve, artifacts[0]), Ok(false), "a new enrolment starts with nothing");
     assert_eq!(c.grants_of(ns, &serve, None, 9).unwrap().rows.len(), 0);
     grant(artifacts[0]).unwrap();
@@ -570,15 +594,15 @@ fn a_failed_command_leaves_no_trace(c: &dyn Catalogue, _: &StepClock) {
     let ns = prod(c);
     let before = (c.audit_len().unwrap(), c.stats().unwrap().artifacts);
     // The audit row is refused after the other changes were made.
-    refused!(c.set_policy("permit all".into(), Vec::new()), InvalidArgument(_));
-    refused!(c.enroll_workload(certificate(ns, "serve", 1), vec![0; MAX_LEAF + 1]), InvalidArgument(_));
+    refused!(c.set_policy("permit all".into(), Vec::new().into()), InvalidArgument(_));
+    refused!(c.enroll_workload(certificate(ns, "serve", 1), vec![0; MAX_LEAF + 1].into()), InvalidArgument(_));
     let r = reserve(c, ns, "resnet", 1).unwrap();
     refused!(c.publish_version(facts(&r, 1), None, Vec::new()), InvalidArgument(_));
     assert_eq!(c.policy().unwrap(), None);
     refused!(c.workload(ns, &name("serve")), NotFound(_));
     refused!(c.certificate(&[1; 16]), NotFound(_));
     refused!(c.version(r.version_id), NotFound(_));
-    assert_eq!((c.audit_len().unwrap(), c.stats().unwrap().artifacts), (before.0, before.1 + 1));
+    assert_eq!((c.audit_len().unwrap(), c.stats().unwrap().artifacts), before);
     c.publish_version(facts(&r, 1), None, leaf("now")).unwrap();
 }
 
@@ -621,6 +645,53 @@ fn orphans_can_be_found(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(c.abandon_reservation(reserved.version_id), Ok(false));
     refused!(c.publish_version(facts(&reserved, 2), None, leaf("late")), NotFound(_));
     assert_eq!(reserve(c, ns, "resnet", 3).unwrap().number, 3, "its number is not given out again");
+}
+
+fn a_name_without_a_version_is_free(c: &dyn Catalogue, _: &StepClock) {
+    let ns = prod(c);
+    let (one, two) = (reserve(c, ns, "resnet", 1).unwrap(), reserve(c, ns, "resnet", 2).unwrap());
+    assert_eq!(c.abandon_reservation(one.version_id), Ok(true));
+    assert_eq!(c.artifact(two.artifact_id).unwrap().next_number, 3, "another seal of it still runs");
+    assert_eq!(c.abandon_reservation(two.version_id), Ok(true));
+    refused!(c.artifact(two.artifact_id), NotFound(_));
+    assert_eq!(c.stats().unwrap().artifacts, 0);
+    let dataset = NewReservation { kind: ArtifactKind::Dataset, ..reservation(ns, "resnet", 3) };
+    assert_eq!(c.reserve_version(dataset).unwrap().number, 1, "as if nothing had been");
+    publish(c, ns, "bert", 4);
+    let next = reserve(c, ns, "bert", 5).unwrap();
+    assert_eq!(c.abandon_reservation(next.version_id), Ok(true));
+    assert_eq!(reserve(c, ns, "bert", 6).unwrap().number, 3, "a number beside versions is not given out again");
+}
+
+fn requests_are_carried_out_once(c: &dyn Catalogue, clock: &StepClock) {
+    let ns = prod(c);
+    let artifact = publish(c, ns, "resnet", 1).artifact_id;
+    let request = |n: u8, text: &str| Entry {
+        leaf: leaf(text),
+        once: Some(Once { id: RequestId([n; 16]), asked: Sha256([n; 32]), answer: text.into() }),
+    };
+    assert_eq!(c.request(RequestId([1; 16])), Ok(None));
+    let (number, sequence) = c.set_policy("policy".into(), request(1, "policy")).unwrap();
+    let known = c.request(RequestId([1; 16])).unwrap().unwrap();
+    assert_eq!((known.number, known.sequence, known.created), (number, sequence, clock.now()));
+    assert_eq!(known.once, request(1, "policy").once.unwrap());
+    let before = (c.policy().unwrap(), c.audit_len().unwrap());
+    refused!(c.set_policy("other".into(), request(1, "again")), AlreadyExists(_));
+    refused!(c.set_tag(artifact, tag("gold"), 1, None, request(1, "again")), AlreadyExists(_));
+    assert_eq!((c.policy().unwrap(), c.audit_len().unwrap()), before, "without effect");
+    // What a failed command asked for is not remembered.
+    refused!(c.set_tag(artifact, tag("gold"), 9, None, request(2, "x")), NotFound(_));
+    assert_eq!(c.request(RequestId([2; 16])), Ok(None));
+    assert_eq!(c.unlist(ListingScope::Artifact(artifact), request(2, "rm")).unwrap().0, 1);
+    assert_eq!(c.request(RequestId([2; 16])).unwrap().unwrap().number, 1);
+    // Remembered for a day at least, and not for ever.
+    clock.step(REMEMBERED);
+    c.relist(ListingScope::Artifact(artifact), request(3, "undo")).unwrap();
+    assert!(c.request(RequestId([1; 16])).unwrap().is_some());
+    clock.step(Duration::from_millis(1));
+    c.unlist(ListingScope::Artifact(artifact), request(4, "rm")).unwrap();
+    assert_eq!((c.request(RequestId([1; 16])), c.request(RequestId([2; 16]))), (Ok(None), Ok(None)));
+    assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
 }
 
 fn many_threads_publish_one_name(c: &dyn Catalogue, _: &StepClock) {

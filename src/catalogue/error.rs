@@ -1,8 +1,12 @@
 //! What a catalogue answers instead of a result.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorId};
+
+/// With less than this a file of the catalogue cannot grow: the shared memory of a database takes 32 KiB at once.
+const FULL_BELOW: u64 = 64 << 10;
 
 /// Result of a catalogue command.
 pub type Result<T, E = CatalogueError> = std::result::Result<T, E>;
@@ -65,6 +69,30 @@ pub enum CatalogueError {
     /// A bug.
     #[error("the catalogue failed: {0}")]
     Internal(String),
+}
+
+impl CatalogueError {
+    /// Says which file could not be read or written, and tells a full disk from a broken one: SQLite reports "no space left"
+    /// as an I/O error unless it was a write that met it.
+    #[must_use]
+    pub(super) fn of_file(self, path: &Path) -> Self {
+        let named = |text: String| {
+            let file = path.display().to_string();
+            if text.contains(&file) { text } else { format!("{file}: {text}") }
+        };
+        match self {
+            Self::Io(text) if full(path) => Self::DiskFull(named(text)),
+            Self::Io(text) => Self::Io(named(text)),
+            Self::DiskFull(text) => Self::DiskFull(named(text)),
+            other => other,
+        }
+    }
+}
+
+fn full(path: &Path) -> bool {
+    rustix::fs::statvfs(path.parent().unwrap_or(path)).is_ok_and(|disk| {
+        disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_BELOW || (disk.f_files > 0 && disk.f_favail == 0)
+    })
 }
 
 impl From<CatalogueError> for Error {

@@ -2,7 +2,7 @@
 //!
 //! [`Catalogue`] is a list of domain commands. Each is one transaction with its preconditions; a command that fails had no
 //! effect. Commands that change something take the bytes of an audit row, which commits in the same transaction and gets the
-//! next sequence number: there is no act without its row. No SQL, row or transaction is seen above this room.
+//! next sequence number: there is no act without its row. Where an [`Entry`] names the request too, that is carried out once. No SQL, row or transaction is seen above this room.
 //!
 //! What it defends: whoever can write the database but has no key gets refusals, not access, because rows that decide access
 //! are authenticated one by one. What it cannot see alone: rows put back to an earlier state, rows deleted, the whole file rolled
@@ -74,8 +74,15 @@ pub trait Catalogue: Send + Sync {
     /// The version of this id in any state, or `NotFound`.
     fn version(&self, id: VersionId) -> Result<VersionRecord>;
 
-    /// Versions of an artifact in any state, highest number first; `before` is a number.
-    fn versions_of(&self, artifact: ArtifactId, before: Option<u64>, limit: usize) -> Result<Page<VersionRecord, u64>>;
+    /// Versions of an artifact, highest number first; `before` is a number. With [`Visibility::All`] also unlisted and shredded
+    /// ones.
+    fn versions_of(
+        &self,
+        artifact: ArtifactId,
+        seen: Visibility,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<VersionRecord, u64>>;
 
     /// Puts a new header in force. `AlreadyExists` if another generation than the expected one is in force.
     fn rotate_header(&self, rotation: HeaderRotation, audit: AuditLeaf) -> Result<Sequence>;
@@ -90,7 +97,7 @@ pub trait Catalogue: Send + Sync {
         tag: Tag,
         number: u64,
         expect: Option<u64>,
-        audit: AuditLeaf,
+        entry: Entry,
     ) -> Result<(TagRecord, Sequence)>;
 
     /// The tags of an artifact, by name.
@@ -98,10 +105,10 @@ pub trait Catalogue: Send + Sync {
 
     /// Hides versions from [`Catalogue::resolve`] and [`Catalogue::list`] and says how many it hid. Those hidden already keep
     /// their time.
-    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)>;
+    fn unlist(&self, scope: ListingScope, entry: Entry) -> Result<(u64, Sequence)>;
 
     /// Undoes [`Catalogue::unlist`] and says for how many versions. `Shredded` for a version that was shredded.
-    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)>;
+    fn relist(&self, scope: ListingScope, entry: Entry) -> Result<(u64, Sequence)>;
 
     /// Versions that were unlisted before this time and not shredded, by id.
     fn purgeable(
@@ -158,7 +165,7 @@ pub trait Catalogue: Send + Sync {
     // Policy
 
     /// Puts a policy in force and returns its version. Earlier ones are kept.
-    fn set_policy(&self, text: String, audit: AuditLeaf) -> Result<(u64, Sequence)>;
+    fn set_policy(&self, text: String, entry: Entry) -> Result<(u64, Sequence)>;
 
     /// The policy in force; `None` if none was ever set.
     fn policy(&self) -> Result<Option<PolicyRecord>>;
@@ -170,7 +177,7 @@ pub trait Catalogue: Send + Sync {
 
     /// Enrols the workload that this certificate names, and records it as its first: at no time is there a workload that
     /// holds its name without a certificate to call with. `AlreadyExists` unless the name is new or was revoked.
-    fn enroll_workload(&self, first: NewCertificate, audit: AuditLeaf) -> Result<(WorkloadRecord, Sequence)>;
+    fn enroll_workload(&self, first: NewCertificate, entry: Entry) -> Result<(WorkloadRecord, Sequence)>;
 
     /// The workload of this name, revoked or not, or `NotFound`.
     fn workload(&self, namespace: NamespaceId, name: &Name) -> Result<WorkloadRecord>;
@@ -184,7 +191,7 @@ pub trait Catalogue: Send + Sync {
     ) -> Result<Page<WorkloadRecord, WorkloadCursor>>;
 
     /// Records a further certificate before it is handed out. `NotFound` if the workload is unknown or revoked; `AlreadyExists`.
-    fn record_certificate(&self, certificate: NewCertificate, audit: AuditLeaf) -> Result<Sequence>;
+    fn record_certificate(&self, certificate: NewCertificate, entry: Entry) -> Result<Sequence>;
 
     /// The certificate of this serial number and its workload, or `NotFound`: a certificate not recorded here is refused.
     fn certificate(&self, serial: &[u8]) -> Result<CertifiedWorkload>;
@@ -193,10 +200,10 @@ pub trait Catalogue: Send + Sync {
     fn newest_certificate(&self, namespace: NamespaceId, workload: &Name) -> Result<Option<CertificateRecord>>;
 
     /// Revokes a workload with its certificates and grants. Again: keeps the first time.
-    fn revoke_workload(&self, namespace: NamespaceId, name: &Name, audit: AuditLeaf) -> Result<Sequence>;
+    fn revoke_workload(&self, namespace: NamespaceId, name: &Name, entry: Entry) -> Result<Sequence>;
 
     /// Revokes one certificate. Again: keeps the first time.
-    fn revoke_certificate(&self, serial: &[u8], audit: AuditLeaf) -> Result<Sequence>;
+    fn revoke_certificate(&self, serial: &[u8], entry: Entry) -> Result<Sequence>;
 
     /// Grants an artifact to a workload. `NotFound` if either is unknown or the workload revoked; `AlreadyExists`.
     fn grant(
@@ -205,7 +212,7 @@ pub trait Catalogue: Send + Sync {
         workload: &Name,
         artifact: ArtifactId,
         created_by: String,
-        audit: AuditLeaf,
+        entry: Entry,
     ) -> Result<Sequence>;
 
     /// Takes a grant back. `NotFound` if there is none.
@@ -214,7 +221,7 @@ pub trait Catalogue: Send + Sync {
         namespace: NamespaceId,
         workload: &Name,
         artifact: ArtifactId,
-        audit: AuditLeaf,
+        entry: Entry,
     ) -> Result<Sequence>;
 
     /// The grants in force of a workload, by artifact id.
@@ -249,6 +256,9 @@ pub trait Catalogue: Send + Sync {
     /// Checkpoints of at least this size, smallest first.
     fn checkpoints(&self, from_size: u64, limit: usize) -> Result<Vec<Checkpoint>>;
 
+    /// The request of this id, if it was carried out: ask before an act, and again when a command refused one.
+    fn request(&self, id: RequestId) -> Result<Option<RequestRecord>>;
+
     // Housekeeping
 
     /// Reservations made before this time and not used, by version id.
@@ -259,7 +269,8 @@ pub trait Catalogue: Send + Sync {
         limit: usize,
     ) -> Result<Page<Reservation, VersionId>>;
 
-    /// Gives a reservation up and says whether there was one: it can no longer be published, its blobs are orphans.
+    /// Gives a reservation up and says whether there was one: it can no longer be published, its blobs are orphans. Was it for
+    /// the first version of a new name that nobody was granted, the name is free again.
     fn abandon_reservation(&self, version: VersionId) -> Result<bool>;
 
     /// Versions by id whose keys and blobs must exist, listed or not.

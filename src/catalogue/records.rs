@@ -1,5 +1,7 @@
 //! What the catalogue takes and gives. Plain data; times are points on the vault's clock.
 
+use std::time::Duration;
+
 use crate::names::{
     ArtifactId, ArtifactKind, Commitment, FileId, KekId, KeyId, Name, NamespaceId, RequestId, Root, Sha256, Tag,
     Timestamp, VersionId,
@@ -10,6 +12,50 @@ pub type Sequence = u64;
 
 /// The opaque bytes of an audit row that commits with the act it describes. At most [`MAX_LEAF`] bytes.
 pub type AuditLeaf = Vec<u8>;
+
+/// How long a request is remembered at least, so that the same again gets the first answer.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The audit row of an act, and the request that may come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Commits with the act.
+    pub leaf: AuditLeaf,
+    /// Commits with the act too. The command fails with `AlreadyExists`, and without effect, if this request was carried out
+    /// before: ask [`super::Catalogue::request`].
+    pub once: Option<Once>,
+}
+
+impl From<AuditLeaf> for Entry {
+    /// An act that is carried out as often as it is asked for.
+    fn from(leaf: AuditLeaf) -> Self {
+        Self { leaf, once: None }
+    }
+}
+
+/// A request that is to be carried out once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Chosen by the caller.
+    pub id: RequestId,
+    /// Digest of who asks for what: the same id for anything else is another request.
+    pub asked: Sha256,
+    /// What cannot be found out again from the catalogue, such as a certificate.
+    pub answer: Vec<u8>,
+}
+
+/// A request that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// What was asked, and what cannot be found out again.
+    pub once: Once,
+    /// What the command answered: the version of a policy, how many versions changed; else 0.
+    pub number: u64,
+    /// Its audit row.
+    pub sequence: Sequence,
+    /// When.
+    pub created: Timestamp,
+}
 
 /// The longest audit leaf, in bytes.
 pub const MAX_LEAF: usize = 64 * 1024;
@@ -124,8 +170,10 @@ pub struct NewVersion {
     pub header_len: u64,
     /// Bytes of the body blob.
     pub body_len: u64,
-    /// Bytes of plaintext.
+    /// Bytes of the payload: the members and the gaps between them.
     pub payload_len: u64,
+    /// Bytes of the members; of versions from before this was kept, [`Self::payload_len`].
+    pub content_len: u64,
     /// Files inside.
     pub member_count: u64,
     /// For example `application/vnd.onnx`; empty if not known.
@@ -216,7 +264,7 @@ pub struct ArtifactSummary {
     pub versions: u64,
     /// The highest of them.
     pub newest: VersionRecord,
-    /// All its tags, by name.
+    /// Its tags that are at such versions, by name.
     pub tags: Vec<TagRecord>,
 }
 
@@ -432,7 +480,7 @@ pub struct IntegrityReport {
 pub struct Stats {
     /// Namespaces.
     pub namespaces: u64,
-    /// Artifacts, also those without a version.
+    /// Artifacts that have a version.
     pub artifacts: u64,
     /// Published versions, also unlisted and shredded ones.
     pub versions: u64,

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint as Target, Uri};
 
-use crate::error::{Error, ErrorId, Result};
+use crate::error::{Error, ErrorId, Result, reason};
 use crate::identity::{ClientTls, Enrolment, negotiated, tls_error};
 use crate::names::SystemClock;
 use crate::wire;
@@ -202,7 +202,7 @@ where
 }
 
 fn absent(e: io::Error) -> Error {
-    Error::new(ErrorId::Unreachable, e.to_string()).caused_by(e)
+    Error::new(ErrorId::Unreachable, reason(&e)).caused_by(e)
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

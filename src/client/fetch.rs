@@ -4,9 +4,9 @@
 //!   statement, made by a key the caller trusts, and by the tree of each member's digest in it.
 //! - That a tag was not moved back below what this client saw: by the floor the caller remembers. That the tag points where
 //!   its owner wants now is the server's word.
-//! - `b3:`, the sealed root: the statement lies inside the sealed file, so it cannot name the root over itself. The client
-//!   compares the root the server announces, which finds a mistaken server; against a lying one the promise is that of the
-//!   statement: some version of this very artifact that a trusted key signed. Who must pin one exactly asks for `vN`.
+//! - `b3:`, the sealed root: by the seal statement. The artifact statement lies inside the sealed file, so it cannot name the
+//!   root over itself; both name the file id, which is drawn at random for each sealing, and the same key must have signed
+//!   both. So whoever signs honestly signs one root and one content for a file id.
 //! - Time of publishing, who sealed it, tags, generation: the server's word.
 
 use std::collections::HashMap;
@@ -22,7 +22,8 @@ use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::manifest::{ArtifactStatement, MAX_STATEMENT_LEN, Subject};
-use crate::names::{KeyId, Reference, Revision};
+use crate::names::{KeyId, Reference, Revision, Root};
+use crate::seal::signatures;
 use crate::wire::pb::fetch_response::Part;
 use crate::wire::{self, PIECE_LEN, broken, pb};
 
@@ -87,7 +88,7 @@ impl FetchSink for InMemory {
 pub struct FetchReport {
     /// The version; see the head of this module's source for what of it is proven.
     pub version: VersionFacts,
-    /// Trusted keys that signed the statement.
+    /// Trusted keys that signed the artifact statement and the seal statement.
     pub signers: Vec<KeyId>,
     /// Selections that were delivered.
     pub members: u64,
@@ -175,6 +176,7 @@ enum State {
     Start,
     Statement {
         version: VersionFacts,
+        seal_statements: Bytes,
         announced: u64,
         collected: Vec<u8>,
     },
@@ -201,17 +203,22 @@ impl<'a> Check<'a> {
                     let message = format!("the server announces a statement of {} bytes", start.statement_len);
                     return Err(Error::new(ErrorId::LimitExceeded, message));
                 }
-                State::Statement { version, announced: start.statement_len, collected: Vec::new() }
+                let seal_statements = start.seal_statements;
+                if seal_statements.len() > PIECE_LEN {
+                    let message = format!("the server sends {} bytes of seal statements", seal_statements.len());
+                    return Err(Error::new(ErrorId::LimitExceeded, message));
+                }
+                State::Statement { version, seal_statements, announced: start.statement_len, collected: Vec::new() }
             }
-            (State::Statement { version, announced, mut collected }, Part::Statement(piece)) => {
+            (State::Statement { version, seal_statements, announced, mut collected }, Part::Statement(piece)) => {
                 if piece.is_empty() || piece.len() > PIECE_LEN {
                     return Err(broken("a piece of the statement has a wrong length"));
                 }
                 collected.extend_from_slice(&piece);
                 match (collected.len() as u64).cmp(&announced) {
-                    std::cmp::Ordering::Less => State::Statement { version, announced, collected },
+                    std::cmp::Ordering::Less => State::Statement { version, seal_statements, announced, collected },
                     std::cmp::Ordering::Equal => {
-                        let members = self.accept(version, &collected)?;
+                        let members = self.accept(version, &collected, &seal_statements)?;
                         sink.start(&members.version, &members.statement)?;
                         State::Members(Box::new(members))
                     }
@@ -239,7 +246,7 @@ impl<'a> Check<'a> {
     }
 
     /// docs/trust.md 5, 2 and 3.
-    fn accept(&self, version: VersionFacts, envelope: &[u8]) -> Result<Members> {
+    fn accept(&self, version: VersionFacts, envelope: &[u8], seal_statements: &[u8]) -> Result<Members> {
         let (statement, signers) = ArtifactStatement::verify(envelope, &self.plan.signers)?;
         let asked = &self.plan.reference;
         if (&statement.namespace, &statement.name) != (&asked.namespace, &asked.name) {
@@ -270,12 +277,28 @@ impl<'a> Check<'a> {
         {
             return Err(other("the server's own words about the version contradict the signed statement".into()));
         }
+        let signers = self.sealers(seal_statements, &signers, &statement, &version.root)?;
         if statement.group_log2 > MAX_GROUP_LOG2 {
             let message = format!("groups of 2^{} bytes; this client takes 2^{MAX_GROUP_LOG2}", statement.group_log2);
             return Err(Error::new(ErrorId::LimitExceeded, message));
         }
         let spans = spans(&statement, &self.wanted)?;
         Members::new(version, statement, signers, spans)
+    }
+
+    /// Which of the keys that signed the artifact statement also signed that its file has this root; at least one.
+    fn sealers(
+        &self,
+        seal_statements: &[u8],
+        signers: &[KeyId],
+        statement: &ArtifactStatement,
+        root: &Root,
+    ) -> Result<Vec<KeyId>> {
+        let keys: Vec<_> = self.plan.signers.iter().filter(|k| signers.contains(&k.key_id())).copied().collect();
+        signatures::check(seal_statements, &keys, &statement.file_id, root).map_err(|e| {
+            Error::new(e.id(), format!("the root b3:{root} is not proven: {e}"))
+                .hint("the server claims a root that the signer of the artifact did not seal: ask its operator")
+        })
     }
 }
 

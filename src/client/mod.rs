@@ -24,8 +24,8 @@ use crate::crypto::random::SystemRandom;
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, Result};
 use crate::facts::{
-    AuditFacts, AuditRow, IssuedFacts, PolicyFacts, SealedFacts, StatusFacts, VerifyFacts, VersionFacts, WhoamiFacts,
-    WorkloadFacts,
+    ArtifactFacts, AuditFacts, AuditRow, IssuedFacts, PolicyFacts, SealedFacts, StatusFacts, VerifyFacts, VersionFacts,
+    WhoamiFacts, WorkloadFacts,
 };
 use crate::names::{Clock as _, Name, Reference, RequestId, Sha256, SystemClock, Tag};
 use crate::wire::pb::access_service_client::AccessServiceClient;
@@ -86,29 +86,47 @@ impl Client {
         })
     }
 
-    /// The newest version of each artifact whose NAMESPACE/NAME matches `pattern` (`*`, `?`; empty: all), of all pages.
-    pub async fn list(&self, pattern: &str, include_unlisted: bool) -> Result<Vec<VersionFacts>> {
-        let mut versions = Vec::new();
+    /// Artifacts whose NAMESPACE/NAME matches `pattern` (`*`, `?`; empty: all), of all pages.
+    pub async fn list(&self, pattern: &str, include_unlisted: bool) -> Result<Vec<ArtifactFacts>> {
         let mut request = pb::ListArtifactsRequest {
             pattern: pattern.into(),
             include_unlisted,
             page_token: prost::bytes::Bytes::new(),
             page_size: 1000,
         };
+        let mut artifacts = Vec::new();
         loop {
             let page = self.answer(async || self.artifacts().list_artifacts(request.clone()).await).await?;
+            let empty = page.artifacts.is_empty();
+            for artifact in page.artifacts {
+                artifacts.push(wire::artifact_from_wire(artifact)?);
+            }
+            match next_page(empty, &request.page_token, page.next_page_token)? {
+                Some(next) => request.page_token = next,
+                None => return Ok(artifacts),
+            }
+        }
+    }
+
+    /// The versions of one artifact (`[NAMESPACE/]NAME`), newest first, of all pages.
+    pub async fn versions(&self, artifact: &str, include_unlisted: bool) -> Result<Vec<VersionFacts>> {
+        let mut request = pb::ListVersionsRequest {
+            artifact: artifact.into(),
+            include_unlisted,
+            page_token: prost::bytes::Bytes::new(),
+            page_size: 1000,
+        };
+        let mut versions = Vec::new();
+        loop {
+            let page = self.answer(async || self.artifacts().list_versions(request.clone()).await).await?;
             let empty = page.versions.is_empty();
             for version in page.versions {
                 versions.push(wire::version_from_wire(Some(version))?);
             }
-            if page.next_page_token.is_empty() {
-                return Ok(versions);
+            match next_page(empty, &request.page_token, page.next_page_token)? {
+                Some(next) => request.page_token = next,
+                None => return Ok(versions),
             }
-            // A page that adds nothing, or the same page over and over, would never end.
-            if empty || page.next_page_token == request.page_token {
-                return Err(broken("the pages of the list do not come to an end"));
-            }
-            request.page_token = page.next_page_token;
         }
     }
 
@@ -314,6 +332,21 @@ impl Client {
     fn fetches(&self) -> FetchServiceClient<Channel> {
         FetchServiceClient::new(self.channel.clone()).max_decoding_message_size(wire::MESSAGE_LIMIT)
     }
+}
+
+/// The token to go on with, if there is one. A page that adds nothing, or the same page over and over, would never end.
+fn next_page(
+    empty: bool,
+    before: &prost::bytes::Bytes,
+    next: prost::bytes::Bytes,
+) -> Result<Option<prost::bytes::Bytes>> {
+    if next.is_empty() {
+        return Ok(None);
+    }
+    if empty || next == *before {
+        return Err(broken("the pages of the list do not come to an end"));
+    }
+    Ok(Some(next))
 }
 
 fn facts<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {

@@ -13,7 +13,8 @@ use crate::crypto::outboard::{Groups, NODE_LEN, TreeBuilder, group_cv, new_nodes
 use crate::crypto::sign::SigningIdentity;
 use crate::error::ErrorId;
 use crate::manifest::{ArtifactStatement, Subject};
-use crate::names::{ArtifactId, ArtifactKind, FileId, Root, Timestamp};
+use crate::names::{ArtifactId, ArtifactKind, Commitment, FileId, Root, Timestamp};
+use crate::seal::signatures;
 use crate::wire::pb::fetch_response::Part;
 use crate::wire::pb::fetch_service_server::{FetchService, FetchServiceServer};
 
@@ -72,6 +73,7 @@ impl Artifact {
             file_id: statement.file_id,
             generation: 1,
             kind: statement.kind,
+            size: payload_size,
             payload_size,
             member_count: sizes.len() as u64,
             created: statement.created,
@@ -88,6 +90,11 @@ impl Artifact {
         let mut json = String::new();
         self.statement.sign(&identity(signer)).write_json(&mut json);
         json.into_bytes()
+    }
+
+    pub(crate) fn seal_statements(&self, signer: u8) -> Vec<u8> {
+        let (file, root) = (self.statement.file_id, self.version.root);
+        signatures::sign(&file, &root, &Commitment([6; 32]), &[&identity(signer)])
     }
 
     pub(crate) fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8> {
@@ -108,6 +115,7 @@ impl Artifact {
             statement_len: envelope.len() as u64,
             lease: None,
             request_id: Bytes::new(),
+            seal_statements: self.seal_statements(1).into(),
         };
         let mut parts = vec![Part::Start(start)];
         parts.extend(envelope.chunks(1 << 20).map(|piece| Part::Statement(Bytes::copy_from_slice(piece))));
@@ -348,6 +356,57 @@ async fn a_statement_about_something_else_is_refused_before_any_byte() {
     refused("past the end", ask("c/config", Some(0..78)), honest.clone(), ErrorId::RangeInvalid).await;
     #[allow(clippy::reversed_empty_ranges)]
     refused("backwards", ask("c/config", Some(9..3)), honest, ErrorId::RangeInvalid).await;
+}
+
+#[tokio::test]
+async fn a_root_that_the_signer_did_not_seal_is_refused_before_any_byte() {
+    let a = artifact();
+    let with = |root: Root, seal_statements: Vec<u8>| {
+        let mut parts = a.stream(&everything(&a));
+        let Part::Start(start) = &mut parts[0] else { unreachable!() };
+        start.version.as_mut().unwrap().root = Bytes::copy_from_slice(&root.0);
+        start.seal_statements = seal_statements.into();
+        parts
+    };
+    let sealed = |change: &dyn Fn(&mut Artifact), signer| {
+        let mut other = a.clone();
+        change(&mut other);
+        other.seal_statements(signer)
+    };
+    let (own, other) = (a.version.root, Root([6; 32]));
+    let both = FetchPlan { signers: vec![*identity(1).public(), *identity(2).public()], ..plan("resnet") };
+    let pinned = plan(&format!("resnet@b3:{other}"));
+    let mut forged = sealed(&|_| {}, 1);
+    let at = forged.windows(5).position(|w| w == b"\"sig\"").unwrap() + 20;
+    forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+    let cases = [
+        ("another root", pinned.clone(), with(other, sealed(&|_| {}, 1)), ErrorId::SignatureInvalid),
+        ("another root, no b3: asked", plan("resnet"), with(other, sealed(&|_| {}, 1)), ErrorId::SignatureInvalid),
+        (
+            "another root, by a stranger",
+            pinned,
+            with(other, sealed(&|o| o.version.root = other, 3)),
+            ErrorId::SignatureMissing,
+        ),
+        ("no seal statement", plan("resnet"), with(own, Vec::new()), ErrorId::SignatureMissing),
+        ("an empty list of them", plan("resnet"), with(own, b"[]".to_vec()), ErrorId::SignatureMissing),
+        ("a stranger's", plan("resnet"), with(own, sealed(&|_| {}, 2)), ErrorId::SignatureMissing),
+        // Trusted, but it did not sign the artifact statement: nothing ties its root to this content.
+        ("another trusted key's", both, with(own, sealed(&|_| {}, 2)), ErrorId::SignatureMissing),
+        (
+            "of another file",
+            plan("resnet"),
+            with(own, sealed(&|o| o.statement.file_id = FileId([8; 32]), 1)),
+            ErrorId::SignatureInvalid,
+        ),
+        ("forged", plan("resnet"), with(own, forged), ErrorId::SignatureInvalid),
+        ("not JSON", plan("resnet"), with(own, b"{".to_vec()), ErrorId::SignatureInvalid),
+        ("too long", plan("resnet"), with(own, vec![b' '; (1 << 20) + 1]), ErrorId::LimitExceeded),
+    ];
+    for (what, plan, parts, id) in cases {
+        let kept = refused(what, plan, parts, id).await;
+        assert!(!kept.started, "{what}");
+    }
 }
 
 #[tokio::test]

@@ -8,14 +8,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PublicKeyData,
     SanType, SerialNumber, SubjectPublicKeyInfo,
 };
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::key::{Pair, PrivateKey, internal, is_p256_spki};
 use super::peer::{Serial, SpiffeId};
-use super::pem;
 use crate::crypto::hash::sha256;
+use crate::crypto::pem;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Name, Random, Sha256, Timestamp, VaultId};
 
@@ -213,12 +213,14 @@ fn requested_key(csr: &[u8]) -> Result<Vec<u8>> {
     if csr.len() > MAX_CSR_BYTES {
         return Err(bad("is too long"));
     }
+    let decoded;
     let der = if csr.starts_with(b"-----BEGIN ") {
-        pem::decode_one::<CertificateSigningRequestDer<'_>>(csr, "CSR").map_err(|_| bad("is not one PEM section"))?
+        decoded = pem::one(csr, "CERTIFICATE REQUEST").map_err(|_| bad("is not one PEM section"))?;
+        &decoded[..]
     } else {
-        CertificateSigningRequestDer::from(csr)
+        csr
     };
-    let (rest, request) = X509CertificationRequest::from_der(&der).map_err(|_| bad("is not PKCS #10"))?;
+    let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| bad("is not PKCS #10"))?;
     let spki = request.certification_request_info.subject_pki.raw;
     if !rest.is_empty() {
         return Err(bad("has bytes after its end"));

@@ -9,14 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use rustix::fs::OFlags;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::key::{PrivateKey, internal};
 use super::peer::PeerCertificate;
-use super::pem;
 use crate::crypto::hash::sha256;
+use crate::crypto::pem;
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::json::{self, Value};
@@ -71,6 +71,16 @@ impl Enrolment {
         PeerCertificate::parse(&self.certificate)
     }
 
+    /// Whether [`write`](Self::write) would find room at `dir`: asked before a vault issues what would then have no place.
+    ///
+    /// # Errors
+    /// `AlreadyExists` as for `write`; `NotFound` if the directory around it is missing.
+    pub fn check_place(dir: &Path) -> Result<()> {
+        occupied_by_enrolment(dir)?;
+        let around = around(dir);
+        fs::metadata(around).map(drop).map_err(|e| Error::from(e).on(around.display()))
+    }
+
     /// Writes the directory, mode 0700, as a whole or not at all. It may be absent, empty, or an enrolment, which is
     /// replaced; anything else in it is refused.
     ///
@@ -99,12 +109,12 @@ impl Enrolment {
             (CA, &ca[..], 0o644),
             (TRUST, &trust, 0o644),
         ] {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(dir.join(file))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
+            let path = dir.join(file);
+            let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+            let written = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+            written.map_err(|e| Error::from(e).on(path.display()))?;
         }
-        File::open(dir)?.sync_all()?;
-        Ok(())
+        sync(dir)
     }
 
     /// Reads and checks a directory: sizes, the key's mode, every key of `trust.json`, and that the parts belong together.
@@ -115,11 +125,10 @@ impl Enrolment {
     pub fn read(dir: &Path) -> Result<Self> {
         let certificate = |file: &str| -> Result<Vec<u8>> {
             let text = read_bounded(&dir.join(file), MAX_PEM_BYTES, false)?;
-            Ok(pem::decode_one::<CertificateDer<'_>>(&text, file)?.to_vec())
+            Ok(section(&text, "CERTIFICATE", file)?.to_vec())
         };
         let text = read_bounded(&dir.join(KEY), MAX_PEM_BYTES, true)?;
-        let key = pem::decode_one::<PrivatePkcs8KeyDer<'_>>(&text, KEY)?;
-        let key = PrivateKey::from_pkcs8(Zeroizing::new(key.secret_pkcs8_der().to_vec())).map_err(|e| e.on(KEY))?;
+        let key = PrivateKey::from_pkcs8(section(&text, "PRIVATE KEY", KEY)?).map_err(|e| e.on(KEY))?;
         let text = read_bounded(&dir.join(TRUST), MAX_TRUST_BYTES, false)?;
         let (address, namespace, signers) = parse_trust(&text).map_err(|why| {
             Error::new(ErrorId::ConfigInvalid, format!("{}: {why}", dir.join(TRUST).display()))
@@ -216,8 +225,9 @@ fn read_bounded(path: &Path, limit: u64, secret: bool) -> Result<Zeroizing<Vec<u
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = opened.map_err(|e| {
+        let e_kind = e.kind();
         let error = Error::from(e).on(path.display());
-        if error.id() == ErrorId::NotFound {
+        if matches!(e_kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) {
             error.hint("give the directory that vault workload enroll NAME -o DIR made")
         } else {
             error
@@ -269,6 +279,11 @@ fn occupied_by_enrolment(dir: &Path) -> Result<bool> {
     }
 }
 
+/// The one PEM section of a file.
+fn section(text: &[u8], label: &str, file: &str) -> Result<Zeroizing<Vec<u8>>> {
+    pem::one(text, label).map_err(|e| Error::new(ErrorId::BadCredential, format!("{file}: {e}")))
+}
+
 /// A name beside `dir`, so that a rename can put it in place.
 fn sibling(dir: &Path, random: &dyn Random) -> Result<PathBuf> {
     let no_name = || Error::new(ErrorId::InvalidArgument, format!("{}: not the name of a directory", dir.display()));
@@ -285,9 +300,15 @@ fn put_in_place(temporary: &Path, dir: &Path, replaces: bool) -> Result<()> {
         // An empty directory gives way; one that was filled in the meantime does not (rename(2)).
         fs::rename(temporary, dir).map_err(|e| Error::from(e).on(dir.display()))?;
     }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()?;
-    Ok(())
+    sync(around(dir)).map_err(|e| e.on(dir.display()))
+}
+
+fn sync(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::from(e).on(dir.display()))
+}
+
+fn around(dir: &Path) -> &Path {
+    dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Key and certificate change at one moment: a reader sees the old pair or the new one.

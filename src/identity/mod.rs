@@ -8,7 +8,9 @@
 //! | `tls` | TLS 1.3 as the client speaks it, and what both ends share | RFC 8446 |
 //! | `tls_server` | the same for the daemon; certificates exchanged while it runs | docs/trust.md 7 |
 //! | `enrolment` | the directory a workload keeps | docs/trust.md 6 |
-//! | `key`, `pem` | P-256 private keys; PEM | RFC 5958, RFC 7468 |
+//! | `signer` | certificates of those who sign models: chain, anchors, time, names, revocation | RFC 5280 |
+//! | `signers` | the trust store: signers by name, their rotation and revocation | docs/trust.md 3 |
+//! | `key` | P-256 private keys of certificates | RFC 5958 |
 //!
 //! Chains are verified by rustls during the handshake. Whether a certificate was taken back is asked of the catalogue, by
 //! serial number or workload: [`PeerCertificate`] has both.
@@ -18,7 +20,8 @@ mod authority;
 mod enrolment;
 mod key;
 mod peer;
-mod pem;
+pub mod signer;
+pub mod signers;
 mod tls;
 #[cfg(feature = "daemon")]
 mod tls_server;
@@ -32,7 +35,7 @@ pub use key::PrivateKey;
 pub use peer::{PeerCertificate, Serial, SpiffeId};
 pub use tls::{ClientTls, Negotiated, negotiated, tls_error};
 #[cfg(feature = "daemon")]
-pub use tls_server::{ServerTls, peer_of};
+pub use tls_server::{ServerTls, handshake_refusal, peer_of};
 #[cfg(feature = "daemon")]
 pub use unix::PeerCredentials;
 

@@ -2,12 +2,13 @@
 //! server's own certificate is exchanged while it runs.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{CommonState, ServerConfig};
+use rustls::{CertificateError, CommonState, ServerConfig};
 
 use super::authority::IssuedServer;
 use super::peer::PeerCertificate;
@@ -75,6 +76,26 @@ impl fmt::Debug for ServerTls {
 pub fn peer_of(connection: &CommonState, vault: VaultId) -> Result<Option<PeerCertificate>> {
     let leaf = connection.peer_certificates().and_then(<[_]>::first);
     leaf.map(|der| PeerCertificate::of_vault(der, vault)).transpose()
+}
+
+/// Why a handshake failed, seen from the server: an id, and one of a few fixed phrases for the audit log.
+pub fn handshake_refusal(e: &io::Error) -> (ErrorId, &'static str) {
+    use CertificateError as C;
+    let of_tls = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match of_tls {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            C::Expired | C::ExpiredContext { .. } => (ErrorId::BadCredential, "certificate expired"),
+            C::NotValidYet | C::NotValidYetContext { .. } => (ErrorId::BadCredential, "certificate not valid yet"),
+            C::UnknownIssuer | C::BadSignature => (ErrorId::BadCredential, "certificate of another authority"),
+            _ => (ErrorId::BadCredential, "certificate not acceptable"),
+        },
+        Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => {
+            (ErrorId::InvalidArgument, "no shared protocol")
+        }
+        Some(rustls::Error::AlertReceived(_)) => (ErrorId::BadCredential, "the client refused our certificate"),
+        Some(_) => (ErrorId::InvalidArgument, "not TLS"),
+        None => (ErrorId::Unreachable, "the client went away"),
+    }
 }
 
 fn certified(own: &IssuedServer) -> Result<Arc<CertifiedKey>> {

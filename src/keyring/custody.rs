@@ -106,7 +106,8 @@ impl From<CustodyError> for Error {
             C::NoPassphrase => Self::new(ErrorId::NoCredential, text).hint("give --passphrase-file"),
             C::EmptyPassphrase => Self::new(ErrorId::InvalidArgument, text),
             C::OtherKind { .. } | C::KeyFileContent(_) => Self::new(ErrorId::BadCredential, text),
-            C::NoKeyFile(_) => Self::new(ErrorId::NoCredential, text).hint("name the file with --key-file"),
+            C::NoKeyFile(_) => Self::new(ErrorId::NoCredential, text)
+                .hint("check --key-file and MODELVAULT_KEY_FILE, or bring the file back from the copy you keep"),
             C::KeyFileExposed { path, chmod, .. } => {
                 let refused = Self::new(ErrorId::BadCredential, text);
                 if chmod { refused.hint(format!("chmod 600 {}", path.display())) } else { refused }

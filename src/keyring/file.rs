@@ -95,9 +95,13 @@ impl From<KeyringFileError> for Error {
             F::Newer(_) => Self::new(ErrorId::UnsupportedVersion, text).hint("use a newer release of Model Vault"),
             F::TooLarge => Self::new(ErrorId::InvalidArgument, text).hint("drop key-encryption keys that no row uses"),
             F::Random(inner) => inner,
-            F::Io(source) => Self::from(source).on("keyring.bin"),
+            F::Io(source) => Self::from(source),
         }
     }
+}
+
+fn named(path: &Path, e: &io::Error) -> KeyringFileError {
+    KeyringFileError::Io(io::Error::new(e.kind(), format!("{}: {e}", path.display())))
 }
 
 impl Keyring {
@@ -110,7 +114,7 @@ impl Keyring {
         let bytes = read_bounded(path, KEYRING_MAX).map_err(|e| match e.kind() {
             io::ErrorKind::InvalidData => KeyringFileError::Damaged("it is larger than any keyring"),
             io::ErrorKind::NotFound => KeyringFileError::Damaged("keyring.bin is missing"),
-            _ => e.into(),
+            _ => named(path, &e),
         })?;
         unseal(&bytes, root, vault)
     }
@@ -120,7 +124,7 @@ impl Keyring {
     /// # Errors
     /// The old file is intact then.
     pub fn save(&self, path: &Path, root: &Key<RootSecret>, random: &dyn Random) -> Result<(), KeyringFileError> {
-        Ok(replace_file(path, &self.seal(root, random)?)?)
+        replace_file(path, &self.seal(root, random)?).map_err(|e| named(path, &e))
     }
 
     fn seal(&self, root: &Key<RootSecret>, random: &dyn Random) -> Result<Vec<u8>, KeyringFileError> {

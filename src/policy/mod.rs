@@ -17,5 +17,5 @@ mod request;
 mod tests;
 
 pub use grant::{Denied, Grant, Lease};
-pub use policies::{Decision, MAX_POLICIES, MAX_TEXT_BYTES, Policies, PolicyError, explain, grant_as_cedar};
+pub use policies::{Decision, GRANTED, MAX_POLICIES, MAX_TEXT_BYTES, Policies, PolicyError, explain, grant_as_cedar};
 pub use request::{Action, Context, Request, Resource, Transport};

@@ -350,6 +350,9 @@ pub fn explain(decision: &Decision) -> String {
     }
 }
 
+/// The actions of the group `read`: what a grant permits.
+pub const GRANTED: [Action; 3] = [Action::Stat, Action::Open, Action::OpenRange];
+
 /// The Cedar policy that a grant amounts to under the default template `granted-read`.
 pub fn grant_as_cedar(namespace: &Name, workload: &Name, artifact: ArtifactId) -> String {
     format!(

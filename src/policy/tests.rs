@@ -399,6 +399,10 @@ fn the_cedar_of_a_grant_is_a_policy_with_the_same_effect() {
     let policies = Policies::parse(&format!("@id(\"shown\") {cedar}")).unwrap();
     let decision = policies.decide(&ask(&serve, Transport::Mtls, Action::Open, world.artifact(), false));
     assert_eq!(decision.determining, ["shown"]);
+    let permitted =
+        |action: &Action| policies.decide(&ask(&serve, Transport::Mtls, *action, world.artifact(), false)).allowed;
+    let of_artifacts = [GRANTED.as_slice(), &[Action::Tag, Action::Rm, Action::Verify, Action::Export, Action::Grant]];
+    assert_eq!(of_artifacts.concat().into_iter().filter(permitted).collect::<Vec<_>>(), GRANTED);
 }
 
 /// The budget of the design is 1 ms (p99) at 100 policies; a busy machine gets a wide margin, the figures are printed.

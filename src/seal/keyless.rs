@@ -41,6 +41,16 @@ pub fn verify_keyless(
     pins: &Pins,
     required_signers: Option<&[PublicKey]>,
 ) -> Result<KeylessFacts, SealError> {
+    verify_keyless_with(source, pins, required_signers, default_threads())
+}
+
+/// The same with a number of threads.
+pub fn verify_keyless_with(
+    source: &dyn ReadAt,
+    pins: &Pins,
+    required_signers: Option<&[PublicKey]>,
+    threads: usize,
+) -> Result<KeylessFacts, SealError> {
     let facts = Header::read(source, pins)?.facts;
     let preamble = facts.preamble;
     let tail = Tail::read(source, &preamble)?;
@@ -53,7 +63,6 @@ pub fn verify_keyless(
     };
 
     let segments = tail.segments;
-    let threads = default_threads();
     let schedule = Schedule::in_any_order(0..segments.count());
     let buffer_len = segments.size().min(segments.payload_len());
     for_each_segment(&schedule, threads, buffer_len, &|| {}, |segment, buffer| {

@@ -41,9 +41,11 @@ pub mod writer;
 
 pub use error::SealError;
 pub use header::{HeaderFacts, rewrap};
-pub use keyless::{KeylessFacts, verify_keyless};
+pub use keyless::{KeylessFacts, verify_keyless, verify_keyless_with};
 pub use manifest::{Manifest, Member, path_is_valid};
 pub use pins::Pins;
+#[cfg(feature = "daemon")]
+pub(crate) use pipeline::default_threads;
 pub use preamble::{Preamble, context_hash};
 pub use reader::{HashCheck, OpenOptions, Reader};
 pub use segment::Segments;

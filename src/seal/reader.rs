@@ -23,6 +23,7 @@ use crate::crypto::aead::{SegmentCipher, TAG_LEN, Tag, segment_cipher};
 use crate::crypto::keys::{FileKey, Key, ManifestKey, PayloadKey};
 use crate::crypto::sign::PublicKey;
 use crate::crypto::{equal, hash};
+use crate::error::Error;
 use crate::names::{KeyId, Root};
 
 /// What the caller demands of a file.
@@ -47,18 +48,22 @@ pub enum HashCheck {
     SkipForCheckingClient,
 }
 
+/// Asked before a segment of so many bytes is decrypted, whether its plaintext may still be had.
+pub type Gate = Box<dyn Fn(u64) -> Result<(), Error> + Send + Sync>;
+
 /// A sealed file that was opened. Any number of threads may read from it.
 pub struct Reader {
     source: Box<dyn ReadAt>,
     facts: HeaderFacts,
     root: Root,
     signers: Vec<KeyId>,
-    claimed_signers: Vec<String>,
+    signatures: Vec<u8>,
     index: Vec<u8>,
     manifest: Manifest,
     outboard: Vec<u8>,
     pub(super) layout: Layout,
     cipher: Box<dyn SegmentCipher>,
+    gate: Option<Gate>,
 }
 
 impl Reader {
@@ -98,7 +103,6 @@ impl Reader {
             None => Vec::new(),
         };
 
-        let claimed_signers = signatures::claimed(&parts.signatures);
         let (manifest, outboard) = open_manifest(parts.manifest, &key, preamble, tail.segments)?;
         let layout = Layout::new(tail.segments, manifest.members.iter().map(|m| (m.offset, m.size)));
         let cipher = segment_cipher(&derive::<PayloadKey>(&key, &preamble.commitment).expose());
@@ -106,14 +110,21 @@ impl Reader {
             source,
             root,
             signers,
-            claimed_signers,
+            signatures: parts.signatures,
             index: parts.index,
             manifest,
             outboard,
             layout,
             cipher,
             facts,
+            gate: None,
         })
+    }
+
+    /// The same file behind a gate: not one segment is decrypted without it, by whatever method.
+    #[must_use]
+    pub fn gated(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// The fixed part of the header.
@@ -141,9 +152,14 @@ impl Reader {
         &self.signers
     }
 
+    /// SIGNATURES as they lie in the file: the seal statements, checked only if signers were required.
+    pub fn signatures(&self) -> &[u8] {
+        &self.signatures
+    }
+
     /// Key ids that the seal statements name. Named, not verified: for display only.
-    pub fn claimed_signers(&self) -> &[String] {
-        &self.claimed_signers
+    pub fn claimed_signers(&self) -> Vec<String> {
+        signatures::claimed(&self.signatures)
     }
 
     /// What the file holds.
@@ -187,7 +203,7 @@ impl Reader {
     /// tag was verified; after a failure the buffer is wiped and empty.
     ///
     /// # Errors
-    /// `IndexMismatch`, `SegmentAuthFailed`; `RangeInvalid` if there is no such segment.
+    /// `IndexMismatch`, `SegmentAuthFailed`; `RangeInvalid` if there is no such segment; what the gate gives.
     pub fn read_segment(&self, index: u64, buffer: &mut Vec<u8>, check: HashCheck) -> Result<(), SealError> {
         let range = self.range_of(index)?;
         let len = (range.end - range.start) as usize;
@@ -211,6 +227,9 @@ impl Reader {
     pub fn read_segment_into(&self, index: u64, place: &mut [u8], check: HashCheck) -> Result<(), SealError> {
         let range = self.range_of(index)?;
         assert_eq!(place.len() as u64, range.end - range.start, "a place of the segment's length");
+        if let Some(gate) = &self.gate {
+            gate(place.len() as u64).map_err(SealError::Caller)?;
+        }
         let result = self.decrypt(index, range.start, place, check);
         if result.is_err() {
             place.zeroize();

@@ -6,8 +6,9 @@ use super::digests::{Digests, Wanted};
 use super::error::SealError;
 use super::io::WriteAt;
 use super::manifest::Member;
-use super::pipeline::{Schedule, default_threads, for_each_segment};
+use super::pipeline::{Relay, Schedule, default_threads, for_each_segment};
 use super::reader::{HashCheck, Reader};
+use super::segment::check_range;
 use crate::crypto::equal;
 use crate::names::Sha256;
 
@@ -67,7 +68,7 @@ impl Reader {
         progress: &(dyn Fn(u64) + Sync),
         sink: &MemberSink<'_>,
     ) -> Result<(), SealError> {
-        self.extract_segments(0..self.segment_count(), threads, |segment, plaintext| {
+        self.extract_segments(0..self.segment_count(), threads, &|| {}, |segment, plaintext| {
             for piece in self.layout.pieces(segment) {
                 let bytes = &plaintext[piece.within.clone()];
                 sink(&self.manifest().members[piece.member], piece.offset, bytes)?;
@@ -91,7 +92,7 @@ impl Reader {
         let member = self.member(path)?;
         let (start, end) = (member.offset, member.offset + member.size);
         let needed = self.segments().covering(&(start..end))?;
-        self.extract_segments(needed, threads, |segment, plaintext| {
+        self.extract_segments(needed, threads, &|| {}, |segment, plaintext| {
             let from = segment << self.segments().log2();
             let part = start.max(from)..end.min(from + plaintext.len() as u64);
             let bytes = &plaintext[(part.start - from) as usize..(part.end - from) as usize];
@@ -101,16 +102,46 @@ impl Reader {
         })
     }
 
+    /// Decrypts a range of one member to a sink that takes bytes in order: a pipe. Segments are decrypted side by side, one a
+    /// thread; each thread waits for its turn at the sink.
+    ///
+    /// # Errors
+    /// As [`extract`](Self::extract); `NotFound` if there is no such member, `RangeInvalid`. What the sink got before is a
+    /// true beginning.
+    pub fn extract_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        threads: usize,
+        sink: &mut (dyn FnMut(&[u8]) -> Result<(), SealError> + Send),
+    ) -> Result<(), SealError> {
+        let member = self.member(path)?;
+        check_range(&range, member.size)?;
+        let (start, end) = (member.offset + range.start, member.offset + range.end);
+        let needed = self.segments().covering(&(start..end))?;
+        let turns = Relay::new();
+        turns.pass_to(needed.start, sink);
+        self.extract_segments(needed, threads, &|| turns.stop(), |segment, plaintext| {
+            let from = segment << self.segments().log2();
+            let part = start.max(from)..end.min(from + plaintext.len() as u64);
+            let Some(sink) = turns.receive(segment) else { return Ok(()) };
+            sink(&plaintext[(part.start - from) as usize..(part.end - from) as usize])?;
+            turns.pass_to(segment + 1, sink);
+            Ok(())
+        })
+    }
+
     fn extract_segments(
         &self,
         needed: Range<u64>,
         threads: usize,
+        stop: &(dyn Fn() + Sync),
         take: impl Fn(u64, &[u8]) -> Result<(), SealError> + Sync,
     ) -> Result<(), SealError> {
         let segments = self.segments();
         let schedule = Schedule::in_any_order(needed);
         let buffer_len = segments.size().min(segments.payload_len());
-        for_each_segment(&schedule, threads, buffer_len, &|| {}, |segment, buffer| {
+        for_each_segment(&schedule, threads, buffer_len, stop, |segment, buffer| {
             self.read_segment(segment, buffer, HashCheck::Compare)?;
             take(segment, buffer)
         })

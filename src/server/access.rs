@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::calls::{Call, Calls, received};
-use crate::error::{Error, ErrorId};
-use crate::names::{Name, Reference};
+use super::calls::{Calls, received};
 use crate::vault::Vault;
 use crate::wire::{self, pb};
 
@@ -16,16 +14,6 @@ pub(super) struct Access {
 }
 
 type Answer<T> = Result<Response<T>, Status>;
-
-/// `[NAMESPACE/]NAME`.
-fn artifact(call: &Call, text: &str) -> Result<(Name, Name), Status> {
-    if text.contains('@') {
-        let error = Error::new(ErrorId::InvalidArgument, format!("not an artifact: {text:?}"));
-        return Err(call.status(&error.hint("grants are for [NAMESPACE/]NAME, all its versions")));
-    }
-    let Reference { namespace, name, .. } = call.reference(text)?;
-    Ok((namespace, name))
-}
 
 #[tonic::async_trait]
 impl pb::access_service_server::AccessService for Access {
@@ -99,7 +87,7 @@ impl pb::access_service_server::AccessService for Access {
     async fn add_grant(&self, request: Request<pb::AddGrantRequest>) -> Answer<pb::AddGrantResponse> {
         let (call, m) = received(request, |m| &m.request_id)?;
         let (namespace, workload) = (call.parse(&m.namespace)?, call.parse(&m.workload)?);
-        let of = artifact(&call, &m.artifact)?;
+        let of = call.artifact(&m.artifact)?;
         let vault = Arc::clone(&self.vault);
         let grant = move |caller: &_| vault.grant(caller, &namespace, &workload, (&of.0, &of.1));
         Ok(Response::new(pb::AddGrantResponse { cedar: self.calls.answer(call, grant).await? }))
@@ -108,7 +96,7 @@ impl pb::access_service_server::AccessService for Access {
     async fn remove_grant(&self, request: Request<pb::RemoveGrantRequest>) -> Answer<pb::RemoveGrantResponse> {
         let (call, m) = received(request, |m| &m.request_id)?;
         let (namespace, workload) = (call.parse(&m.namespace)?, call.parse(&m.workload)?);
-        let of = artifact(&call, &m.artifact)?;
+        let of = call.artifact(&m.artifact)?;
         let vault = Arc::clone(&self.vault);
         let ungrant = move |caller: &_| vault.ungrant(caller, &namespace, &workload, (&of.0, &of.1));
         self.calls.answer(call, ungrant).await?;

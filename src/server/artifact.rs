@@ -1,25 +1,21 @@
 //! ArtifactService: sealing, importing, exporting, naming, verifying.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use prost::bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admin::json;
 use super::calls::{Call, Calls, Transfer, panicked, received};
-use super::streams::{Answers, streamed};
+use super::streams::{Answers, Outlet, streamed};
 use super::upload::{Inbox, Member, Whole, lock, upload};
 use crate::error::{Error, ErrorId, Result as Outcome};
 use crate::names::{Name, Reference, Tag};
-use crate::seal::io::ReadAt as _;
-use crate::vault::{Caller, ImportInput, ImportSource, Published, SealInput, SealMember, Sealing, Vault};
+use crate::vault::{Caller, Export, ImportInput, ImportSource, Published, SealInput, SealMember, Sealing, Vault};
 use crate::wire::{self, PIECE_LEN, pb};
 
 /// Members of one upload: more do not fit into a manifest anyway (docs/format.md 11).
 const MAX_MEMBERS: usize = 1 << 20;
-/// How long an export goes on before the policy, and whether the caller was revoked, is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Artifacts {
     pub(super) vault: Arc<Vault>,
@@ -109,40 +105,40 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
     }
 
     async fn export(&self, request: Request<pb::ExportRequest>) -> Answer<Self::ExportStream> {
-        use pb::export_response::Part;
         let (call, m) = received(request, |m| &m.request_id)?;
         let reference = call.reference(&m.reference)?;
         let vault = Arc::clone(&self.vault);
-        let opener = Arc::clone(&vault);
-        let export = self.calls.answer(call.clone(), move |caller| opener.export(caller, &reference)).await?;
-        let answers = streamed(&self.calls, call, move |call, outlet| {
-            let send = |part| outlet.send(pb::ExportResponse { part: Some(part) });
-            let version = Some(wire::version_to_wire(&export.version));
-            send(Part::Start(pb::ExportStart { version, size: export.size }))?;
-            let (mut offset, mut asked) = (0, Instant::now());
-            while offset < export.size {
-                if asked.elapsed() >= ASK_AGAIN {
-                    vault.still_exports(&call.caller, &export.version)?;
-                    asked = Instant::now();
-                }
-                let mut piece = vec![0; (export.size - offset).min(PIECE_LEN as u64) as usize];
-                export.source.read_exact_at(&mut piece, offset)?;
-                offset += piece.len() as u64;
-                send(Part::Data(Bytes::from(piece)))?;
-            }
-            send(Part::End(pb::ExportEnd { bytes: offset }))
+        let mut export = self.calls.answer(call.clone(), move |caller| vault.export(caller, &reference)).await?;
+        let answers = streamed(&self.calls, call, move |_, outlet| {
+            let mut sent = 0;
+            let outcome = hand_out(&mut export, outlet, &mut sent);
+            export.finish(sent, &outcome)?;
+            outcome
         })?;
         Ok(Response::new(answers))
     }
 
     async fn list_artifacts(&self, request: Request<pb::ListArtifactsRequest>) -> Answer<pb::ListArtifactsResponse> {
         let (call, m) = received(request, |_| &[])?;
-        let limit = if m.page_size == 0 { 100 } else { m.page_size.min(1000) };
         let vault = Arc::clone(&self.vault);
-        let list = move |caller: &_| vault.list(caller, &m.pattern, m.include_unlisted, &m.page_token, limit);
+        let list = move |caller: &_| vault.list(caller, &m.pattern, m.include_unlisted, &m.page_token, m.page_size);
         let page = self.calls.answer(call, list).await?;
         Ok(Response::new(pb::ListArtifactsResponse {
-            versions: page.versions.iter().map(wire::version_to_wire).collect(),
+            artifacts: page.rows.iter().map(wire::artifact_to_wire).collect(),
+            next_page_token: page.next.into(),
+        }))
+    }
+
+    async fn list_versions(&self, request: Request<pb::ListVersionsRequest>) -> Answer<pb::ListVersionsResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let (namespace, name) = call.artifact(&m.artifact)?;
+        let vault = Arc::clone(&self.vault);
+        let list = move |caller: &_| {
+            vault.versions(caller, (&namespace, &name), m.include_unlisted, &m.page_token, m.page_size)
+        };
+        let page = self.calls.answer(call, list).await?;
+        Ok(Response::new(pb::ListVersionsResponse {
+            versions: page.rows.iter().map(wire::version_to_wire).collect(),
             next_page_token: page.next.into(),
         }))
     }
@@ -222,6 +218,22 @@ impl Artifacts {
                 .status(&Error::new(ErrorId::DeadlineExceeded, "the upload did not begin in time"))),
         }
     }
+}
+
+/// All of a sealed file; counts what the client was given.
+fn hand_out(export: &mut Export, outlet: &Outlet<pb::ExportResponse>, sent: &mut u64) -> Outcome<()> {
+    use pb::export_response::Part;
+    let send = |part| outlet.send(pb::ExportResponse { part: Some(part) });
+    let version = Some(wire::version_to_wire(export.version()));
+    send(Part::Start(pb::ExportStart { version, size: export.size() }))?;
+    while *sent < export.size() {
+        let mut piece = vec![0; (export.size() - *sent).min(PIECE_LEN as u64) as usize];
+        export.read(*sent, &mut piece)?;
+        let len = piece.len() as u64;
+        send(Part::Data(Bytes::from(piece)))?;
+        *sent += len;
+    }
+    send(Part::End(pb::ExportEnd { bytes: *sent }))
 }
 
 fn no_start(extensions: &http::Extensions) -> Status {

@@ -16,7 +16,7 @@ use super::segments::Segments;
 use super::shares::Shares;
 use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Clock as _, PrincipalKind, Reference, RequestId, SystemClock};
+use crate::names::{Clock as _, Name, PrincipalKind, Reference, RequestId, SystemClock};
 use crate::vault::Caller;
 use crate::wire::{Audience, status_of};
 
@@ -86,6 +86,16 @@ impl Call {
     /// Parses what the caller sent; a failure is the caller's to see.
     pub(super) fn parse<T: std::str::FromStr<Err = Error>>(&self, text: &str) -> Result<T, Status> {
         text.parse().map_err(|e| self.status(&e))
+    }
+
+    /// `[NAMESPACE/]NAME`: an artifact with all its versions.
+    pub(super) fn artifact(&self, text: &str) -> Result<(Name, Name), Status> {
+        if text.contains('@') {
+            let error = Error::new(ErrorId::InvalidArgument, format!("not an artifact: {text:?}"));
+            return Err(self.status(&error.hint("this call takes [NAMESPACE/]NAME, without a revision")));
+        }
+        let Reference { namespace, name, .. } = self.reference(text)?;
+        Ok((namespace, name))
     }
 
     /// A reference to an artifact or version, not to a member.

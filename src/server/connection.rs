@@ -1,6 +1,6 @@
 //! One connection: handshake, who is there, limits before and after that is known, HTTP/2, its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,8 +20,9 @@ use tonic::service::Routes;
 use tower::Service as _;
 
 use super::calls::{Calls, Phase, audience};
+use super::shares::Shares;
 use crate::error::{Error, ErrorId};
-use crate::identity::{PeerCredentials, ServerTls, negotiated, peer_of};
+use crate::identity::{PeerCredentials, ServerTls, handshake_refusal, negotiated, peer_of};
 use crate::names::{Principal, PrincipalKind, Timestamp, VaultId};
 use crate::vault::{Channel, Transport};
 use crate::wire::status_of;
@@ -42,8 +43,8 @@ pub(super) struct Peer {
     pub(super) expires: Option<Timestamp>,
 }
 
-/// Told about each refusal before authentication: the peer's address, and why.
-pub(super) type Refused = dyn Fn(Option<&str>, ErrorId) + Send + Sync;
+/// Told about each refusal before authentication: the peer's address, and why, as an id and in a few words.
+pub(super) type Refused = dyn Fn(Option<&str>, ErrorId, &'static str) + Send + Sync;
 
 /// What all connections share.
 pub(super) struct House {
@@ -62,6 +63,10 @@ pub(super) struct Slots {
     handshakes: Semaphore,
     connections: Semaphore,
     anonymous: Semaphore,
+    /// Half of the handshakes at most for one address: a flood from one place leaves room for workloads elsewhere.
+    handshakes_from: Shares,
+    /// The same of connections without a credential.
+    anonymous_from: Shares,
 }
 
 impl Slots {
@@ -70,6 +75,8 @@ impl Slots {
             handshakes: Semaphore::new(limits.handshakes),
             connections: Semaphore::new(limits.connections),
             anonymous: Semaphore::new(limits.anonymous_connections),
+            handshakes_from: Shares::new(limits.handshakes.div_ceil(2)),
+            anonymous_from: Shares::new(limits.anonymous_connections.div_ceil(2)),
         }
     }
 }
@@ -78,9 +85,14 @@ impl House {
     /// A connection to the port.
     pub(super) async fn serve_tcp(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
         let Some(tls) = &self.tls else { return };
-        let address = address.to_string();
-        let refused = |what| (self.refused)(Some(&address), what);
-        let Ok(handshake) = self.slots.handshakes.try_acquire() else { return refused(ErrorId::Overloaded) };
+        let (origin, address) = (origin(address.ip()), address.to_string());
+        let refused = |what, why| (self.refused)(Some(&address), what, why);
+        let Ok(share) = self.slots.handshakes_from.of(&origin).try_acquire_owned() else {
+            return refused(ErrorId::Overloaded, "handshakes from one address");
+        };
+        let Ok(handshake) = self.slots.handshakes.try_acquire() else {
+            return refused(ErrorId::Overloaded, "handshakes");
+        };
         if let Err(e) = tcp.set_nodelay(true) {
             tracing::debug!(error = %e, "a connection was gone at once");
         }
@@ -88,13 +100,15 @@ impl House {
         let stream = match tokio::time::timeout(self.calls.limits.handshake, accepting).await {
             Ok(Ok(stream)) => stream,
             // Scanners, health checks of the port, foreign and expired certificates.
-            Ok(Err((_, tcp))) => {
-                linger(tcp).await;
-                return refused(ErrorId::BadCredential);
+            Ok(Err((e, tcp))) => {
+                // Before the linger: who connects and waits must not keep the row away.
+                let (what, why) = handshake_refusal(&e);
+                refused(what, why);
+                return linger(tcp).await;
             }
-            Err(_) => return refused(ErrorId::DeadlineExceeded),
+            Err(_) => return refused(ErrorId::DeadlineExceeded, "handshake took too long"),
         };
-        drop(handshake);
+        drop((handshake, share));
         let connection = stream.get_ref().1;
         let mut channel = Channel {
             transport: Transport::Mtls,
@@ -108,7 +122,14 @@ impl House {
                 (certificate.principal(), Some(certificate.not_after))
             }
             Ok(None) => (Principal::anonymous(), None),
-            Err(e) => return refused(e.id()),
+            Err(e) => return refused(e.id(), "certificate of no workload"),
+        };
+        let _share = match principal.kind {
+            PrincipalKind::Anonymous => match self.slots.anonymous_from.of(&origin).try_acquire_owned() {
+                Ok(share) => Some(share),
+                Err(_) => return refused(ErrorId::Overloaded, "connections without a certificate from one address"),
+            },
+            _ => None,
         };
         self.serve(stream, Peer { principal, channel, expires }).await;
     }
@@ -131,7 +152,7 @@ impl House {
         let anonymous = peer.principal.kind == PrincipalKind::Anonymous;
         let slots = if anonymous { &self.slots.anonymous } else { &self.slots.connections };
         let Ok(_slot) = slots.try_acquire() else {
-            return (self.refused)(peer.channel.peer.as_deref(), ErrorId::Overloaded);
+            return (self.refused)(peer.channel.peer.as_deref(), ErrorId::Overloaded, "connections");
         };
         let (ended, tasks) = StreamTasks::new();
         let activity = Arc::clone(&tasks.activity);
@@ -197,14 +218,16 @@ impl House {
         let open = path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.v1.");
         if !open {
             let problem = if peer.principal.kind == PrincipalKind::Anonymous {
-                Some(Error::new(ErrorId::NoCredential, "without a credential only health can be asked for"))
+                let error = Error::new(ErrorId::NoCredential, "without a credential only health can be asked for");
+                Some((error, "no certificate"))
             } else if peer.expires.is_some_and(|until| (self.now)().as_secs() > until.as_secs()) {
-                Some(Error::new(ErrorId::BadCredential, "the certificate of this connection has expired"))
+                let error = Error::new(ErrorId::BadCredential, "the certificate of this connection has expired");
+                Some((error, "certificate expired"))
             } else {
                 None
             };
-            if let Some(error) = problem {
-                (self.refused)(peer.channel.peer.as_deref(), error.id());
+            if let Some((error, why)) = problem {
+                (self.refused)(peer.channel.peer.as_deref(), error.id(), why);
                 return status_of(&error, audience(&peer)).into_http();
             }
         }
@@ -222,6 +245,14 @@ impl House {
                 }
             },
         }
+    }
+}
+
+/// What one stranger is counted by: an address, or the 64 bits that an IPv6 host is given to choose from.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
+        four => four,
     }
 }
 

@@ -35,10 +35,10 @@ use crate::wire::{MESSAGE_LIMIT, PIECE_LEN, pb, version_to_wire};
 pub(super) trait Plaintext: Send + 'static {
     fn version(&self) -> &VersionFacts;
     fn statement(&self) -> &[u8];
+    fn seal_statements(&self) -> &[u8];
     fn members(&self) -> &[OpenMember];
     fn group_log2(&self) -> u8;
     fn expires(&self) -> Timestamp;
-    fn renew_lease(&mut self) -> Result<()>;
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()>;
     fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8>;
     fn finish(self: Box<Self>, bytes: u64, reason: &str) -> Result<()>;
@@ -51,6 +51,9 @@ impl Plaintext for OpenArtifact {
     fn statement(&self) -> &[u8] {
         self.statement()
     }
+    fn seal_statements(&self) -> &[u8] {
+        self.seal_statements()
+    }
     fn members(&self) -> &[OpenMember] {
         self.members()
     }
@@ -59,9 +62,6 @@ impl Plaintext for OpenArtifact {
     }
     fn expires(&self) -> Timestamp {
         self.expires()
-    }
-    fn renew_lease(&mut self) -> Result<()> {
-        self.renew_lease()
     }
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
         self.read(member, offset, buffer, client_checks_groups)
@@ -303,11 +303,17 @@ impl Stream {
         let log2 = open.group_log2();
         let sizes: Vec<u64> = open.members().iter().map(|m| m.size).collect();
         let statement = Bytes::copy_from_slice(open.statement());
+        let seal_statements = Bytes::copy_from_slice(open.seal_statements());
+        if seal_statements.len() > PIECE_LEN {
+            let message = format!("{} bytes of seal statements; a stream carries {PIECE_LEN}", seal_statements.len());
+            return Err(Error::new(ErrorId::LimitExceeded, message).into());
+        }
         let start = pb::FetchStart {
             version: Some(version_to_wire(open.version())),
             statement_len: statement.len() as u64,
             lease: Some(pb::Lease { expires: open.expires().to_string() }),
             request_id: Bytes::copy_from_slice(request_id.as_bytes()),
+            seal_statements,
         };
         self.send(Piece::message(Part::Start(start))).await?;
         for from in (0..statement.len()).step_by(PIECE_LEN) {
@@ -355,10 +361,10 @@ impl Stream {
             }
         };
         let worker = self.calls.worker().await?;
-        let mut open = source.take().expect("the source is only away while a piece is read");
+        let open = source.take().expect("the source is only away while a piece is read");
         let checked = self.client_checks_groups;
         let read = move || {
-            let outcome = open.renew_lease().and_then(|()| open.read(member, offset, segment.fill(len), checked));
+            let outcome = open.read(member, offset, segment.fill(len), checked);
             let nodes = outcome.map(|()| nodes.map_or_else(Vec::new, |(before, g)| open.nodes(member, before, g)));
             drop(worker);
             (open, nodes.map(|nodes| (nodes, segment)))

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::Addresses;
 use super::calls::Phase;
 use super::connection::House;
-use crate::error::{Error, ErrorId, Result};
+use crate::error::{Error, ErrorId, Result, reason};
 
 /// What a server listens on.
 #[derive(Debug)]
@@ -96,7 +96,17 @@ async fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied => ErrorId::InvalidArgument,
             _ => ErrorId::IoError,
         };
-        Error::new(id, format!("cannot listen on {address}: {e}")).caused_by(e)
+        let error = Error::new(id, format!("cannot listen on {address}: {}", reason(&e)));
+        let error = match e.kind() {
+            io::ErrorKind::AddrNotAvailable => {
+                error.hint("name an address of this machine, or 0.0.0.0 for all of them")
+            }
+            io::ErrorKind::PermissionDenied => {
+                error.hint("ports below 1024 are for the administrator: take a higher one")
+            }
+            _ => error,
+        };
+        error.caused_by(e)
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -124,7 +134,7 @@ impl Socket {
                 io::ErrorKind::InvalidInput => ErrorId::InvalidArgument,
                 _ => ErrorId::IoError,
             };
-            Error::new(id, format!("cannot listen on {}: {e}", path.display())).caused_by(e)
+            Error::new(id, format!("cannot listen on {}: {}", path.display(), reason(&e))).caused_by(e)
         };
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;

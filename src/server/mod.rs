@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 
@@ -53,9 +54,9 @@ pub struct ServerConfig {
 pub struct Limits {
     /// Connections of callers with a credential.
     pub connections: usize,
-    /// Connections of callers without one.
+    /// Connections of callers without one; half of them at most from one address.
     pub anonymous_connections: usize,
-    /// Handshakes at the same time; more are turned away at once.
+    /// Handshakes at the same time, half of them at most from one address; more are turned away at once.
     pub handshakes: usize,
     /// Time for a handshake.
     pub handshake: Duration,
@@ -90,7 +91,7 @@ impl Default for Limits {
         Self {
             connections: 12_000,
             anonymous_connections: 256,
-            handshakes: 256,
+            handshakes: 512,
             handshake: seconds(10),
             streams: 128,
             anonymous_streams: 4,
@@ -121,6 +122,34 @@ pub struct Addresses {
 pub struct Server {
     config: ServerConfig,
     listeners: listen::Listeners,
+    reloads: mpsc::Receiver<Reply>,
+    reloader: Reloader,
+}
+
+type Reply = oneshot::Sender<Result<Reloaded>>;
+
+/// Tells a running daemon to take up what can be changed while it runs: the server's certificate.
+#[derive(Clone, Debug)]
+pub struct Reloader(mpsc::Sender<Reply>);
+
+/// What was taken up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// When the fresh certificate of the server ends; `None`: it serves no workloads, so it has none.
+    pub certificate: Option<Timestamp>,
+}
+
+impl Reloader {
+    /// Connections that exist go on with the certificate they have seen.
+    ///
+    /// # Errors
+    /// When no certificate can be made or recorded (then the old one stays), or the daemon has ended.
+    pub async fn reload(&self) -> Result<Reloaded> {
+        let ended = || Error::new(ErrorId::Unreachable, "the daemon does not run");
+        let (reply, answer) = oneshot::channel();
+        self.0.send(reply).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
 }
 
 impl Server {
@@ -134,7 +163,13 @@ impl Server {
             return Err(Error::new(ErrorId::InvalidArgument, "nothing to listen on"));
         }
         let listeners = listen::Listeners::bind(config.listen, config.socket.as_deref()).await?;
-        Ok(Self { config, listeners })
+        let (reloads, waiting) = mpsc::channel(1);
+        Ok(Self { config, listeners, reloads: waiting, reloader: Reloader(reloads) })
+    }
+
+    /// For whoever is told that something has changed.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Where it will answer.
@@ -158,7 +193,7 @@ impl Server {
             None => None,
         };
         let (calls, house) = house(&vault, &self.config, tls.as_ref().map(|(tls, _)| tls.clone())).await;
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&vault), tls));
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&vault), tls, self.reloads));
         self.listeners.serve(&house, shutdown).await;
         calls.finished().await;
         upkeep.abort();
@@ -193,7 +228,7 @@ async fn house(vault: &Arc<Vault>, config: &ServerConfig, tls: Option<ServerTls>
         vault: vault.vault_id(),
         owner_uid: vault.owner_uid(),
         now: Box::new(move || now.clock().now()),
-        refused: Box::new(move |peer, what| refused.count_refusal(peer, what)),
+        refused: Box::new(move |peer, what, why| refused.count_refusal(peer, what, why)),
         slots: connection::Slots::new(&config.limits),
     };
     (calls, Arc::new(house))
@@ -241,26 +276,51 @@ async fn base_routes(calls: &Calls, reflection: bool) -> RoutesBuilder {
     all
 }
 
-/// Every second: a checkpoint if one is due. Every hour: a fresh server certificate, long before the old one ends.
-async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>) {
+/// Every second: a checkpoint if one is due. Every hour, and when told: a fresh server certificate, long before the old one ends.
+async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut reloads: mpsc::Receiver<Reply>) {
     const RENEW_EVERY: u64 = 3600;
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for second in 0u64.. {
-        clock.tick().await;
+    let mut second = 0u64;
+    loop {
+        tokio::select! {
+            _ = clock.tick() => second += 1,
+            Some(reply) = reloads.recv() => {
+                let outcome = reload(&vault, tls.as_ref()).await;
+                match &outcome {
+                    Ok(Reloaded { certificate: Some(until) }) => tracing::info!(%until, "reloaded the server certificate"),
+                    Ok(Reloaded { certificate: None }) => tracing::info!("there is nothing to reload"),
+                    Err(e) => tracing::error!(error = %e, "the server certificate could not be reloaded"),
+                }
+                // Whether anybody waits for it or not, it is done.
+                let _ = reply.send(outcome);
+                continue;
+            }
+        }
         let ticked = Arc::clone(&vault);
         match tokio::task::spawn_blocking(move || ticked.tick()).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
             Err(e) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
         }
-        if let Some((tls, hosts)) = tls.as_ref().filter(|_| second % RENEW_EVERY == RENEW_EVERY - 1) {
+        if let Some((tls, hosts)) = tls.as_ref().filter(|_| second.is_multiple_of(RENEW_EVERY)) {
             let fresh = certificate(&vault, hosts).await.and_then(|own| tls.exchange(&own));
             if let Err(e) = fresh {
                 tracing::error!(error = %e, "the server certificate could not be renewed");
             }
         }
     }
+}
+
+async fn reload(vault: &Arc<Vault>, tls: Option<&(ServerTls, Vec<String>)>) -> Result<Reloaded> {
+    let Some((tls, hosts)) = tls else { return Ok(Reloaded { certificate: None }) };
+    let own = certificate(vault, hosts).await?;
+    let (serial, until) = (own.issued.serial, own.issued.not_after);
+    let recording = Arc::clone(vault);
+    let record = move || recording.record_reload(serial, until);
+    tokio::task::spawn_blocking(record).await.map_err(calls::panicked)??;
+    tls.exchange(&own)?;
+    Ok(Reloaded { certificate: Some(until) })
 }
 
 async fn tls(vault: &Arc<Vault>, hosts: &[String]) -> Result<ServerTls> {

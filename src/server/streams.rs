@@ -73,13 +73,11 @@ pub(super) struct Pieces<'a, T, F: Fn(Bytes) -> T> {
     outlet: &'a Outlet<T>,
     wrap: F,
     pending: Vec<u8>,
-    /// What sending failed with, which an `io::Error` tells only in part.
-    pub(super) failure: Option<Error>,
 }
 
 impl<'a, T: Send, F: Fn(Bytes) -> T> Pieces<'a, T, F> {
     pub(super) fn new(outlet: &'a Outlet<T>, wrap: F) -> Self {
-        Self { outlet, wrap, pending: Vec::with_capacity(PIECE_LEN), failure: None }
+        Self { outlet, wrap, pending: Vec::with_capacity(PIECE_LEN) }
     }
 
     fn hand_on(&mut self) -> io::Result<()> {
@@ -87,11 +85,7 @@ impl<'a, T: Send, F: Fn(Bytes) -> T> Pieces<'a, T, F> {
             return Ok(());
         }
         let piece = Bytes::from(std::mem::replace(&mut self.pending, Vec::with_capacity(PIECE_LEN)));
-        self.outlet.send((self.wrap)(piece)).map_err(|e| {
-            let told = io::Error::other(e.message().to_owned());
-            self.failure = Some(e);
-            told
-        })
+        self.outlet.send((self.wrap)(piece)).map_err(io::Error::other)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use prost::Message as _;
 use prost::bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -17,7 +17,7 @@ use crate::client::tests::{Artifact, Kept, identity, plan};
 use crate::client::{Client, Endpoint, FetchPlan, FetchSink};
 use crate::crypto::random::SystemRandom;
 use crate::facts::VersionFacts;
-use crate::identity::{Authority, DEFAULT_LIFETIME, Enrolment, new_key_and_csr};
+use crate::identity::{Authority, ClientTls, DEFAULT_LIFETIME, Enrolment, new_key_and_csr};
 use crate::manifest::{ArtifactStatement, Subject};
 use crate::names::{SystemClock, VaultId};
 use crate::vault::{OpenMember, Transport};
@@ -27,10 +27,10 @@ use crate::wire::pb::fetch_service_client::FetchServiceClient;
 #[derive(Default)]
 struct Seen {
     ended: Mutex<Vec<(u64, String)>>,
-    refused: Mutex<Vec<ErrorId>>,
+    refused: Mutex<Vec<(ErrorId, &'static str)>>,
     /// Reads that were begun.
     reads: AtomicU64,
-    /// The next renewal of a lease is refused.
+    /// The next read is refused, its lease not renewed.
     revoked: AtomicBool,
     /// Reads find damage.
     damaged: AtomicBool,
@@ -54,6 +54,7 @@ impl Seen {
 struct Memory {
     artifact: Arc<Artifact>,
     envelope: Vec<u8>,
+    seal_statements: Vec<u8>,
     members: Vec<OpenMember>,
     seen: Arc<Seen>,
 }
@@ -65,6 +66,9 @@ impl Plaintext for Memory {
     fn statement(&self) -> &[u8] {
         &self.envelope
     }
+    fn seal_statements(&self) -> &[u8] {
+        &self.seal_statements
+    }
     fn members(&self) -> &[OpenMember] {
         &self.members
     }
@@ -74,14 +78,11 @@ impl Plaintext for Memory {
     fn expires(&self) -> Timestamp {
         self.artifact.version.created
     }
-    fn renew_lease(&mut self) -> Result<()> {
-        match self.seen.revoked.load(Ordering::Acquire) {
-            true => Err(Error::new(ErrorId::Denied, "the grant of resnet was taken back")),
-            false => Ok(()),
-        }
-    }
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], checks: bool) -> Result<()> {
         assert!(checks, "the client announces that it checks groups");
+        if self.seen.revoked.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorId::Denied, "the grant of resnet was taken back"));
+        }
         self.seen.reads.fetch_add(1, Ordering::AcqRel);
         if self.seen.damaged.load(Ordering::Acquire) {
             return Err(Error::new(ErrorId::SegmentAuthFailed, "segment 1 of /home/vault/blobs/x"));
@@ -135,6 +136,7 @@ impl Daemon {
             let members = &opened.statement.subjects;
             Ok(Box::new(Memory {
                 envelope: opened.envelope(1),
+                seal_statements: opened.seal_statements(1),
                 members: members.iter().map(|s| OpenMember { path: s.path.clone(), size: s.size }).collect(),
                 artifact: Arc::clone(&opened),
                 seen: Arc::clone(&watched),
@@ -151,7 +153,7 @@ impl Daemon {
             vault,
             owner_uid: rustix::process::geteuid().as_raw(),
             now: Box::new(move || now.now()),
-            refused: Box::new(move |_, what| refused.refused.lock().unwrap().push(what)),
+            refused: Box::new(move |_, what, why| refused.refused.lock().unwrap().push((what, why))),
         });
         let home = tempfile::tempdir().unwrap();
         let socket = home.path().join("run").join("s");
@@ -316,7 +318,7 @@ async fn a_stranger_reaches_health_and_reflection_and_nothing_else() {
     assert_eq!(client.status().await.unwrap_err().id(), ErrorId::NoCredential);
     assert_eq!(client.whoami().await.unwrap_err().id(), ErrorId::NoCredential);
     assert_eq!(daemon.seen.reads.load(Ordering::Acquire), 0);
-    assert_eq!(*daemon.seen.refused.lock().unwrap(), [ErrorId::NoCredential; 3]);
+    assert_eq!(*daemon.seen.refused.lock().unwrap(), [(ErrorId::NoCredential, "no certificate"); 3]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -340,6 +342,46 @@ async fn foreign_and_expired_certificates_are_refused_with_a_reason() {
     daemon.seen.ahead.store(DEFAULT_LIFETIME.as_millis() as i64 + 2000, Ordering::Release);
     let error = client.fetch(plan("resnet"), &mut Kept::default()).await.unwrap_err();
     assert_eq!(error.id(), ErrorId::BadCredential);
+    let refused = |why| daemon.seen.refused.lock().unwrap().contains(&(ErrorId::BadCredential, why));
+    assert!(refused("certificate of another authority") && refused("certificate expired"));
+    assert!(refused("the client refused our certificate"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_handshake_that_fails_is_counted_with_its_reason() {
+    let daemon = Daemon::start(small(), Limits::default()).await;
+    let past = Timestamp::from_millis(SystemClock.now().as_millis() - 2 * DEFAULT_LIFETIME.as_millis() as i64);
+    let name = "serve-1".parse().unwrap();
+    let (key, csr) = new_key_and_csr(&name).unwrap();
+    let namespace = "default".parse().unwrap();
+    let old = daemon.authority.issue_workload(&csr, &namespace, &name, DEFAULT_LIFETIME, past, &SystemRandom).unwrap();
+    let ca = daemon.authority.certificate();
+    let expired = ClientTls::new(ca, Some((&old.certificate, &key)), Arc::new(SystemClock)).unwrap().config();
+    let mut other = (*ClientTls::new(ca, None, Arc::new(SystemClock)).unwrap().config()).clone();
+    other.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let address = daemon.addresses.tcp.unwrap();
+    for config in [expired, Arc::new(other)] {
+        let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+        let host = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        // The client's side of the handshake may be done before the server refuses.
+        if let Ok(mut stream) = tokio_rustls::TlsConnector::from(config).connect(host, tcp).await {
+            assert!(stream.read(&mut [0; 1]).await.is_err());
+        }
+    }
+    let mut plain = tokio::net::TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    let expected = [
+        (ErrorId::BadCredential, "certificate expired"),
+        (ErrorId::InvalidArgument, "no shared protocol"),
+        (ErrorId::InvalidArgument, "not TLS"),
+    ];
+    let began = Instant::now();
+    while !expected.iter().all(|e| daemon.seen.refused.lock().unwrap().contains(e)) {
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", daemon.seen.refused.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -499,7 +541,7 @@ async fn silent_and_idle_connections_are_closed() {
     let mut mute = tokio::net::UnixStream::connect(daemon.home.path().join("run").join("s")).await.unwrap();
     while mute.read(&mut [0; 64]).await.unwrap_or(0) > 0 {}
     assert!(began.elapsed() < Duration::from_secs(8));
-    assert_eq!(daemon.seen.refused.lock().unwrap()[0], ErrorId::DeadlineExceeded);
+    assert_eq!(daemon.seen.refused.lock().unwrap()[0].0, ErrorId::DeadlineExceeded);
     // A client whose idle connection was closed connects again by itself.
     let client = daemon.operator().await;
     assert!(client.health().await.unwrap());

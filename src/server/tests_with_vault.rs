@@ -92,6 +92,38 @@ async fn rows(channel: &tonic::transport::Channel) -> Result<usize, tonic::Statu
     Ok(count)
 }
 
+/// The certificate a daemon shows.
+async fn shown(address: SocketAddr, ca: &[u8]) -> Vec<u8> {
+    let tls = crate::identity::ClientTls::new(ca, None, Arc::new(crate::names::SystemClock)).unwrap();
+    let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(tls.config()).connect(name, tcp).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_shows_a_fresh_certificate_and_says_so() {
+    let daemon = Daemon::start(Limits::default()).await;
+    let config = ServerConfig { listen: Some("127.0.0.1:0".parse().unwrap()), ..ServerConfig::default() };
+    let server = Server::bind(config).await.unwrap();
+    let (address, reloader) = (server.addresses().tcp.unwrap(), server.reloader());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(Arc::clone(&daemon.vault), async { drop(stopped.await) }));
+    let ca = daemon.vault.ca_certificate();
+    let before = shown(address, &ca).await;
+    assert_eq!(shown(address, &ca).await, before);
+    let until = reloader.reload().await.unwrap().certificate.unwrap();
+    let after = shown(address, &ca).await;
+    assert_ne!(after, before);
+    let rows = daemon.vault.audit_rows(&daemon.vault.local_caller().unwrap(), 1, 1000).unwrap();
+    let rows: Vec<_> = rows.iter().map(|(_, row)| String::from_utf8_lossy(row)).collect();
+    let reloaded = rows.iter().find(|r| r.contains("\"daemon.reload\"")).unwrap();
+    assert!(reloaded.contains(&until.to_string()), "{reloaded}");
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert_eq!(reloader.reload().await.unwrap_err().id(), ErrorId::Unreachable);
+}
+
 const MAY_SEAL: &str = r#"
 @id("workloads-seal")
 permit (principal is ModelVault::Workload, action == ModelVault::Action::"seal", resource);

@@ -155,13 +155,15 @@ struct LocalBlob {
 
 impl WriteAt for LocalBlob {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // Whoever writes knows no path, and the source that is read meanwhile fails with the same kinds of errors.
         WriteAt::write_all_at(&self.file, bytes, offset)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.target.display())))
     }
 }
 
 impl NewBlob for LocalBlob {
     fn finish(self: Box<Self>) -> Result<()> {
-        self.file.sync_all().map_err(|e| Error::from(e).on(self.temporary.0.display()))?;
+        self.file.sync_all().map_err(|e| Error::from(e).on(self.target.display()))?;
         rename_new(&self.temporary.0, &self.target)?;
         sync_dir(&self.dir).inspect_err(|_| {
             // Not acknowledged, so it must not be found later. If this fails too, the blob is an orphan and swept as one.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::gate::Subject;
+use super::once::Request;
 use super::{Caller, PolicyInForce, Vault};
 use crate::audit::Act;
-use crate::catalogue::{NewCertificate, WorkloadFilter, WorkloadRecord};
+use crate::catalogue::{NewCertificate, RequestRecord, WorkloadFilter, WorkloadRecord};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{IssuedFacts, PolicyFacts, SignerFacts, WhoamiFacts, WorkloadFacts};
-use crate::identity::{DEFAULT_LIFETIME, Issued};
-use crate::names::{KeyId, Name, NamespaceId, PrincipalKind};
+use crate::identity::{DEFAULT_LIFETIME, Issued, PeerCertificate};
+use crate::names::{KeyId, Name, NamespaceId, PrincipalKind, Timestamp};
 use crate::policy::{Action, Policies, Resource, grant_as_cedar};
 
 impl Vault {
@@ -35,19 +36,33 @@ impl Vault {
         let act = Act::WorkloadEnroll;
         let subject = Subject::named(namespace, name);
         let permit = self.permit(caller, act, Action::Enroll, Resource::Namespace(namespace), &subject)?;
+        let arguments = [namespace.as_str().as_bytes(), name.as_str().as_bytes(), csr];
+        let mut request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
+        if let Some(earlier) = self.earlier(&request)? {
+            return self.issued_before(namespace, earlier);
+        }
         let id = self.ensure_namespace(caller, namespace)?;
         // Signed before the name is taken, so that both are recorded at once; a bad request takes no name.
         let issued = self.issue(csr, namespace, name)?;
-        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
-        let leaf = self.leaf(caller, act, &subject, &permit);
-        self.catalogue.enroll_workload(certificate(id, name, &issued), leaf).map_err(|e| match Error::from(e) {
-            e if e.id() == ErrorId::AlreadyExists => {
-                Error::new(ErrorId::AlreadyExists, format!("workload {namespace}/{name} is enrolled already"))
-                    .hint("renew its certificate (vault workload renew DIR), or revoke it first")
-            }
-            e => e,
-        })?;
-        self.issued_facts(id, issued)
+        request.subject = request.subject.with("serial", issued.serial).with("not_after", issued.not_after);
+        let carry_out = || {
+            let entry = self.entry(&request, issued.certificate.clone());
+            self.catalogue.enroll_workload(certificate(id, name, &issued), entry).map_err(|e| {
+                match Error::from(e) {
+                    e if e.id() == ErrorId::AlreadyExists => Error::new(
+                        ErrorId::AlreadyExists,
+                        format!("workload {namespace}/{name} is enrolled already"),
+                    )
+                    .hint(
+                        "while its certificate is valid: vault workload renew DIR; to replace a lost or expired \
+                                 one: vault workload revoke NAME, then enrol it and grant again",
+                    ),
+                    e => e,
+                }
+            })?;
+            self.issued_facts(id, &issued.certificate, issued.not_after)
+        };
+        self.once(&request, |earlier| self.issued_before(namespace, earlier), carry_out)
     }
 
     /// Issues the next certificate to a workload that calls with one that is still valid.
@@ -63,29 +78,39 @@ impl Vault {
         let resource = Resource::Workload { namespace, name: &name };
         let permit = self.permit(caller, act, Action::Renew, resource, &subject)?;
         let id = self.catalogue.namespace(namespace)?.id;
+        let mut request = Request { caller, act, subject, permit: &permit, arguments: &[csr] };
+        if let Some(earlier) = self.earlier(&request)? {
+            return self.issued_before(namespace, earlier);
+        }
         let issued = self.issue(csr, namespace, &name)?;
-        let subject = subject.with("serial", issued.serial).with("not_after", issued.not_after);
-        self.record_certificate(id, &name, &issued, self.leaf(caller, act, &subject, &permit))?;
-        self.issued_facts(id, issued)
+        request.subject = request.subject.with("serial", issued.serial).with("not_after", issued.not_after);
+        let carry_out = || {
+            let entry = self.entry(&request, issued.certificate.clone());
+            self.catalogue.record_certificate(certificate(id, &name, &issued), entry)?;
+            self.issued_facts(id, &issued.certificate, issued.not_after)
+        };
+        self.once(&request, |earlier| self.issued_before(namespace, earlier), carry_out)
+    }
+
+    /// The answer to an enrolment or renewal that was carried out before.
+    fn issued_before(&self, namespace: &Name, earlier: RequestRecord) -> Result<IssuedFacts> {
+        let certificate = earlier.once.answer;
+        let not_after = PeerCertificate::parse(&certificate)?.not_after;
+        self.issued_facts(self.namespace_id(namespace)?, &certificate, not_after)
     }
 
     fn issue(&self, csr: &[u8], namespace: &Name, name: &Name) -> Result<Issued> {
         self.authority.issue_workload(csr, namespace, name, DEFAULT_LIFETIME, self.now(), self.random())
     }
 
-    fn record_certificate(&self, namespace: NamespaceId, name: &Name, issued: &Issued, leaf: Vec<u8>) -> Result<()> {
-        self.catalogue.record_certificate(certificate(namespace, name, issued), leaf)?;
-        Ok(())
-    }
-
-    fn issued_facts(&self, namespace: NamespaceId, issued: Issued) -> Result<IssuedFacts> {
+    fn issued_facts(&self, namespace: NamespaceId, certificate: &[u8], not_after: Timestamp) -> Result<IssuedFacts> {
         let keyring = self.keyring();
         let public = keyring.namespace(namespace)?.identity().public();
         Ok(IssuedFacts {
-            certificate: issued.certificate,
+            certificate: certificate.to_vec(),
             ca_certificate: self.ca_certificate(),
             signers: vec![SignerFacts { keyid: public.key_id(), spki: public.spki() }],
-            not_after: issued.not_after,
+            not_after,
             address: self.address(),
         })
     }
@@ -170,19 +195,24 @@ impl Vault {
         };
         let permit = self.permit(caller, act, Action::Revoke, Resource::Workload { namespace, name }, &subject)?;
         let id = self.namespace_id(namespace)?;
-        let leaf = self.leaf(caller, act, &subject, &permit);
-        match serial {
-            None => self.catalogue.revoke_workload(id, name, leaf).map_err(|e| absent(e.into(), namespace, name))?,
-            Some(serial) => {
-                let known = self.catalogue.certificate(serial)?;
-                if known.workload.namespace_id != id || known.workload.name != *name {
-                    let text = format!("workload {namespace}/{name} has no certificate of that serial number");
-                    return Err(Error::new(ErrorId::NotFound, text));
+        let arguments = [namespace.as_str().as_bytes(), name.as_str().as_bytes(), serial.unwrap_or_default()];
+        let request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
+        let carry_out = || {
+            let entry = self.entry(&request, Vec::new());
+            let revoked = match serial {
+                None => self.catalogue.revoke_workload(id, name, entry),
+                Some(serial) => {
+                    let known = self.catalogue.certificate(serial)?;
+                    if known.workload.namespace_id != id || known.workload.name != *name {
+                        let text = format!("workload {namespace}/{name} has no certificate of that serial number");
+                        return Err(Error::new(ErrorId::NotFound, text));
+                    }
+                    self.catalogue.revoke_certificate(serial, entry)
                 }
-                self.catalogue.revoke_certificate(serial, leaf)?
-            }
+            };
+            revoked.map(drop).map_err(|e| absent(e.into(), namespace, name))
         };
-        Ok(())
+        self.once(&request, |_| Ok(()), carry_out)
     }
 
     /// Lets a workload read an artifact. Returns the Cedar text that the grant amounts to.
@@ -198,15 +228,19 @@ impl Vault {
         let permit =
             self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
         let id = self.namespace_id(namespace)?;
-        let leaf = self.leaf(caller, act, &subject.0, &permit);
-        let by = caller.principal.to_string();
-        self.catalogue.grant(id, workload, artifact.id, by, leaf).map_err(|e| match Error::from(e) {
-            e if e.id() == ErrorId::AlreadyExists => Error::new(
-                ErrorId::AlreadyExists,
-                format!("{namespace}/{workload} was granted {} already", artifact.name),
-            ),
-            e => absent(e, namespace, workload),
-        })?;
+        let arguments = [namespace.as_str().as_bytes(), workload.as_str().as_bytes(), &artifact.id.0];
+        let request = Request { caller, act, subject: subject.0, permit: &permit, arguments: &arguments };
+        let carry_out = || {
+            let (by, entry) = (caller.principal.to_string(), self.entry(&request, Vec::new()));
+            self.catalogue.grant(id, workload, artifact.id, by, entry).map(drop).map_err(|e| match Error::from(e) {
+                e if e.id() == ErrorId::AlreadyExists => Error::new(
+                    ErrorId::AlreadyExists,
+                    format!("{namespace}/{workload} was granted {} already", artifact.name),
+                ),
+                e => absent(e, namespace, workload),
+            })
+        };
+        self.once(&request, |_| Ok(()), carry_out)?;
         Ok(grant_as_cedar(namespace, workload, artifact.id))
     }
 
@@ -217,9 +251,13 @@ impl Vault {
         let permit =
             self.permit(caller, act, Action::Grant, super::opening::resource(&subject.1, &artifact), &subject.0)?;
         let id = self.namespace_id(namespace)?;
-        let leaf = self.leaf(caller, act, &subject.0, &permit);
-        self.catalogue.revoke_grant(id, workload, artifact.id, leaf)?;
-        Ok(())
+        let arguments = [namespace.as_str().as_bytes(), workload.as_str().as_bytes(), &artifact.id.0];
+        let request = Request { caller, act, subject: subject.0, permit: &permit, arguments: &arguments };
+        let carry_out = || {
+            self.catalogue.revoke_grant(id, workload, artifact.id, self.entry(&request, Vec::new()))?;
+            Ok(())
+        };
+        self.once(&request, |_| Ok(()), carry_out)
     }
 
     fn granted_artifact(
@@ -275,7 +313,8 @@ impl Vault {
         }
         // One at a time, so that the last one in the catalogue is the one in force.
         let _turn = self.setting_policy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match self.catalogue.set_policy(text.into(), self.leaf(caller, act, &subject, &permit)) {
+        let request = Request { caller, act, subject, permit: &permit, arguments: &[text.as_bytes()] };
+        let carry_out = || match self.catalogue.set_policy(text.into(), self.entry(&request, Vec::new())) {
             Ok((version, _)) => {
                 self.enforce(PolicyInForce { version, policies: Arc::new(policies) });
                 Ok(version)
@@ -286,7 +325,8 @@ impl Vault {
                 self.enforce(held.unwrap_or_else(|_| PolicyInForce::nothing()));
                 Err(e.into())
             }
-        }
+        };
+        self.once(&request, |earlier| Ok(earlier.number), carry_out)
     }
 
     fn enforce(&self, policy: PolicyInForce) {

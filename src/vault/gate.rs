@@ -4,7 +4,7 @@ use super::{Caller, Transport, Vault};
 use crate::audit::{self, Act, Channel as AuditChannel, Object, Record, Text};
 use crate::catalogue::{ArtifactRecord, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Name, PrincipalKind, Timestamp};
+use crate::names::{Name, PrincipalKind, Root, Timestamp};
 use crate::policy::{Action, Context, Decision, Request, Resource};
 
 /// What a decision was about, for the audit row.
@@ -53,6 +53,22 @@ impl Subject {
         subject
     }
 
+    /// A sealed file that belongs to no version: the name it was given when it was sealed, if that can be read, and its root.
+    #[must_use]
+    pub fn claiming(mut self, name: Option<Name>, root: Root) -> Self {
+        if let Some(object) = &mut self.object {
+            (object.name, object.root) = (name, Some(root));
+        }
+        self
+    }
+
+    /// `namespace/name@vN`, as far as it is known; `None` without a name.
+    pub fn named_as(&self) -> Option<String> {
+        let Object { namespace, name, version, .. } = self.object.as_ref()?;
+        let version = version.map_or_else(String::new, |n| format!("@v{n}"));
+        name.as_ref().map(|name| format!("{namespace}/{name}{version}"))
+    }
+
     /// Adds a fact to the row.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl std::fmt::Display) -> Self {
@@ -76,7 +92,7 @@ impl Permit {
 }
 
 impl Vault {
-    /// Refuses callers without a credential, and those whose credential was revoked since they connected.
+    /// Refuses callers without a credential, and those whose credential was revoked or has expired since they connected.
     pub(super) fn admit(&self, caller: &Caller) -> Result<()> {
         match caller.principal.kind {
             PrincipalKind::Operator => return Ok(()),
@@ -95,7 +111,15 @@ impl Vault {
         };
         let belongs = known.workload.name.as_str() == caller.principal.subject
             && crate::crypto::equal(&known.certificate.certificate.spki.0, &spki.0);
-        if known.is_revoked() || !belongs { Err(revoked()) } else { Ok(()) }
+        if known.is_revoked() || !belongs {
+            return Err(revoked());
+        }
+        // The handshake checked this, but a stream may outlive it.
+        if self.now() >= known.certificate.certificate.not_after {
+            return Err(Error::new(ErrorId::BadCredential, "the certificate has expired")
+                .hint("renew it while it is valid: vault workload renew DIR"));
+        }
+        Ok(())
     }
 
     /// What the policy says, without recording it.

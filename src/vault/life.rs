@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorId, Result};
 use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
 use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
-use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, VaultId};
+use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, Timestamp, VaultId};
 use crate::store::LocalStore;
 
 /// Time and randomness of the machine a vault runs on.
@@ -45,15 +45,23 @@ impl Vault {
     /// Makes a vault in an empty or new directory, all or nothing, and unlocks it.
     pub fn init(home: &Path, spec: InitSpec, machine: Machine) -> Result<Self> {
         let home = Home::at(home)?;
+        let mut made = None;
         let custody = match spec {
             InitSpec::Passphrase(passphrase) => RootCustody::new_passphrase(passphrase, &*machine.random)?,
             InitSpec::KeyFile(path) if path.exists() => RootCustody::KeyFile(KeyFile::at(path)),
-            InitSpec::KeyFile(path) => RootCustody::KeyFile(KeyFile::generate(path, &*machine.random)?),
+            InitSpec::KeyFile(path) => {
+                let file = KeyFile::generate(path, &*machine.random)?;
+                made = Some(file.path().to_path_buf());
+                RootCustody::KeyFile(file)
+            }
         };
         let now = machine.clock.now();
         let config = VaultToml::new(VaultId::generate(now, &*machine.random)?, now, custody.recorded());
         let root = custody.root_secret()?;
-        let ((), lock) = home.create(|home| fill(home, &config, &root, &machine))?;
+        let ((), lock) = home.create(|home| fill(home, &config, &root, &machine)).inspect_err(|_| {
+            // The key of nothing: there is no vault that it opens.
+            made.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        })?;
         Self::assemble(home, config, root, lock, machine)
     }
 
@@ -132,6 +140,12 @@ impl Vault {
         Ok(())
     }
 
+    /// Records that a daemon was told to reload, with the server certificate it shows from then on.
+    pub fn record_reload(&self, serial: impl std::fmt::Display, not_after: Timestamp) -> Result<()> {
+        let subject = Subject::vault().with("certificate", serial).with("not_after", not_after);
+        self.note(&self.local_caller()?, Act::DaemonReload, &subject)
+    }
+
     /// A fresh certificate for a server that answers under these host names and addresses.
     pub fn issue_server_certificate(&self, hosts: &[String]) -> Result<IssuedServer> {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
@@ -181,12 +195,7 @@ fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machi
     home.write_config(config)
 }
 
-fn restore_log(
-    catalogue: &dyn Catalogue,
-    keyring: &Keyring,
-    vault: VaultId,
-    now: crate::names::Timestamp,
-) -> Result<Log> {
+fn restore_log(catalogue: &dyn Catalogue, keyring: &Keyring, vault: VaultId, now: Timestamp) -> Result<Log> {
     let (origin, identity) = (audit::origin(vault), keyring.audit_identity().clone());
     Ok(match catalogue.latest_checkpoint()? {
         Some(stored) => Log::restore(origin, identity, &stored.note, &stored.frontier, now)?,

@@ -7,18 +7,24 @@
 //! |---|---|
 //! | `call` | who asks, over what |
 //! | `gate` | admission, decision, audit row: the one path every method takes |
+//! | `once` | a request that comes again |
 //! | `life` | making, unlocking and closing a vault |
 //! | `sealing` | plaintext in: seal, portable seal, import |
-//! | `opening` | plaintext out: the open artifact, its lease and its end |
-//! | `shelf` | names: list, inspect, tag, remove, verify, export |
+//! | `opening` | plaintext out: the open artifact and its end |
+//! | `lease` | a grant in use, renewed while plaintext is read |
+//! | `exporting` | sealed bytes out, and their end |
+//! | `shelf` | names: list, inspect, tag, remove, verify |
 //! | `access` | workloads, grants, policy |
 //! | `record` | the audit log as a whole, status |
 //! | `upkeep` | leftovers of processes that died |
 
 mod access;
 mod call;
+mod exporting;
 mod gate;
+mod lease;
 mod life;
+mod once;
 mod opening;
 mod record;
 mod sealing;
@@ -28,10 +34,11 @@ mod upkeep;
 use std::sync::{Arc, Mutex, RwLock};
 
 pub use call::{Caller, Channel, Transport};
+pub use exporting::Export;
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
 pub use sealing::{ImportInput, ImportSource, PortableInput, Published, SealInput, SealMember, Sealing};
-pub use shelf::{Export, Page, sealed_facts, slot_facts};
+pub use shelf::{Page, sealed_facts, slot_facts};
 pub use upkeep::Swept;
 
 pub use crate::keyring::Credential as RootCredential;

@@ -1,40 +1,34 @@
 //! Plaintext out: an artifact that was opened under a [`Grant`], and the two rows that frame it in the audit log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use super::gate::Subject;
+use super::lease::Lease;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{ArtifactRecord, VersionRecord, Visibility};
 use crate::crypto::dsse::Envelope;
 use crate::crypto::outboard::{Groups, NODE_LEN, new_nodes};
+use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::json::Value;
 use crate::keyring::ArtifactKeyContext;
 use crate::manifest::ArtifactStatement;
 use crate::names::{PrincipalKind, Reference, Timestamp};
-use crate::policy::{Action, Grant, Lease, Resource};
+use crate::policy::{self, Action, Grant, Resource};
 use crate::seal::io::StoreForm;
 use crate::seal::{Credential, HashCheck, OpenOptions, Pins, Reader};
 use crate::store::BlobId;
 
 /// An artifact that was opened under a grant. Dropping it without [`finish`](Self::finish) records it as abandoned.
 pub struct OpenArtifact {
-    vault: Arc<Vault>,
-    caller: Caller,
-    artifact: ArtifactRecord,
-    record: VersionRecord,
+    lease: Arc<Lease>,
     version: VersionFacts,
     statement: Vec<u8>,
     members: Vec<OpenMember>,
     placed: Vec<Placed>,
     reader: Reader,
-    grant: Grant,
-    /// Plaintext bytes read under this grant.
-    leased_bytes: AtomicU64,
     ended: bool,
 }
 
@@ -72,22 +66,11 @@ impl Vault {
             .collect();
         let members = members.map(|m| OpenMember { path: m.path.clone(), size: m.size }).collect();
         let version = self.version_facts(&reference.namespace, &artifact, &record)?;
-        let vault = self.clone();
-        let caller = caller.clone();
-        Ok(OpenArtifact {
-            vault,
-            caller,
-            artifact,
-            record,
-            version,
-            statement,
-            members,
-            placed,
-            reader,
-            grant,
-            leased_bytes: AtomicU64::new(0),
-            ended: false,
-        })
+        let of = (artifact, record);
+        let lease = Arc::new(Lease::new(self.clone(), caller.clone(), version.namespace.clone(), of, grant));
+        let spender = Arc::clone(&lease);
+        let reader = reader.gated(Box::new(move |bytes| spender.spend(bytes)));
+        Ok(OpenArtifact { lease, version, statement, members, placed, reader, ended: false })
     }
 
     /// Policy, then the durable row, then the grant.
@@ -109,7 +92,7 @@ impl Vault {
         Ok((subject, grant))
     }
 
-    fn lease(
+    pub(super) fn lease(
         &self,
         caller: &Caller,
         namespace: &crate::names::Name,
@@ -118,7 +101,7 @@ impl Vault {
     ) -> Result<Grant> {
         let request = self.request(caller, Action::Open, resource(namespace, artifact))?;
         let (_, policies) = self.policy_in_force();
-        Ok(policies.authorize(&request, record.facts.version_id, Lease::default())?)
+        Ok(policies.authorize(&request, record.facts.version_id, policy::Lease::default())?)
     }
 
     /// The version a caller means. What a workload may not stat does not exist for it.
@@ -220,6 +203,11 @@ impl OpenArtifact {
         &self.statement
     }
 
+    /// The seal statements: a JSON array of DSSE envelopes (docs/format.md 8), which prove the root.
+    pub fn seal_statements(&self) -> &[u8] {
+        self.reader.signatures()
+    }
+
     /// The members, in the order of the statement's subjects.
     pub fn members(&self) -> &[OpenMember] {
         &self.members
@@ -230,26 +218,9 @@ impl OpenArtifact {
         self.reader.manifest().group_log2
     }
 
-    /// When the lease ends.
+    /// When the lease ends unless it is renewed, which reading does.
     pub fn expires(&self) -> Timestamp {
-        self.grant.expires_at()
-    }
-
-    /// Renews the lease by a fresh decision when less than half of its time, or nothing of its bytes, is left. Cheap otherwise: call it before each chunk.
-    ///
-    /// # Errors
-    /// The stream must end when the caller was revoked or the policy no longer permits the read.
-    pub fn renew_lease(&mut self) -> Result<()> {
-        let now = self.vault.now();
-        let half: Duration = self.grant.expires_at().since(self.grant.issued_at()) / 2;
-        let fresh = self.grant.check(now).is_ok() && self.grant.expires_at().since(now) > half;
-        if fresh && self.leased_bytes.load(Relaxed) < self.grant.lease_bytes() {
-            return Ok(());
-        }
-        self.vault.admit(&self.caller)?;
-        self.grant = self.vault.lease(&self.caller, &self.version.namespace, &self.artifact, &self.record)?;
-        self.leased_bytes.store(0, Relaxed);
-        Ok(())
+        self.lease.expires()
     }
 
     /// Plaintext bytes `offset..offset + buffer.len()` of a member, verified.
@@ -258,18 +229,15 @@ impl OpenArtifact {
     /// the ciphertext is left out (docs/format.md 9.2); tags are always checked.
     ///
     /// # Errors
-    /// `Denied` after the lease ended; integrity errors, with the buffer wiped.
+    /// `Denied` or `BadCredential` when the lease is not renewed: the stream must end. Integrity errors, with the buffer wiped.
     pub fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
-        self.grant.check_for(Action::Open, self.record.facts.version_id, self.vault.now())?;
         let bounds = || Error::new(ErrorId::RangeInvalid, "a read outside the member");
         let (facts, placed) = self.members.get(member).zip(self.placed.get(member)).ok_or_else(bounds)?;
         if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > facts.size) {
             return Err(bounds());
         }
         let check = if client_checks_groups { HashCheck::SkipForCheckingClient } else { HashCheck::Compare };
-        self.reader.read_at(placed.offset + offset, buffer, check)?;
-        self.leased_bytes.fetch_add(buffer.len() as u64, Relaxed);
-        Ok(())
+        Ok(self.reader.read_at(placed.offset + offset, buffer, check)?)
     }
 
     /// The outboard nodes for group `index` that were not sent for `previous`, top first.
@@ -281,7 +249,7 @@ impl OpenArtifact {
         new_nodes(groups, previous, index).into_iter().flat_map(|at| node(at).iter().copied()).collect()
     }
 
-    /// The sealed file behind it: checks and facts that give no plaintext.
+    /// The sealed file behind it. Every segment it decrypts is read under the lease, which it renews as a stream does.
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
@@ -295,10 +263,9 @@ impl OpenArtifact {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
-        let subject = Subject::version(&self.version.namespace, &self.artifact, &self.record)
-            .with("bytes", bytes)
-            .with("reason", reason);
-        self.vault.note(&self.caller, Act::ArtifactFetchEnd, &subject)
+        let Lease { vault, caller, artifact, record, .. } = &*self.lease;
+        let subject = Subject::version(&self.version.namespace, artifact, record);
+        vault.note(caller, Act::ArtifactFetchEnd, &subject.with("bytes", bytes).with("reason", reason))
     }
 }
 
@@ -320,6 +287,12 @@ fn artifact_statement(reader: &Reader) -> Result<Vec<u8>> {
     let mut json = String::new();
     envelope.write_json(&mut json);
     Ok(json.into_bytes())
+}
+
+/// The name that a sealed file's artifact statement gives it, if this key signed that.
+pub(super) fn name_in(reader: &Reader, signer: PublicKey) -> Option<crate::names::Name> {
+    let mut statements = reader.manifest().statements.iter().map(Value::from_serde);
+    statements.find_map(|s| ArtifactStatement::verify_value(&s, &[signer]).ok()).map(|(s, _)| s.name)
 }
 
 pub(super) fn resource<'a>(namespace: &'a crate::names::Name, artifact: &'a ArtifactRecord) -> Resource<'a> {

@@ -17,19 +17,23 @@ use crate::policy::{Action, Resource};
 const BATCH: usize = 1000;
 
 /// Callers turned away before authentication: counted, and told to the log as one row per kind and minute, so that strangers
-/// cannot fill the disk.
+/// cannot fill the disk. There are as many kinds as words for them in the program.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
-    counts: BTreeMap<&'static str, Refused>,
-    told: Option<Timestamp>,
-}
+pub(super) struct Refusals(BTreeMap<(&'static str, &'static str), Refused>);
 
-/// Those of one kind since the last row.
+/// Those of one kind since its last row.
 #[derive(Debug)]
 struct Refused {
     what: ErrorId,
     count: u64,
     last_peer: Option<String>,
+    told: Option<Timestamp>,
+}
+
+impl Refused {
+    fn due(&self, now: Timestamp) -> bool {
+        self.count > 0 && self.told.is_none_or(|told| now < told || now.since(told) >= REFUSALS_EVERY)
+    }
 }
 
 /// Least time between two rows of one kind.
@@ -82,14 +86,15 @@ impl Vault {
         })
     }
 
-    /// Writes the log in the form that is verified without a vault.
-    pub fn audit_export(&self, caller: &Caller, out: &mut dyn Write) -> Result<()> {
-        let permit = self.permit(caller, Act::AuditExport, Action::ReadAudit, Resource::Vault, &Subject::vault())?;
-        self.record(caller, Act::AuditExport, &Subject::vault(), &permit)?;
+    /// The log in the form that is verified without a vault; `go_on` is asked before each row.
+    pub(super) fn write_log(&self, out: &mut dyn Write, mut go_on: impl FnMut() -> Result<()>) -> Result<()> {
         self.checkpoint(true)?;
         let key = VerifierKey::of(self.origin(), *self.keyring().audit_identity().public());
         let mut export = Export::new(out, &key)?;
-        self.walk(&mut export, Export::checkpoint, Export::row)?;
+        self.walk(&mut export, Export::checkpoint, |export, seq, row| {
+            go_on()?;
+            export.row(seq, row)
+        })?;
         export.finish()?;
         Ok(())
     }
@@ -165,48 +170,45 @@ impl Vault {
         Ok(())
     }
 
-    /// Counts a caller that was turned away before it had an identity.
-    pub fn count_refusal(&self, peer: Option<&str>, what: ErrorId) {
+    /// Counts a caller that was turned away before it had an identity. `why`: in a few words, `certificate expired`.
+    pub fn count_refusal(&self, peer: Option<&str>, what: ErrorId, why: &'static str) {
         let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let refused = refusals.counts.entry(what.name()).or_insert(Refused { what, count: 0, last_peer: None });
+        let first = Refused { what, count: 0, last_peer: None, told: None };
+        let refused = refusals.0.entry((what.name(), why)).or_insert(first);
         refused.count += 1;
         refused.last_peer = peer.map(Into::into);
     }
 
-    /// Writes what was counted, at most once a minute unless the vault is about to stop.
+    /// Writes what was counted, of each kind at most once a minute unless the vault is about to stop.
     pub fn record_refusals(&self, stopping: bool) -> Result<()> {
-        let taken = {
-            let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let now = self.now();
-            let due = refusals.told.is_none_or(|told| now < told || now.since(told) >= REFUSALS_EVERY);
-            if refusals.counts.is_empty() || !(due || stopping) {
-                return Ok(());
-            }
-            refusals.told = Some(now);
-            std::mem::take(&mut refusals.counts)
+        let now = self.now();
+        let due: Vec<_> = {
+            let refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let kinds = refusals.0.iter().filter(|(_, refused)| refused.due(now) || (stopping && refused.count > 0));
+            kinds.map(|(kind, refused)| (*kind, refused.what, refused.count, refused.last_peer.clone())).collect()
         };
-        for (name, refused) in taken {
-            if let Err(e) = self.record_refused(&refused) {
-                // Counted again, so that the next row tells of them.
-                let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let count = refused.count;
-                refusals.counts.entry(name).or_insert(Refused { count: 0, ..refused }).count += count;
-                return Err(e);
+        for (kind, what, count, peer) in due {
+            self.record_refused(kind.1, what, count, peer)?;
+            // Taken off only now that the row is durable: none is forgotten, and those that came meanwhile stay.
+            let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(refused) = refusals.0.get_mut(&kind) {
+                refused.count = refused.count.saturating_sub(count);
+                refused.told = Some(now);
             }
         }
         Ok(())
     }
 
-    fn record_refused(&self, refused: &Refused) -> Result<()> {
+    fn record_refused(&self, why: &'static str, what: ErrorId, count: u64, peer: Option<String>) -> Result<()> {
         let caller = Caller {
             principal: Principal::anonymous(),
             request_id: RequestId::generate(self.now(), self.random())?,
-            channel: Channel { peer: refused.last_peer.clone(), transport: super::Transport::Mtls, ..Channel::local() },
+            channel: Channel { peer, transport: super::Transport::Mtls, ..Channel::local() },
         };
-        let subject = Subject::vault().with("count", refused.count);
+        let subject = Subject::vault().with("count", count).with("why", why);
         // `refuse` returns the error it recorded; only a failure to record matters here.
-        match self.refuse::<()>(&caller, Act::AuthRefused, &subject, Error::new(refused.what, "turned away")) {
-            Err(e) if e.id() == refused.what => Ok(()),
+        match self.refuse::<()>(&caller, Act::AuthRefused, &subject, Error::new(what, "turned away")) {
+            Err(e) if e.id() == what => Ok(()),
             other => other,
         }
     }

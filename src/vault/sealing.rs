@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::ArtifactKeyContext;
 use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
-use crate::names::{ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Reference, Tag, VersionId};
+use crate::names::{ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Tag, VersionId};
 use crate::policy::{Action, Resource};
 use crate::seal::io::{ReadAt, WriteAt};
 use crate::seal::writer::StatementMaker;
@@ -164,7 +164,14 @@ impl Vault {
             ImportSource::File(file) => file,
             ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
         };
-        let reader = self.open_file(caller, file, input.credential, act, &subject)?;
+        let reader = match input.credential {
+            Some(credential) => Reader::open(file, &credential, &OpenOptions::default())?,
+            None => self.open_own(caller, file, act, |of| match of.named_as() {
+                // The row is about the artifact to be; what it is made of is a detail.
+                Some(source) => subject.clone().with("source", source),
+                None => subject.clone(),
+            })?,
+        };
         reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
         let reader = std::sync::Arc::new(reader);
         let manifest = reader.manifest();
@@ -192,9 +199,10 @@ impl Vault {
     /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
     fn spool(&self, source: &mut dyn Read, size: u64) -> Result<Box<dyn ReadAt>> {
         let path = self.home.path().join(format!("spool-{}", VersionId::generate(self.now(), self.random())?));
-        let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path)?;
-        std::fs::remove_file(&path)?;
-        let copied = std::io::copy(&mut source.take(size.saturating_add(1)), &mut file)?;
+        let fail = |e| Error::from(e).on(path.display());
+        let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).map_err(fail)?;
+        std::fs::remove_file(&path).map_err(fail)?;
+        let copied = std::io::copy(&mut source.take(size.saturating_add(1)), &mut file).map_err(fail)?;
         if copied != size {
             return Err(Error::new(ErrorId::InvalidArgument, format!("{size} bytes were announced, {copied} came")));
         }
@@ -224,30 +232,20 @@ impl Vault {
 
     /// Opens a portable file under a key of this vault.
     pub fn open_portable(&self, caller: &Caller, file: Box<dyn ReadAt>) -> Result<Reader> {
-        let namespace: Name = Reference::DEFAULT_NAMESPACE.parse()?;
-        let subject = Subject::namespace(&namespace).with("portable", true);
-        self.open_file(caller, file, None, Act::ArtifactOpen, &subject)
+        self.open_own(caller, file, Act::ArtifactOpen, |of| of.with("portable", true))
     }
 
-    /// Opens a sealed file by a credential the caller brings, or by a key of this vault if the policy lets the caller.
-    fn open_file(
+    /// Opens a sealed file by the key of this vault that a slot of it names. That needs the permit to open what the key was
+    /// made for. The row tells what the file says of itself, so it is written when the file is open, and nothing of the file
+    /// leaves here before. `subject` makes the row's subject of what the file is.
+    fn open_own(
         &self,
         caller: &Caller,
         file: Box<dyn ReadAt>,
-        credential: Option<Credential>,
         act: Act,
-        subject: &Subject,
+        subject: impl Fn(Subject) -> Subject,
     ) -> Result<Reader> {
-        let credential = match credential {
-            Some(credential) => credential,
-            None => self.own_credential(caller, &*file, act, subject)?,
-        };
-        Ok(Reader::open(file, &credential, &OpenOptions::default())?)
-    }
-
-    /// The key of this vault that a file's slot names. Using it needs the permit to open what it was made for.
-    fn own_credential(&self, caller: &Caller, file: &dyn ReadAt, act: Act, subject: &Subject) -> Result<Credential> {
-        let facts = HeaderFacts::read(file)?;
+        let facts = HeaderFacts::read(&*file)?;
         let mut row = None;
         for slot in &facts.table.slots {
             let SlotBody::Kek { id, version, .. } = &slot.body else { continue };
@@ -260,22 +258,35 @@ impl Vault {
             return Err(Error::new(ErrorId::NoMatchingSlot, "the file was not sealed under a key of this vault")
                 .hint("name its credential: --passphrase-file for a file sealed to a passphrase"));
         };
-        let permit = match found(self.catalogue.version(row.version_id))? {
+        let known = found(self.catalogue.version(row.version_id))?;
+        let namespace = self.keyring().namespace(row.namespace_id)?.name().clone();
+        let (permit, of) = match &known {
             Some(version) => {
                 let artifact = self.catalogue.artifact(version.facts.artifact_id)?;
-                let namespace = self.keyring().namespace(version.namespace_id)?.name().clone();
+                let of = Subject::version(&namespace, &artifact, version);
                 let resource = super::opening::resource(&namespace, &artifact);
-                self.permit(caller, act, Action::Open, resource, subject)?
+                (self.permit(caller, act, Action::Open, resource, &subject(of.clone()))?, of)
             }
             None => {
-                let namespace = self.keyring().namespace(row.namespace_id)?.name().clone();
-                self.permit(caller, act, Action::Import, Resource::Namespace(&namespace), subject)?
+                let of = Subject::namespace(&namespace);
+                let resource = Resource::Namespace(&namespace);
+                (self.permit(caller, act, Action::Import, resource, &subject(of.clone()))?, of)
             }
         };
-        self.record(caller, act, &subject.clone().with("key", row.key.id), &permit)?;
         let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
         let key = self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped(&row), &context)?;
-        Ok(Credential::Kek { id: row.key.id, version: row.key.version, key })
+        let credential = Credential::Kek { id: row.key.id, version: row.key.version, key };
+        let opened = Reader::open(file, &credential, &OpenOptions::default()).map_err(Error::from);
+        let reader = opened.or_else(|e| self.refuse(caller, act, &subject(of.clone()), e))?;
+        let of = match known {
+            Some(_) => of,
+            None => {
+                let signer = *self.keyring().namespace(row.namespace_id)?.identity().public();
+                of.claiming(super::opening::name_in(&reader, signer), reader.root())
+            }
+        };
+        self.record(caller, act, &subject(of).with("key", row.key.id), &permit)?;
+        Ok(reader)
     }
 
     /// The path both seal and import take once they have plaintext sources.
@@ -381,6 +392,7 @@ impl Vault {
             header_len: sealed.header.len() as u64,
             body_len: sealed.body_len,
             payload_len: sealed.payload_len,
+            content_len: sealed.manifest.members.iter().map(|m| m.size).sum(),
             member_count: sealed.manifest.members.len() as u64,
             media_type: sealed.manifest.media_type.clone().unwrap_or_default(),
             format: sealed.manifest.format.clone().unwrap_or_default(),

@@ -1,43 +1,33 @@
-//! Names: what there is, what is in it, where tags point, what is unlisted; sealed bytes out.
+//! Names: what there is, what is in it, where tags point, what is unlisted.
 
-use super::gate::Subject;
+use super::gate::{Permit, Subject};
+use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
-    ArtifactCursor, ArtifactFilter, ArtifactRecord, ListingScope, Pattern, VersionRecord, Visibility,
+    ArtifactCursor, ArtifactFilter, ArtifactRecord, ArtifactSummary, ListingScope, Pattern, TagRecord, VersionRecord,
+    Visibility,
 };
 use crate::error::{Error, ErrorId, Result};
-use crate::facts::{MemberFacts, SealedFacts, SlotFacts, VerifyFacts, VersionFacts};
-use crate::names::{Name, NamespaceId, Reference, Tag};
+use crate::facts::{ArtifactFacts, MemberFacts, SealedFacts, SlotFacts, TagFacts, VerifyFacts, VersionFacts};
+use crate::names::{Name, NamespaceId, Reference, Tag, VersionId};
 use crate::policy::{Action, Resource};
-use crate::seal::io::{ReadAt, StoreForm};
-use crate::seal::{Reader, Slot, SlotBody};
-use crate::store::BlobId;
+use crate::seal::{Reader, Slot, SlotBody, default_threads};
 
 /// Artifacts one listing looks at before it asks for a narrower pattern.
 const LONGEST_SCAN: usize = 50_000;
 
 /// A page of a listing.
 #[derive(Clone, Debug)]
-pub struct Page {
-    /// The newest version of each artifact, by name.
-    pub versions: Vec<VersionFacts>,
+pub struct Page<T> {
+    /// Artifacts by name, or versions, newest first.
+    pub rows: Vec<T>,
     /// Where the next page starts; empty: there is none.
     pub next: Vec<u8>,
 }
 
-/// Sealed bytes on their way out.
-pub struct Export {
-    /// The version.
-    pub version: VersionFacts,
-    /// Bytes of the sealed file.
-    pub size: u64,
-    /// The sealed file: header and body.
-    pub source: Box<dyn ReadAt>,
-}
-
 impl Vault {
-    /// The newest version of each artifact whose NAMESPACE/NAME fits the pattern (`*`, `?`; empty: all) and that the caller may
+    /// Artifacts with a version to show whose NAMESPACE/NAME fits the pattern (`*`, `?`; empty: all) and that the caller may
     /// list, or at least stat.
     pub fn list(
         &self,
@@ -46,7 +36,7 @@ impl Vault {
         include_unlisted: bool,
         page: &[u8],
         limit: u32,
-    ) -> Result<Page> {
+    ) -> Result<Page<ArtifactFacts>> {
         let act = Act::ArtifactList;
         let subject = Subject::vault().with("pattern", pattern);
         self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
@@ -55,17 +45,23 @@ impl Vault {
         let mut after = read_cursor(page)?;
         let limit = if limit == 0 { 100 } else { limit.min(1000) } as usize;
         let filter = ArtifactFilter { pattern, visibility };
-        let (mut versions, mut shown, mut scanned) = (Vec::new(), None, 0);
+        let (mut rows, mut shown, mut scanned): (Vec<ArtifactFacts>, _, _) = (Vec::new(), None, 0);
+        // A decision for each namespace, and only where that is no for each artifact.
+        let mut asked: Option<(Name, Option<Permit>)> = None;
         // The next page starts after the last row that was shown: a cursor must not name what the caller may not see.
         let next = 'pages: loop {
             let found = self.catalogue.list(&filter, after.as_ref(), limit)?;
             scanned += found.rows.len();
             for summary in found.rows {
-                if versions.len() == limit {
-                    break 'pages versions.last().map_or_else(Vec::new, write_cursor);
+                if rows.len() == limit {
+                    break 'pages rows.last().map_or_else(Vec::new, write_cursor);
                 }
-                if let Some(permit) = self.may_list(caller, &summary.namespace, &summary.artifact)? {
-                    versions.push(self.version_facts(&summary.namespace, &summary.artifact, &summary.newest)?);
+                if asked.as_ref().is_none_or(|(namespace, _)| *namespace != summary.namespace) {
+                    asked = Some((summary.namespace.clone(), self.lists(caller, &summary.namespace)?));
+                }
+                let listed = asked.as_ref().and_then(|(_, permit)| permit.clone());
+                if let Some(permit) = self.sees(caller, listed, &summary.namespace, &summary.artifact)? {
+                    rows.push(artifact_facts(summary));
                     shown.get_or_insert(permit);
                 }
             }
@@ -78,25 +74,68 @@ impl Vault {
                 return Err(Error::new(ErrorId::Overloaded, text).hint("narrow the listing by a pattern"));
             }
         };
-        let subject = subject.with("shown", versions.len());
+        let subject = subject.with("shown", rows.len());
         let permit = match shown {
             Some(permit) => permit,
             None => self.decide(caller, Action::List, Resource::Namespace(&Reference::DEFAULT_NAMESPACE.parse()?))?,
         };
         self.record_either(caller, act, &subject, &permit)?;
-        Ok(Page { versions, next })
+        Ok(Page { rows, next })
     }
 
-    /// By the namespace's rule, or because the artifact itself may be seen.
-    fn may_list(
+    /// The versions of one artifact, newest first; with `include_unlisted` also those that were removed or shredded.
+    pub fn versions(
         &self,
         caller: &Caller,
+        (namespace, name): (&Name, &Name),
+        include_unlisted: bool,
+        page: &[u8],
+        limit: u32,
+    ) -> Result<Page<VersionFacts>> {
+        let act = Act::ArtifactList;
+        let subject = Subject::named(namespace, name);
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let reference = Reference::latest(namespace.clone(), name.clone());
+        let unseen = || {
+            let absent = Error::new(ErrorId::NotFound, format!("there is no artifact {namespace}/{name}"));
+            self.veil(caller, absent.hint("vault ls shows them all"), &reference)
+        };
+        let artifact = self.catalogue.artifact_named(namespace, name).map_err(|e| match Error::from(e) {
+            e if e.id() == ErrorId::NotFound => unseen(),
+            e => e,
+        });
+        let artifact = artifact.or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let subject = Subject::artifact(namespace, &artifact);
+        let listed = self.lists(caller, namespace)?;
+        let Some(permit) = self.sees(caller, listed, namespace, &artifact)? else {
+            return self.refuse(caller, act, &subject, unseen());
+        };
+        let visibility = if include_unlisted { Visibility::All } else { Visibility::Listed };
+        let limit = if limit == 0 { 100 } else { limit.min(1000) } as usize;
+        let found = self.catalogue.versions_of(artifact.id, visibility, read_number(page)?, limit)?;
+        let tags = self.catalogue.tags_of(artifact.id)?;
+        let rows: Vec<_> = found.rows.iter().map(|v| version_facts(namespace, &artifact.name, v, &tags)).collect();
+        self.record(caller, act, &subject.with("shown", rows.len()), &permit)?;
+        // A number of a version that was shown.
+        Ok(Page { rows, next: found.next.map_or_else(Vec::new, |n| n.to_be_bytes().to_vec()) })
+    }
+
+    /// The permit to list a namespace, if the caller has it.
+    fn lists(&self, caller: &Caller, namespace: &Name) -> Result<Option<Permit>> {
+        let permit = self.decide(caller, Action::List, Resource::Namespace(namespace))?;
+        Ok(permit.allows().then_some(permit))
+    }
+
+    /// The permit to know of an artifact: that to list its namespace, or the artifact's own.
+    fn sees(
+        &self,
+        caller: &Caller,
+        listed: Option<Permit>,
         namespace: &Name,
         artifact: &ArtifactRecord,
-    ) -> Result<Option<super::gate::Permit>> {
-        let listed = self.decide(caller, Action::List, Resource::Namespace(namespace))?;
-        if listed.allows() {
-            return Ok(Some(listed));
+    ) -> Result<Option<Permit>> {
+        if listed.is_some() {
+            return Ok(listed);
         }
         let seen = self.decide(caller, Action::Stat, super::opening::resource(namespace, artifact))?;
         Ok(seen.allows().then_some(seen))
@@ -117,11 +156,25 @@ impl Vault {
 
     /// Reads every byte of a version and checks everything there is to check.
     pub fn verify(&self, caller: &Caller, reference: &Reference) -> Result<VerifyFacts> {
+        self.verify_with(caller, reference, &|_, _| {})
+    }
+
+    /// The same; `progress` hears how many bytes of plaintext were checked since it was last called, and how many there are.
+    pub fn verify_with(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<VerifyFacts> {
         let (artifact, record) = self.reach(caller, Act::ArtifactVerify, Action::Verify, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record).with("outcome", "verified");
         let act = Act::ArtifactVerify;
         let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
+        let total = reader.payload_len();
+        let checked = |bytes| progress(bytes, total);
+        reader
+            .verify_full_with(default_threads(), &checked)
+            .or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
         self.note(caller, act, &subject)?;
         Ok(VerifyFacts {
             version: Some(self.version_facts(&reference.namespace, &artifact, &record)?),
@@ -130,30 +183,6 @@ impl Vault {
             signers: vec![record.facts.signer],
             plaintext: true,
         })
-    }
-
-    /// The sealed file of a version, byte for byte. The audit row is durable when this returns.
-    pub fn export(&self, caller: &Caller, reference: &Reference) -> Result<Export> {
-        let (artifact, record) = self.reach(caller, Act::ArtifactExport, Action::Export, reference)?;
-        let header = self.stored_header(&record)?;
-        let source = StoreForm::new(header, self.store.open(BlobId::Body(record.facts.version_id))?);
-        let size = source.len()?;
-        if size != record.facts.header_len + record.facts.body_len {
-            return Err(Error::new(
-                ErrorId::LengthMismatch,
-                "the stored body has another length than the catalogue pins",
-            ));
-        }
-        let version = self.version_facts(&reference.namespace, &artifact, &record)?;
-        Ok(Export { version, size, source: Box::new(source) })
-    }
-
-    /// Asks again about an export that goes on. Only a denial is recorded.
-    pub(crate) fn still_exports(&self, caller: &Caller, version: &VersionFacts) -> Result<()> {
-        let artifact = self.catalogue.artifact_named(&version.namespace, &version.name)?;
-        let subject = Subject::artifact(&version.namespace, &artifact);
-        let resource = super::opening::resource(&version.namespace, &artifact);
-        self.permit(caller, Act::ArtifactExport, Action::Export, resource, &subject).map(drop)
     }
 
     /// Moves a tag to the version a reference means. `expect`: the version it must be at now; 0: it must not exist.
@@ -170,8 +199,18 @@ impl Vault {
         let resource = super::opening::resource(&reference.namespace, &artifact);
         let permit =
             self.permit(caller, act, Action::Tag, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
-        let leaf = self.leaf(caller, act, &subject, &permit);
-        self.catalogue.set_tag(artifact.id, tag.clone(), record.facts.number, expect, leaf)?;
+        let (asked, text) = (reference.to_string(), format!("{tag} {expect:?}"));
+        let arguments = [asked.as_bytes(), text.as_bytes()];
+        let request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
+        let record = self.once(
+            &request,
+            |earlier| Ok(self.catalogue.version(VersionId::try_from(&earlier.once.answer[..])?)?),
+            || {
+                let entry = self.entry(&request, record.facts.version_id.0.to_vec());
+                self.catalogue.set_tag(artifact.id, tag.clone(), record.facts.number, expect, entry)?;
+                Ok(record.clone())
+            },
+        )?;
         self.version_facts(&reference.namespace, &artifact, &record)
     }
 
@@ -186,9 +225,10 @@ impl Vault {
     }
 
     fn relist_or_unlist(&self, caller: &Caller, reference: &Reference, whole: bool, restore: bool) -> Result<u64> {
-        let act = Act::ArtifactRm;
-        let subject = Subject::named(&reference.namespace, &reference.name).with("restore", restore);
+        let act = if restore { Act::ArtifactRestore } else { Act::ArtifactRm };
+        let subject = Subject::named(&reference.namespace, &reference.name);
         self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let mut gone = false;
         let found = if whole {
             let artifact = self.catalogue.artifact_named(&reference.namespace, &reference.name);
             artifact.map(|a| (ListingScope::Artifact(a.id), a)).map_err(|e| match Error::from(e) {
@@ -198,8 +238,11 @@ impl Vault {
                 e => e,
             })
         } else {
-            let seen = if restore { Visibility::All } else { Visibility::Listed };
-            self.lookup(reference, seen).map(|(a, v)| (ListingScope::Version(v.facts.version_id), a))
+            // Also one that is removed already: by this very request, perhaps.
+            self.lookup(reference, Visibility::All).map(|(a, v)| {
+                gone = !restore && v.unlisted.is_some();
+                (ListingScope::Version(v.facts.version_id), a)
+            })
         };
         let (scope, artifact) = match found {
             Ok(found) => found,
@@ -212,14 +255,26 @@ impl Vault {
         let resource = super::opening::resource(&reference.namespace, &artifact);
         let permit =
             self.permit(caller, act, Action::Rm, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
-        let leaf = self.leaf(caller, act, &subject, &permit);
-        let (changed, _) =
-            if restore { self.catalogue.relist(scope, leaf)? } else { self.catalogue.unlist(scope, leaf)? };
-        Ok(changed)
+        let asked = if whole { "all".into() } else { reference.revision.to_string() };
+        let arguments = [reference.namespace.as_str().as_bytes(), reference.name.as_str().as_bytes(), asked.as_bytes()];
+        let request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
+        let carry_out = || {
+            if gone {
+                let absent = Error::new(ErrorId::NotFound, format!("there is no {reference}"));
+                return self.refuse(caller, act, &request.subject, absent);
+            }
+            let entry = self.entry(&request, Vec::new());
+            let (changed, _) = match restore {
+                true => self.catalogue.relist(scope, entry)?,
+                false => self.catalogue.unlist(scope, entry)?,
+            };
+            Ok(changed)
+        };
+        self.once(&request, |earlier| Ok(earlier.number), carry_out)
     }
 
     /// Finds a version, asks the policy and records the decision.
-    fn reach(
+    pub(super) fn reach(
         &self,
         caller: &Caller,
         act: Act,
@@ -241,26 +296,8 @@ impl Vault {
         artifact: &ArtifactRecord,
         record: &VersionRecord,
     ) -> Result<VersionFacts> {
-        let facts = &record.facts;
         let tags = self.catalogue.tags_of(artifact.id)?;
-        Ok(VersionFacts {
-            namespace: namespace.clone(),
-            name: artifact.name.clone(),
-            version: facts.number,
-            artifact_id: artifact.id,
-            root: facts.root,
-            file_id: facts.file_id,
-            generation: facts.generation,
-            kind: artifact.kind,
-            payload_size: facts.payload_len,
-            member_count: facts.member_count,
-            created: facts.created,
-            signer: facts.signer,
-            sealed_by: facts.sealed_by.clone(),
-            tags: tags.into_iter().filter(|t| t.version_id == facts.version_id).map(|t| t.tag).collect(),
-            unlisted: record.unlisted.is_some(),
-            shredded: record.shredded.is_some() || record.shred_begun.is_some(),
-        })
+        Ok(version_facts(namespace, &artifact.name, record, &tags))
     }
 
     /// The namespace, made with its keys if it is new: keys first, so that no namespace is ever without them.
@@ -297,6 +334,42 @@ impl Vault {
     }
 }
 
+fn artifact_facts(summary: ArtifactSummary) -> ArtifactFacts {
+    let ArtifactSummary { namespace, artifact, versions, newest, tags } = summary;
+    ArtifactFacts {
+        versions,
+        newest: version_facts(&namespace, &artifact.name, &newest, &tags),
+        tags: tags.into_iter().map(|t| TagFacts { tag: t.tag, version: t.number }).collect(),
+        namespace,
+        name: artifact.name,
+        kind: artifact.kind,
+    }
+}
+
+/// `tags`: those of the artifact.
+fn version_facts(namespace: &Name, name: &Name, record: &VersionRecord, tags: &[TagRecord]) -> VersionFacts {
+    let facts = &record.facts;
+    VersionFacts {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        version: facts.number,
+        artifact_id: facts.artifact_id,
+        root: facts.root,
+        file_id: facts.file_id,
+        generation: facts.generation,
+        kind: record.kind,
+        size: facts.content_len,
+        payload_size: facts.payload_len,
+        member_count: facts.member_count,
+        created: facts.created,
+        signer: facts.signer,
+        sealed_by: facts.sealed_by.clone(),
+        tags: tags.iter().filter(|t| t.version_id == facts.version_id).map(|t| t.tag.clone()).collect(),
+        unlisted: record.unlisted.is_some(),
+        shredded: record.shredded.is_some() || record.shred_begun.is_some(),
+    }
+}
+
 /// Facts of an open sealed file.
 pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFacts {
     let preamble = reader.preamble();
@@ -312,7 +385,7 @@ pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFac
         generation: reader.generation(),
         payload_size: reader.payload_len(),
         slots: slot_facts(reader.slots()),
-        claimed_signers: reader.claimed_signers().to_vec(),
+        claimed_signers: reader.claimed_signers(),
         members: Some(
             members
                 .map(|m| MemberFacts { path: m.path.clone(), size: m.size, blake3: m.blake3, sha256: m.sha256 })
@@ -338,7 +411,7 @@ pub fn slot_facts(slots: &[Slot]) -> Vec<SlotFacts> {
     facts.collect()
 }
 
-fn write_cursor(last: &VersionFacts) -> Vec<u8> {
+fn write_cursor(last: &ArtifactFacts) -> Vec<u8> {
     format!("{}/{}", last.namespace, last.name).into_bytes()
 }
 
@@ -349,4 +422,12 @@ fn read_cursor(page: &[u8]) -> Result<Option<ArtifactCursor>> {
     let bad = || Error::new(ErrorId::InvalidArgument, "not a page token of this listing");
     let (namespace, name) = std::str::from_utf8(page).ok().and_then(|t| t.split_once('/')).ok_or_else(bad)?;
     Ok(Some((namespace.parse()?, name.parse()?)))
+}
+
+fn read_number(page: &[u8]) -> Result<Option<u64>> {
+    if page.is_empty() {
+        return Ok(None);
+    }
+    let number = page.try_into().map(u64::from_be_bytes);
+    number.map(Some).map_err(|_| Error::new(ErrorId::InvalidArgument, "not a page token of this listing"))
 }

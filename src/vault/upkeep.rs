@@ -16,6 +16,7 @@ use crate::audit::{self, Act, Object, Record};
 use crate::catalogue::{BlobState, Reservation, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::CheckFacts;
+use crate::home::is_temporary;
 use crate::names::Timestamp;
 use crate::policy::{Action, Resource};
 use crate::store::{BlobId, StoredBlob};
@@ -44,7 +45,7 @@ pub struct Swept {
     pub blobs: u64,
     /// Blobs that were not finished.
     pub unfinished: u64,
-    /// Spooled imports.
+    /// Spooled imports, and files that were to replace others of the home.
     pub spools: u64,
     /// Shreddings that were begun, and are done now.
     pub shreds: u64,
@@ -141,7 +142,7 @@ impl Vault {
         let fail = |e: std::io::Error| Error::from(e).on(self.home.path().display());
         for entry in std::fs::read_dir(self.home.path()).map_err(fail)? {
             let entry = entry.map_err(fail)?;
-            let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(SPOOL));
+            let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(SPOOL) || is_temporary(name));
             if ours && entry.file_type().map_err(fail)?.is_file() {
                 std::fs::remove_file(entry.path()).map_err(|e| Error::from(e).on(entry.path().display()))?;
                 removed += 1;
@@ -362,10 +363,12 @@ mod tests {
         let reservation = die_sealing(&vault);
         drop(vault);
         std::fs::write(dir.path().join("home/spool-0"), b"ciphertext").unwrap();
+        std::fs::write(dir.path().join("home/.keyring.bin.new"), b"half").unwrap();
         std::fs::create_dir(dir.path().join("home/spool-mine")).unwrap();
 
         let vault = unlock(dir.path());
         assert_eq!(files_below(&dir.path().join("home/blobs")), 2, "header and body of the version");
+        assert!(!dir.path().join("home/.keyring.bin.new").exists());
         assert!(!dir.path().join("home/spool-0").exists() && dir.path().join("home/spool-mine").exists());
         assert_eq!(vault.catalogue.unused_reservations(EVER, None, 9).unwrap().rows, []);
         let keys = vault.catalogue.artifact_keys(None, 9).unwrap().rows;

@@ -61,21 +61,21 @@ fn tail(cx: &Context<'_>, args: &AuditTail) -> Result<()> {
     };
     cx.session.wait(client.audit_rows(from, args.lines.max(1), false, &mut each))?;
     cx.out.report(&Tail { rows }, |tail| {
-        let mut table = Table::new(&[">ROW", "TIME", "ACT", "BY", "ON", "DECISION"]);
+        let mut table = Table::new(&[">ROW", "TIME", "ACT", "BY", "ON", "DECISION", "DETAILS"]);
         tail.rows.iter().for_each(|row| table.row(line(row)));
         table.render(cx.out.styled())
     })
 }
 
 /// The cells of a row.
-fn line(row: &AuditRow) -> [String; 6] {
+fn line(row: &AuditRow) -> [String; 7] {
     let at = |key: &str| row.record.get(key).map(plain).unwrap_or_default();
     let within = |key: &str, field: &str| row.record.get(key).and_then(|v| v.get(field)).map(plain).unwrap_or_default();
     let actor = match within("actor", "namespace") {
         namespace if namespace.is_empty() => format!("{}:{}", within("actor", "issuer"), within("actor", "subject")),
         namespace => format!("{namespace}/{}", within("actor", "subject")),
     };
-    [row.sequence.to_string(), at("time"), at("act"), actor, object(row), at("decision")]
+    [row.sequence.to_string(), at("time"), at("act"), actor, object(row), at("decision"), at("details")]
 }
 
 /// `default/resnet@v3`, as far as the record names it.
@@ -147,6 +147,7 @@ fn export(cx: &Context<'_>, args: &AuditExport) -> Result<()> {
     let mut to = Destination::open(&args.output, ORDINARY)?;
     cx.session.wait(client.audit_export(&mut to))?;
     to.finish(true)?;
-    cx.out
-        .report(&Exported { output: args.output.clone() }, |e| format!("audit log written to {}\n", e.output.display()))
+    cx.out.report(&Exported { output: args.output.clone() }, |e| {
+        format!("audit log written to {}\n", visible(&e.output.display().to_string()))
+    })
 }

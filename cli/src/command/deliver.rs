@@ -10,7 +10,7 @@ use model_vault::facts::VersionFacts;
 use model_vault::manifest::{ArtifactStatement, Subject};
 use model_vault::names::Reference;
 use model_vault::seal::io::WriteAt;
-use model_vault::seal::{HashCheck, Manifest, Reader, SealError};
+use model_vault::seal::{Manifest, Reader, SealError};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -45,7 +45,7 @@ pub struct Delivered {
 }
 
 /// A member as far as delivery is concerned.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Path within the artifact.
     pub path: String,
@@ -58,29 +58,66 @@ pub fn items(manifest: &Manifest) -> Vec<Item> {
     manifest.members.iter().map(|m| Item { path: m.path.clone(), size: m.size }).collect()
 }
 
-/// What is to be done: one member, or all.
-#[derive(Clone, Debug)]
-pub enum Plan {
-    /// A member, and which bytes of it.
+/// What is to be done: one member and which bytes of it, or all.
+enum Plan {
     One(Item, Range<u64>),
-    /// Every member, into a directory.
-    All(Vec<Item>),
+    All,
+}
+
+/// A place that was opened for what is to come. Dropping it leaves nothing behind.
+pub struct Prepared {
+    /// The members that were seen when it was prepared.
+    items: Vec<Item>,
+    place: Place,
+}
+
+enum Place {
+    One { to: Destination, path: PathBuf, item: Item, range: Range<u64> },
+    All { tree: Tree },
 }
 
 impl Wanted {
-    /// Decides what the members at hand make of the wishes.
+    /// Refuses what can be told from the command line and the place it names alone. To be asked before anything is opened:
+    /// what is opened is on the record.
+    pub fn check(&self) -> Result<()> {
+        match &self.output {
+            None if stdout().is_terminal() => {
+                Err(Error::new(ErrorId::InvalidArgument, "refusing to write binary data to a terminal")
+                    .hint("name a file with -o, or send standard output to a pipe or file"))
+            }
+            None => Ok(()),
+            Some(path) => Destination::check(path),
+        }
+    }
+
+    /// Decides what the members at hand make of the wishes, and opens the place they go to.
     ///
     /// # Errors
-    /// `NotFound` for a member that is not there, `RangeInvalid`, `InvalidArgument` where a directory is needed.
-    pub fn plan(&self, items: Vec<Item>) -> Result<Plan> {
-        let one = match (&self.member, &items[..]) {
-            (Some(path), _) => Some(items.iter().find(|i| i.path == *path).cloned().ok_or_else(|| {
+    /// `NotFound` for a member that is not there, `RangeInvalid`, `InvalidArgument` where a directory is needed;
+    /// `AlreadyExists` and others of the place.
+    pub fn prepare(&self, items: Vec<Item>) -> Result<Prepared> {
+        let place = match self.plan(&items)? {
+            Plan::One(item, range) => {
+                let path = self.path_of(&item);
+                Place::One { to: Destination::open(&path, PRIVATE)?, path, item, range }
+            }
+            Plan::All => {
+                Tree::check(items.iter().map(|i| &*i.path))?;
+                Place::All { tree: Tree::open(self.output.as_deref().unwrap_or(Path::new("-")))? }
+            }
+        };
+        Ok(Prepared { items, place })
+    }
+
+    fn plan(&self, items: &[Item]) -> Result<Plan> {
+        let one = match (&self.member, items) {
+            (Some(path), _) => Some(items.iter().find(|i| i.path == *path).ok_or_else(|| {
                 Error::new(ErrorId::NotFound, format!("there is no member {path:?}"))
                     .hint("vault inspect lists the members")
                     .detail("member", path)
             })?),
             // A file that was sealed by itself comes back as a file.
-            (None, [only]) if !only.path.contains('/') => Some(only.clone()),
+            (None, [only]) if !only.path.contains('/') => Some(only),
             _ => None,
         };
         match one {
@@ -91,7 +128,7 @@ impl Wanted {
                     let text = format!("bytes {start}..{end} are not within the {} of {:?}", item.size, item.path);
                     return Err(Error::new(ErrorId::RangeInvalid, text));
                 }
-                Ok(Plan::One(item, start..end))
+                Ok(Plan::One(item.clone(), start..end))
             }
             None if self.range.is_some() => {
                 Err(Error::new(ErrorId::InvalidArgument, "a range is of one member, and there are several")
@@ -101,44 +138,46 @@ impl Wanted {
                 Err(Error::new(ErrorId::InvalidArgument, format!("there are {} members", items.len()))
                     .hint("name a directory with -o, or one member with --member"))
             }
-            None => {
-                Tree::check(items.iter().map(|i| &*i.path))?;
-                Ok(Plan::All(items))
-            }
+            None => Ok(Plan::All),
         }
     }
 
-    /// Opens the destination of one member.
-    fn destination(&self, item: &Item) -> Result<(Destination, PathBuf)> {
-        let path = match &self.output {
-            None if stdout().is_terminal() => {
-                return Err(Error::new(ErrorId::InvalidArgument, "refusing to write binary data to a terminal")
-                    .hint("name a file with -o, or send standard output to a pipe or file"));
-            }
+    /// Where one member goes: into a directory under its own name.
+    fn path_of(&self, item: &Item) -> PathBuf {
+        match &self.output {
             None => PathBuf::from("-"),
-            Some(dir) if dir.is_dir() => {
-                let name = Path::new(&item.path).file_name().unwrap_or_default();
-                dir.join(name)
-            }
+            Some(dir) if dir.is_dir() => dir.join(Path::new(&item.path).file_name().unwrap_or_default()),
             Some(path) => path.clone(),
-        };
-        Ok((Destination::open(&path, PRIVATE)?, path))
+        }
+    }
+}
+
+impl Prepared {
+    /// The member and range to ask for, if it is not everything.
+    pub fn selection(&self) -> Vec<(String, Option<Range<u64>>)> {
+        match &self.place {
+            Place::One { item, range, .. } => vec![(item.path.clone(), Some(range.clone()))],
+            Place::All { .. } => Vec::new(),
+        }
     }
 }
 
 /// Delivers from a file that was opened in this process.
-pub fn from_reader(reader: &Reader, wanted: &Wanted, out: &Output) -> Result<Delivered> {
-    match wanted.plan(items(reader.manifest()))? {
-        Plan::One(item, range) => {
-            let (mut to, path) = wanted.destination(&item)?;
+pub fn from_reader(reader: &Reader, prepared: Prepared, wanted: &Wanted, out: &Output) -> Result<Delivered> {
+    let Prepared { items, place } = prepared;
+    if self::items(reader.manifest()) != items {
+        return Err(changed());
+    }
+    match place {
+        Place::One { mut to, path, item, range } => {
             let bytes = range.end - range.start;
             let bar = Progress::new("opening", bytes, out.json());
             let moved = |n| bar.more(n);
             if let Some(file) = to.random_access().filter(|_| bytes == item.size) {
                 reader.extract_member(&item.path, file, threads(), &moved)?;
             } else {
-                reader.read_member_range::<Error>(&item.path, range, HashCheck::Compare, &mut |piece| {
-                    to.write_all(piece).map_err(|e| Error::from(e).on(path.display()))?;
+                reader.extract_range(&item.path, range, threads(), &mut |piece| {
+                    to.write_all(piece).map_err(|e| SealError::Caller(Error::from(e).on(path.display())))?;
                     moved(piece.len() as u64);
                     Ok(())
                 })?;
@@ -147,9 +186,7 @@ pub fn from_reader(reader: &Reader, wanted: &Wanted, out: &Output) -> Result<Del
             to.finish(false)?;
             Ok(Delivered { version: None, output: path, members: 1, bytes })
         }
-        Plan::All(items) => {
-            let path = wanted.output.clone().unwrap_or_default();
-            let tree = Tree::open(&path)?;
+        Place::All { tree } => {
             let total = items.iter().map(|i| i.size).sum();
             let bar = Progress::new("opening", total, out.json());
             items.iter().try_for_each(|item| tree.file(&item.path).map(drop))?;
@@ -159,9 +196,16 @@ pub fn from_reader(reader: &Reader, wanted: &Wanted, out: &Output) -> Result<Del
             })?;
             bar.done();
             tree.finish()?;
-            Ok(Delivered { version: None, output: path, members: items.len() as u64, bytes: total })
+            let output = wanted.output.clone().unwrap_or_default();
+            Ok(Delivered { version: None, output, members: items.len() as u64, bytes: total })
         }
     }
+}
+
+/// Between looking and opening something else came to lie there, or the two answers were not of one mind.
+fn changed() -> Error {
+    Error::new(ErrorId::BindingMismatch, "the members are not those that the vault named before")
+        .hint("the vault answers twice about one version and differently: check it with vault verify")
 }
 
 fn threads() -> usize {
@@ -170,36 +214,48 @@ fn threads() -> usize {
 }
 
 /// Takes a stream from a daemon.
-pub struct Sink<'a> {
-    wanted: &'a Wanted,
-    /// A directory even for a single file.
-    as_directory: bool,
+pub struct Sink {
+    /// The members that must come; `None`: whatever the signed statement names.
+    expected: Option<Vec<Item>>,
+    output: PathBuf,
     quiet: bool,
+    started: bool,
     state: State,
 }
 
 enum State {
-    Waiting,
     One { to: Destination, path: PathBuf, bytes: u64, bar: Progress },
     All { tree: Tree, open: Option<(String, std::fs::File)>, members: u64, bytes: u64, bar: Progress },
 }
 
-impl<'a> Sink<'a> {
-    /// For `vault open`: a single file stays a file.
-    pub fn new(wanted: &'a Wanted, out: &Output) -> Self {
-        Self { wanted, as_directory: false, quiet: out.json(), state: State::Waiting }
+impl Sink {
+    /// For `vault open`: what was prepared.
+    pub fn new(prepared: Prepared, wanted: &Wanted, out: &Output) -> Self {
+        let Prepared { items, place } = prepared;
+        let state = match place {
+            Place::One { to, path, range, .. } => {
+                let bar = Progress::new("fetching", range.end - range.start, out.json());
+                State::One { to, path, bytes: 0, bar }
+            }
+            Place::All { tree } => State::all(tree),
+        };
+        let output = wanted.output.clone().unwrap_or_default();
+        Self { expected: Some(items), output, quiet: out.json(), started: false, state }
     }
 
-    /// For `vault fetch`: always a directory.
-    pub fn directory(wanted: &'a Wanted, out: &Output) -> Self {
-        Self { as_directory: true, ..Self::new(wanted, out) }
+    /// For `vault fetch`: always a directory, made before the daemon is asked for anything.
+    pub fn directory(output: &Path, out: &Output) -> Result<Self> {
+        let state = State::all(Tree::open(output)?);
+        Ok(Self { expected: None, output: output.to_owned(), quiet: out.json(), started: false, state })
     }
 
     /// Puts in place what came, once the stream has proved to be complete.
     pub fn finish(self, version: VersionFacts) -> Result<Delivered> {
+        if !self.started {
+            return Err(Error::new(ErrorId::StreamBroken, "the stream ended before its statement"));
+        }
         let version = Some(version);
         match self.state {
-            State::Waiting => Err(Error::new(ErrorId::StreamBroken, "the stream ended before its statement")),
             State::One { to, path, bytes, bar } => {
                 bar.done();
                 to.finish(false)?;
@@ -208,40 +264,36 @@ impl<'a> Sink<'a> {
             State::All { tree, members, bytes, bar, .. } => {
                 bar.done();
                 tree.finish()?;
-                Ok(Delivered { version, output: self.wanted.output.clone().unwrap_or_default(), members, bytes })
+                Ok(Delivered { version, output: self.output, members, bytes })
             }
         }
     }
 }
 
-impl FetchSink for Sink<'_> {
+impl State {
+    fn all(tree: Tree) -> Self {
+        Self::All { tree, open: None, members: 0, bytes: 0, bar: Progress::new("fetching", 0, true) }
+    }
+}
+
+impl FetchSink for Sink {
     fn start(&mut self, _: &VersionFacts, statement: &ArtifactStatement) -> Result<()> {
         let items: Vec<_> = statement.subjects.iter().map(|s| Item { path: s.path.clone(), size: s.size }).collect();
-        let plan = if self.as_directory {
+        if self.expected.as_ref().is_some_and(|expected| *expected != items) {
+            return Err(changed());
+        }
+        if let State::All { tree, members, bar, .. } = &mut self.state {
             Tree::check(items.iter().map(|i| &*i.path))?;
-            Plan::All(items)
-        } else {
-            self.wanted.plan(items)?
-        };
-        self.state = match plan {
-            Plan::One(item, range) => {
-                let (to, path) = self.wanted.destination(&item)?;
-                let bar = Progress::new("fetching", range.end - range.start, self.quiet);
-                State::One { to, path, bytes: 0, bar }
-            }
-            Plan::All(items) => {
-                let tree = Tree::open(&self.wanted.output.clone().unwrap_or_default())?;
-                items.iter().try_for_each(|item| tree.file(&item.path).map(drop))?;
-                let bar = Progress::new("fetching", items.iter().map(|i| i.size).sum(), self.quiet);
-                State::All { tree, open: None, members: items.len() as u64, bytes: 0, bar }
-            }
-        };
+            items.iter().try_for_each(|item| tree.file(&item.path).map(drop))?;
+            *bar = Progress::new("fetching", items.iter().map(|i| i.size).sum(), self.quiet);
+            *members = items.len() as u64;
+        }
+        self.started = true;
         Ok(())
     }
 
     fn bytes(&mut self, member: &Subject, offset: u64, piece: &[u8]) -> Result<()> {
         match &mut self.state {
-            State::Waiting => Err(Error::new(ErrorId::Internal, "bytes before the statement")),
             State::One { to, path, bytes, bar } => {
                 to.write_all(piece).map_err(|e| Error::from(e).on(path.display()))?;
                 *bytes += piece.len() as u64;

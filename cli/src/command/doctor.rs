@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Context, Outcome};
 use crate::output::table::Table;
-use crate::output::text::size;
+use crate::output::text::{count, size};
 use crate::session::Access;
 
 /// Findings of the examination that are shown; their number always is.
@@ -100,8 +100,10 @@ pub fn run(cx: &Context<'_>) -> Result<Outcome> {
                 Health::Warn => "WARN",
                 Health::Fail => "FAIL",
             };
-            let hint = check.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
-            table.row([check.name.into(), word.into(), check.message.clone() + &hint]);
+            table.row([check.name.into(), word.into(), check.message.clone()]);
+            if let Some(hint) = &check.hint {
+                table.row([String::new(), String::new(), format!("-> {hint}")]);
+            }
         }
         table.render(styled)
     })?;
@@ -209,7 +211,9 @@ fn open(cx: &Context<'_>, found: &mut Diagnosis) {
     }
     let Some(client) = found.outcome("custody", cx.session.client(), |_| "the vault opens".into()) else { return };
     let status = |client: &Client| cx.session.wait(client.status());
-    found.outcome("contents", status(&client), |s| format!("{} artifacts, {} versions", s.artifacts, s.versions));
+    found.outcome("contents", status(&client), |s| {
+        format!("{}, {}", count(s.artifacts, "artifact"), count(s.versions, "version"))
+    });
     match cx.session.access() {
         Ok(Access::Local(vault)) => examine(found, &vault),
         Ok(Access::Remote(_)) => found.warn(
@@ -220,7 +224,7 @@ fn open(cx: &Context<'_>, found: &mut Diagnosis) {
         Err(e) => found.error("catalogue", &e),
     }
     found.outcome("audit log", cx.session.wait(client.audit_verify(None)), |a| {
-        format!("{} records and {} checkpoints verified", a.records, a.checkpoints)
+        format!("{} and {} verified", count(a.records, "record"), count(a.checkpoints, "checkpoint"))
     });
 }
 
@@ -229,7 +233,11 @@ fn examine(found: &mut Diagnosis, vault: &Vault) {
     match vault.local_caller().and_then(|caller| vault.check(&caller)) {
         Ok(facts) if facts.findings.is_empty() => found.ok(
             "catalogue",
-            format!("{} rows are sound; keys and blobs of {} versions are there", facts.rows, facts.versions),
+            format!(
+                "sound: {}; keys and blobs of {} are there",
+                count(facts.rows, "row"),
+                count(facts.versions, "version")
+            ),
         ),
         Ok(facts) => {
             let mut text = facts.findings.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
@@ -247,7 +255,9 @@ fn examine(found: &mut Diagnosis, vault: &Vault) {
     }
     match vault.sweep() {
         Ok(swept) if swept.total() == 0 => found.ok("leftovers", "none"),
-        Ok(swept) => found.ok("leftovers", format!("{} orphaned blobs removed", swept.blobs + swept.unfinished)),
+        Ok(swept) => {
+            found.ok("leftovers", format!("{} removed", count(swept.blobs + swept.unfinished, "orphaned blob")))
+        }
         Err(e) => found.error("leftovers", &e),
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use model_vault::facts::VersionFacts;
+use model_vault::vault::Export;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -40,19 +41,19 @@ pub fn run(cx: &Context<'_>, args: &args::Export) -> Result<()> {
     let to_stdout = to.is_stdout();
     let (version, bytes) = match access {
         Access::Local(vault) => {
-            let export = vault.export(&vault.local_caller()?, &args.reference)?;
-            let bar = Progress::new("exporting", export.size, cx.out.json());
-            let mut buffer = vec![0; PIECE_LEN.min(export.size) as usize];
+            let mut export = vault.export(&vault.local_caller()?, &args.reference)?;
+            let bar = Progress::new("exporting", export.size(), cx.out.json());
             let mut at = 0;
-            while at < export.size {
-                let piece = &mut buffer[..PIECE_LEN.min(export.size - at) as usize];
-                export.source.read_exact_at(piece, at)?;
+            let outcome = copy(&mut export, &mut at, |piece, at| {
                 to.write_all(piece).map_err(|e| Error::from(e).on(args.output.display()))?;
-                at += piece.len() as u64;
                 bar.at(at);
-            }
+                Ok(())
+            });
+            let version = export.version().clone();
+            export.finish(at, &outcome)?;
+            outcome?;
             bar.done();
-            (export.version, at)
+            (version, at)
         }
         Access::Remote(client) => {
             let mut counted = Counted { to: &mut to, bytes: 0 };
@@ -69,10 +70,22 @@ pub fn run(cx: &Context<'_>, args: &args::Export) -> Result<()> {
         format!(
             "{} exported to {} ({}, still encrypted)\n",
             show::reference(&e.version),
-            e.output.display(),
+            text::visible(&e.output.display().to_string()),
             text::size(e.bytes)
         )
     })
+}
+
+/// Hands on piece after piece, with the number of bytes handed on when it is.
+fn copy(export: &mut Export, at: &mut u64, mut hand_on: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    let mut buffer = vec![0; PIECE_LEN.min(export.size()) as usize];
+    while *at < export.size() {
+        let piece = &mut buffer[..PIECE_LEN.min(export.size() - *at) as usize];
+        export.read(*at, piece)?;
+        hand_on(piece, *at + piece.len() as u64)?;
+        *at += piece.len() as u64;
+    }
+    Ok(())
 }
 
 struct Counted<'a> {

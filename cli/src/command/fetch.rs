@@ -11,12 +11,13 @@ use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::Context;
-use super::deliver::{Sink, Wanted};
+use super::deliver::Sink;
 use super::show;
 use crate::args;
 use crate::config::Target;
 use crate::output::table::facts;
 use crate::output::text;
+use crate::session::REPLACE;
 
 /// The JSON document of `vault fetch`.
 #[derive(Debug, Serialize)]
@@ -47,6 +48,8 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         return Err(Error::new(ErrorId::InvalidArgument, "fetch takes whole artifacts")
             .hint("one member: vault open REF --member PATH"));
     }
+    // Before the daemon is asked: what it releases is on the record.
+    let mut sink = Sink::directory(&args.output, cx.out)?;
     let source = source(cx, args)?;
     let Source { client, signers: trusted, .. } = &source;
     let signers = args.signers.accepted(|| Ok(trusted.clone()))?;
@@ -58,8 +61,6 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         signers,
         floor: floor.as_ref().filter(|_| moves(&args.reference)).and_then(|f| f.of(&key)),
     };
-    let wanted = Wanted { member: None, range: None, output: Some(args.output.clone()) };
-    let mut sink = Sink::directory(&wanted, cx.out);
     let report = cx.session.wait(client.fetch(plan, &mut sink)).map_err(|e| explain(e, &args.reference))?;
     // Remembered before the files appear: what was used must not be forgotten.
     if let Some(floor) = floor.as_mut().filter(|_| moves(&args.reference)) {
@@ -99,7 +100,7 @@ fn explain(error: Error, reference: &Reference) -> Error {
     if error.id() != ErrorId::BadCredential {
         return error;
     }
-    error.on(reference).hint("the enrolment has expired or was revoked: ask an operator to enrol the workload anew")
+    error.on(reference).hint(format!("the certificate expired or was revoked; {REPLACE}"))
 }
 
 /// Whether the reference may lead to another version tomorrow.

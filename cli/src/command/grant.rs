@@ -1,6 +1,7 @@
 //! `vault grant`: lets a workload read an artifact, or takes that back.
 
 use model_vault::names::Reference;
+use model_vault::policy::Action;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ struct Granted {
     workload: String,
     artifact: String,
     granted: bool,
+    /// What the workload may do with the artifact now, under the built-in policy.
+    actions: Vec<&'static str>,
     /// The Cedar the grant amounts to.
     cedar: Option<String>,
 }
@@ -42,10 +45,11 @@ pub fn run(cx: &Context<'_>, args: &args::Grant) -> Result<()> {
         workload: format!("{}/{}", workload.namespace, workload.name),
         artifact: name,
         granted: !args.revoke,
+        actions: if args.revoke { Vec::new() } else { model_vault::policy::GRANTED.map(Action::as_str).to_vec() },
         cedar,
     };
-    cx.out.report(&granted, |g| match &g.cedar {
-        Some(cedar) => format!("{}\n", cedar.trim_end()),
-        None => format!("{} may no longer read {}\n", g.workload, g.artifact),
+    cx.out.report(&granted, |g| match g.granted {
+        true => format!("{} may read {}: {}\n", g.workload, g.artifact, g.actions.join(", ")),
+        false => format!("{} may no longer read {}\n", g.workload, g.artifact),
     })
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use model_vault::{Error, ErrorId, Kind, Result};
 
 use super::Outcome;
-use crate::args::{self, Help};
+use crate::args::Help;
+use crate::manual;
 use crate::output::Output;
 
 /// Prints it.
@@ -14,24 +15,24 @@ pub fn run(args: &Help, out: &Output, program: &'static str) -> Result<Outcome> 
         ["environment"] => environment(program),
         ["exit-codes"] => exit_codes(),
         ["references"] => REFERENCES.into(),
-        ref path => of_command(path, program)?,
+        ["credentials"] => CREDENTIALS.into(),
+        ref path => of_command(path, program, out.styled())?,
     };
     out.to_stdout(&text)?;
     Ok(Outcome::Done)
 }
 
-fn of_command(path: &[&str], program: &'static str) -> Result<String> {
-    let mut command = args::command(program);
-    // Gives every command its full name and the options that all have.
-    command.build();
+fn of_command(path: &[&str], program: &'static str, styled: bool) -> Result<String> {
+    let mut command = manual::for_terminal(program);
     let mut at = &mut command;
     for name in path {
         at = at.find_subcommand_mut(name).ok_or_else(|| {
             Error::new(ErrorId::InvalidArgument, format!("no command or topic {:?}", path.join(" ")))
-                .hint("topics are environment, exit-codes, references; vault help lists the commands")
+                .hint("topics are references, credentials, environment, exit-codes; vault help lists the commands")
         })?;
     }
-    Ok(at.render_help().to_string())
+    let text = at.render_help();
+    Ok(if styled { text.ansi().to_string() } else { text.to_string() })
 }
 
 fn environment(program: &'static str) -> String {
@@ -46,7 +47,7 @@ fn environment(program: &'static str) -> String {
         command.get_subcommands().for_each(|c| collect(c, found));
     }
     let mut found = std::collections::BTreeMap::new();
-    collect(&args::command(program), &mut found);
+    collect(&manual::command(program), &mut found);
     found.insert("MODELVAULT_LOG".into(), "logs of the library on standard error: error, warn, info, debug".into());
     for (name, text) in [
         ("NO_COLOR", "no colours"),
@@ -77,6 +78,20 @@ fn exit_codes() -> String {
     text
 }
 
+const CREDENTIALS: &str = "\
+A vault opens with the passphrase or the key file it was made with. A portable file opens with the passphrase it was sealed
+to, or with the vault whose key it was sealed under. Nothing is needed while a daemon serves the vault: it knows you by
+your user id.
+
+(nothing)                       the passphrase is asked for on the terminal
+--passphrase-file FILE          one line break at the end of the file is not part of the passphrase
+--passphrase-command COMMAND    run by sh; what it prints is the passphrase, less one line break
+--key-file FILE                 32 bytes or 64 hex digits, mode 0600
+
+Each has a variable: MODELVAULT_PASSPHRASE_FILE, MODELVAULT_PASSPHRASE_COMMAND, MODELVAULT_KEY_FILE. A flag silences all
+three. A passphrase is never an argument: others on the machine would see it.
+";
+
 const REFERENCES: &str = "\
 [NAMESPACE/]NAME[@REVISION]            REVISION: v3 (a version, never changes), a tag (moves),
                                        or b3:HEX (the sealed content itself)
@@ -85,5 +100,5 @@ vault://NAMESPACE/NAME@REVISION/PATH   the same, with the path of a member
 The namespace is `default` and the revision `latest` unless you say otherwise. Names and tags have 1 to 64 of
 a-z 0-9 . _ - and start with a letter or digit; a tag is not v and digits.
 
-An argument with / or . that exists on disk is a path; vault:// forces a reference.
+An argument with / or . that exists on disk is a path, and one that ends in .mvlt always is; vault:// forces a reference.
 ";

@@ -13,10 +13,12 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
     let (namespace, name, tag) = new_name(args.name.as_deref(), &args.file, args.tag.as_ref())?;
     let facts = portable::header_facts(&args.file)?;
     let file = portable::file(&args.file)?;
-    let bar = Progress::new("importing", facts.payload_size, cx.out.json());
-    let version = match cx.session.access()? {
+    let bar = || Progress::new("importing", facts.payload_size, cx.out.json());
+    let (version, bar) = match cx.session.access()? {
         Access::Local(vault) => {
+            // The question first: a bar would be drawn over it.
             let credential = portable::credential(cx, &file, &args.file)?;
+            let bar = bar();
             let input = ImportInput {
                 namespace,
                 name,
@@ -25,7 +27,7 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
                 credential,
                 progress: bar.callback(),
             };
-            vault.import(&vault.local_caller()?, input).map_err(|e| e.on(args.file.display()))?.version
+            (vault.import(&vault.local_caller()?, input).map_err(|e| e.on(args.file.display()))?.version, bar)
         }
         Access::Remote(_) if facts.slots.iter().any(|s| s.kind == "passphrase") => {
             return Err(Error::new(
@@ -35,9 +37,10 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
             .hint("stop the daemon and import in this process, or open the file and seal what is in it"));
         }
         Access::Remote(client) => {
+            let bar = bar();
             let moved = bar.callback();
             let call = client.import(&namespace, &name, tag.as_ref(), Box::new(file), &moved);
-            cx.session.wait(call).map_err(|e| e.on(args.file.display()))?.0
+            (cx.session.wait(call).map_err(|e| e.on(args.file.display()))?.0, bar)
         }
     };
     bar.done();

@@ -25,6 +25,7 @@ struct Made {
 pub fn run(cx: &Context<'_>) -> Result<()> {
     let (vault, made) = make(cx)?;
     drop(vault);
+    let passphrase = made.key_file.is_none();
     cx.out.report(&made, |made| {
         facts([
             ("vault", Some(made.vault_id.to_string())),
@@ -35,7 +36,12 @@ pub fn run(cx: &Context<'_>) -> Result<()> {
                 made.key_file.as_ref().map(|p| format!("{} (keep a copy: nothing else opens the vault)", p.display())),
             ),
         ])
-    })
+    })?;
+    if passphrase {
+        cx.out.message("keep the passphrase: nothing else opens the vault");
+    }
+    cx.out.message("next: vault seal PATH");
+    Ok(())
 }
 
 /// Makes the vault on the way to something else.

@@ -10,7 +10,7 @@ use crate::files::means_path;
 
 /// Inspects.
 pub fn run(cx: &Context<'_>, args: &args::Inspect) -> Result<()> {
-    let facts = if means_path(&args.what) {
+    let facts = if means_path(&args.what)? {
         of_file(cx, Path::new(&args.what))?
     } else {
         let reference = args.what.parse()?;

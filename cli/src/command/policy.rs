@@ -1,6 +1,6 @@
 //! `vault policy`: the Cedar text that decides.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use model_vault::facts::PolicyFacts;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Context;
 use crate::args::{Policy, PolicySet};
 use crate::files;
+use crate::output::text::visible;
 
 /// No policy is larger.
 const POLICY_MAX: u64 = 1 << 20;
@@ -34,11 +35,12 @@ fn get(cx: &Context<'_>) -> Result<()> {
     let version =
         if policy.version == 0 { "the built-in policy".into() } else { format!("policy version {}", policy.version) };
     cx.out.message(version);
-    // As it is: it is meant to be saved, changed and set again.
-    cx.out.report(
-        &policy,
-        |p: &PolicyFacts| if p.text.ends_with('\n') { p.text.clone() } else { format!("{}\n", p.text) },
-    )
+    // As it is: it is meant to be saved, changed and set again. A terminal gets no sequences that somebody put into comments.
+    let shown = |text: &str| if std::io::stdout().is_terminal() { visible(text) } else { text.to_owned() };
+    cx.out.report(&policy, |p: &PolicyFacts| {
+        let text = shown(&p.text);
+        if text.ends_with('\n') { text } else { text + "\n" }
+    })
 }
 
 fn set(cx: &Context<'_>, args: &PolicySet) -> Result<()> {

@@ -36,7 +36,13 @@ pub fn run(cx: &Context<'_>, args: &args::Rm) -> Result<()> {
     };
     cx.out.report(&Removed { reference, versions, restored: args.restore }, |r| {
         let versions = count(r.versions, "version");
-        if r.restored {
+        if r.versions == 0 {
+            format!(
+                "{} {} already: nothing changed\n",
+                r.reference,
+                if r.restored { "is listed" } else { "is removed" }
+            )
+        } else if r.restored {
             format!("restored {} ({versions})\n", r.reference)
         } else {
             format!("removed {} ({versions}); vault rm --restore {} takes it back\n", r.reference, r.reference)

@@ -14,7 +14,7 @@ use model_vault::vault::{PortableInput, SealInput, SealMember, Sealing};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::{Context, init, key_file, new_name, show};
+use super::{Context, init, new_name, show};
 use crate::args;
 use crate::files::destination::{Destination, ORDINARY};
 use crate::files::{refuse_same, source};
@@ -40,8 +40,10 @@ struct Portable {
 
 /// Seals.
 pub fn run(cx: &Context<'_>, args: &args::Seal) -> Result<()> {
+    // What is not there has no name to be wrong.
+    source::exists(&args.path)?;
     let (namespace, name, tag) = new_name(args.name.as_deref(), &args.path, args.tag.as_ref())?;
-    let signer = args.sign_key.as_deref().map(key_file::signing_key).transpose()?;
+    let signer = args.sign_key.as_deref().map(SigningIdentity::read).transpose()?;
     match &args.output {
         Some(output) => {
             if tag.is_some() {
@@ -115,6 +117,7 @@ fn to_file(
             .hint("its header is written last; name a file with -o"));
     }
     refuse_same(&args.path, output)?;
+    Destination::check(output)?;
     let sources = source::members(&args.path)?;
     let total = total(&sources);
     let bar = || Progress::new("sealing", total, cx.out.json());

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model_vault::crypto::keys::harden_process;
-use model_vault::server::{Addresses, Limits, Server, ServerConfig};
+use model_vault::server::{Addresses, Limits, Reloaded, Reloader, Server, ServerConfig};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Context;
+use super::{Context, show};
 use crate::args;
+use crate::output::Output;
 
 /// The ready line of `vault serve --json`.
 #[derive(Debug, Serialize)]
@@ -46,7 +47,8 @@ pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
         let addresses = server.addresses();
         vault.record_daemon(true, &listening(&addresses))?;
         announce(cx, &addresses)?;
-        let served = server.serve(Arc::clone(&vault), signals.stop()).await;
+        let (reloader, out) = (server.reloader(), cx.out);
+        let served = server.serve(Arc::clone(&vault), signals.stop(|| reload(out, &reloader))).await;
         vault.record_daemon(false, &listening(&addresses)).and(served)
     })?;
     cx.out.message("stopped");
@@ -86,6 +88,19 @@ fn announce(cx: &Context<'_>, addresses: &Addresses) -> Result<()> {
     Ok(())
 }
 
+/// What changes while the daemon runs: the certificate it shows. Flags need a restart; the policy is in force as it is set.
+async fn reload(out: &Output, reloader: &Reloader) {
+    out.message(match reloader.reload().await {
+        Ok(Reloaded { certificate: Some(ends) }) => {
+            format!("reloaded the server certificate: it ends {}", show::time(ends))
+        }
+        Ok(Reloaded { certificate: None }) => {
+            "nothing to reload: no workloads are served, so there is no certificate".into()
+        }
+        Err(e) => format!("the server certificate was not reloaded: {e}"),
+    });
+}
+
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -101,13 +116,13 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGINT or SIGTERM. SIGHUP is passed over: a terminal that closes must not end a daemon.
-    async fn stop(&mut self) {
+    /// Waits for SIGINT or SIGTERM. SIGHUP reloads, as daemons do; a terminal that closes does not end one.
+    async fn stop<F: Future<Output = ()>>(&mut self, reload: impl Fn() -> F) {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                _ = self.hangup.recv() => {}
+                _ = self.hangup.recv() => reload().await,
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Facts as people read them; the same facts are the JSON documents.
 
-use model_vault::facts::{SealedFacts, StatusFacts, VerifyFacts, VersionFacts, WorkloadFacts};
+use model_vault::facts::{ArtifactFacts, SealedFacts, StatusFacts, VerifyFacts, VersionFacts, WorkloadFacts};
 use model_vault::names::Timestamp;
 
 use crate::output::table::{Table, facts};
@@ -17,7 +17,7 @@ pub fn version(v: &VersionFacts) -> String {
         ("reference", Some(reference(v))),
         ("tags", joined(&v.tags)),
         ("kind", Some(v.kind.to_string())),
-        ("size", Some(size(v.payload_size))),
+        ("size", Some(size(v.size))),
         ("members", Some(v.member_count.to_string())),
         ("sealed", Some(format!("{} by {}", time(v.created), v.sealed_by))),
         ("signer", Some(v.signer.short())),
@@ -26,19 +26,40 @@ pub fn version(v: &VersionFacts) -> String {
     ])
 }
 
-/// A list of versions.
-pub fn versions(list: &[VersionFacts], styled: bool) -> String {
-    let mut table = Table::new(&["ARTIFACT", ">VERSION", "KIND", ">SIZE", ">MEMBERS", "SEALED", "TAGS"]);
-    for v in list {
-        let tags = joined(&v.tags).into_iter().chain(state(v)).collect::<Vec<_>>().join(" ");
+/// A list of artifacts: the newest version of each, and where all tags are.
+pub fn artifacts(list: &[ArtifactFacts], styled: bool) -> String {
+    let mut table = Table::new(&["ARTIFACT", "KIND", ">VERSIONS", "NEWEST", ">SIZE", "SEALED", "TAGS"]);
+    for a in list {
+        let tags: Vec<_> = a.tags.iter().map(|t| format!("{}=v{}", t.tag, t.version)).collect();
         table.row([
-            format!("{}/{}", v.namespace, v.name),
-            format!("v{}", v.version),
-            v.kind.to_string(),
-            size(v.payload_size),
+            format!("{}/{}", a.namespace, a.name),
+            a.kind.to_string(),
+            a.versions.to_string(),
+            format!("v{}", a.newest.version),
+            size(a.newest.size),
+            time(a.newest.created),
+            tags.into_iter().chain(state(&a.newest)).collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    table.render(styled)
+}
+
+/// The versions of an artifact.
+pub fn versions(list: &[VersionFacts], styled: bool) -> String {
+    let mut table = Table::new(&["VERSION", "STATE", ">SIZE", ">MEMBERS", "SEALED", "TAGS", "ROOT"]);
+    for v in list {
+        table.row([
+            reference(v),
+            match (v.shredded, v.unlisted) {
+                (true, _) => "shredded".into(),
+                (_, true) => "removed".into(),
+                _ => "listed".into(),
+            },
+            size(v.size),
             v.member_count.to_string(),
             time(v.created),
-            tags,
+            joined(&v.tags).unwrap_or_default(),
+            format!("b3:{}", v.root),
         ]);
     }
     table.render(styled)
@@ -128,7 +149,7 @@ pub fn workloads(list: &[WorkloadFacts], styled: bool) -> String {
             format!("{}/{}", w.namespace, w.name),
             time(w.created),
             w.not_after.map(time).unwrap_or_default(),
-            if w.revoked { "revoked".into() } else { String::new() },
+            if w.revoked { "revoked" } else { "enrolled" }.into(),
             w.grants.join(" "),
         ]);
     }

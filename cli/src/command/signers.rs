@@ -4,7 +4,6 @@ use model_vault::crypto::sign::PublicKey;
 use model_vault::names::KeyId;
 use model_vault::{Error, ErrorId, Result};
 
-use super::key_file;
 use crate::args::Signers;
 
 impl Signers {
@@ -15,7 +14,7 @@ impl Signers {
 
     /// The keys given in files.
     pub fn keys(&self) -> Result<Vec<PublicKey>> {
-        self.signer_key.iter().map(|path| key_file::public_key(path)).collect()
+        self.signer_key.iter().map(|path| PublicKey::read(path)).collect()
     }
 
     /// The keys whose signatures count: those that `--require-signer` names, else those of `--signer-key`, else `trusted`.

@@ -12,24 +12,25 @@ use super::{Context, Outcome, portable, show, threads, verify_model};
 use crate::args;
 use crate::files::means_path;
 use crate::output::progress::Progress;
+use crate::session::Access;
 
 /// Verifies.
 pub fn run(cx: &Context<'_>, args: &args::Verify) -> Result<Outcome> {
     if is_model(&args.what)? {
         return verify_model::run(cx, args, Path::new(&args.what));
     }
-    let facts = if means_path(&args.what) {
+    let facts = if means_path(&args.what)? {
         let path = Path::new(&args.what);
         of_file(cx, args, path).map_err(|e| named(e, path))?
     } else if args.keyless {
         return Err(Error::new(
             ErrorId::InvalidArgument,
             "--keyless is for sealed files; the vault has the keys of its artifacts",
-        ));
+        )
+        .hint("leave it out, or name a file"));
     } else {
         let reference: Reference = args.what.parse()?;
-        let client = cx.session.client()?;
-        let facts = cx.session.wait(client.verify(&reference))?;
+        let facts = of_vault(cx, &reference)?;
         if args.signers.required() && !args.signers.satisfied_by(&facts.signers)? {
             return Err(Error::new(
                 ErrorId::SignatureMissing,
@@ -45,11 +46,31 @@ pub fn run(cx: &Context<'_>, args: &args::Verify) -> Result<Outcome> {
 
 /// Whether a path is given that is no sealed file: then it is a model, and its signature lies beside it.
 fn is_model(what: &str) -> Result<bool> {
-    if !means_path(what) {
+    if !means_path(what)? {
         return Ok(false);
     }
     let path = Path::new(what);
     Ok(path.is_dir() || matches!(portable::header_facts(path), Err(e) if e.id() == ErrorId::NotSealed))
+}
+
+fn of_vault(cx: &Context<'_>, reference: &Reference) -> Result<VerifyFacts> {
+    match cx.session.access()? {
+        Access::Local(vault) => {
+            let bar = Progress::new("verifying", 0, cx.out.json());
+            let facts = vault.verify_with(&vault.local_caller()?, reference, &|bytes, total| {
+                bar.of(total);
+                bar.more(bytes);
+            })?;
+            bar.done();
+            Ok(facts)
+        }
+        Access::Remote(client) => {
+            let waiting = Progress::waiting("the daemon verifies", cx.out.json());
+            let facts = cx.session.wait(client.verify(reference))?;
+            waiting.done();
+            Ok(facts)
+        }
+    }
 }
 
 fn of_file(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<VerifyFacts> {

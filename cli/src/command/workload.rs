@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{Context, show};
 use crate::args::{Enroll, Renew, Revoke, Workload};
 use crate::output::table::facts;
+use crate::session::REPLACE;
 
 /// Where a daemon listens unless it is told otherwise: what an enrolment names while none serves.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:7443";
@@ -56,6 +57,8 @@ pub fn run(cx: &Context<'_>, args: &Workload) -> Result<()> {
 }
 
 fn enroll(cx: &Context<'_>, args: &Enroll) -> Result<()> {
+    // Before the vault issues a certificate that would then have no place.
+    check_place(args)?;
     let client = cx.session.client()?;
     let (key, csr) = new_key_and_csr(&args.name)?;
     let issued = cx.session.wait(client.enroll(&args.namespace, &args.name, &csr))?;
@@ -66,8 +69,22 @@ fn enroll(cx: &Context<'_>, args: &Enroll) -> Result<()> {
     }
     let address = issued.address.clone().unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let enrolment = enrolment(issued, key, address, args.namespace.clone())?;
-    enrolment.write(&args.output, &SystemRandom)?;
+    enrolment.write(&args.output, &SystemRandom).inspect_err(|_| {
+        // Nobody holds this certificate: the name must be free for the next attempt.
+        let _ = cx.session.wait(client.revoke(&args.namespace, &args.name, None));
+    })?;
     report(cx, &enrolment, &args.output)
+}
+
+/// A directory that is free, or holds an earlier enrolment of the same workload: the key of another is not overwritten.
+fn check_place(args: &Enroll) -> Result<()> {
+    Enrolment::check_place(&args.output)?;
+    let Ok(there) = Enrolment::read(&args.output).and_then(|e| e.identity()) else { return Ok(()) };
+    if (&there.id.namespace, &there.id.name) == (&args.namespace, &args.name) {
+        return Ok(());
+    }
+    let text = format!("{} is the enrolment of {}/{}", args.output.display(), there.id.namespace, there.id.name);
+    Err(Error::new(ErrorId::AlreadyExists, text).hint("name another directory with -o"))
 }
 
 fn renew(cx: &Context<'_>, args: &Renew) -> Result<()> {
@@ -75,7 +92,10 @@ fn renew(cx: &Context<'_>, args: &Renew) -> Result<()> {
     let identity = old.identity()?;
     let client: Client = cx.session.workload(args.server.clone(), old.clone())?;
     let (key, csr) = new_key_and_csr(&identity.id.name)?;
-    let issued = cx.session.wait(client.renew(&csr))?;
+    let issued = cx.session.wait(client.renew(&csr)).map_err(|e| match e.id() {
+        ErrorId::BadCredential => e.on(args.directory.display()).hint(REPLACE),
+        _ => e,
+    })?;
     // A daemon that could exchange the CA by a renewal could take the workload over.
     if issued.ca_certificate != old.ca {
         return Err(Error::new(

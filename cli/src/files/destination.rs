@@ -1,14 +1,18 @@
-//! Where one stream of bytes goes: a new file that appears when it is complete, a device, or standard output.
+//! Where one stream of bytes goes: a new file that appears when it is complete, a device, or standard output. The file has no
+//! name until then where the file system can do that: whatever ends the process, nothing is left.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use model_vault::seal::io::WriteAt;
 use model_vault::{Error, ErrorId, Result};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, access, linkat};
 
 use super::on;
-use super::temporary::Temporary;
+use super::temporary::{self, Temporary};
 
 /// Mode of files with plaintext.
 pub const PRIVATE: u32 = 0o600;
@@ -20,10 +24,10 @@ pub const ORDINARY: u32 = 0o666;
 pub enum Destination {
     /// A regular file: written anywhere, any order, put in place by `finish`.
     File {
-        /// The file under its temporary name.
+        /// What is written to.
         file: File,
-        /// That name.
-        temporary: Temporary,
+        /// Its name meanwhile, where a file must have one.
+        temporary: Option<Temporary>,
         /// The final name.
         path: PathBuf,
     },
@@ -37,7 +41,8 @@ impl Destination {
     /// Opens `path`; `-` is standard output.
     ///
     /// # Errors
-    /// `InvalidArgument` for a directory, and for standard output that is a terminal: bytes would garble it.
+    /// `AlreadyExists` for a file with something in it; `InvalidArgument` for a directory, and for standard output that is a
+    /// terminal: bytes would garble it.
     pub fn open(path: &Path, mode: u32) -> Result<Self> {
         if path == Path::new("-") {
             if io::stdout().is_terminal() {
@@ -59,9 +64,25 @@ impl Destination {
                 }
                 Ok(Self::Device(device))
             }
+            Ok(facts) if facts.len() > 0 => Err(occupied(&path)),
             _ => {
-                let (temporary, file) = Temporary::file(&path, mode).map_err(on(&path))?;
+                temporary::sweep(parent(&path));
+                let (file, temporary) = new_file(&path, mode).map_err(on(&path))?;
                 Ok(Self::File { file, temporary, path })
+            }
+        }
+    }
+
+    /// What [`open`](Self::open) would refuse, as far as it can be told without making anything; directories pass.
+    pub fn check(path: &Path) -> Result<()> {
+        let followed = follow(path);
+        match followed.metadata() {
+            _ if path == Path::new("-") => Ok(()),
+            Ok(facts) if facts.is_file() && facts.len() > 0 => Err(occupied(&followed)),
+            Ok(facts) if !facts.is_file() => Ok(()),
+            _ => {
+                let parent = parent(&followed);
+                access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| on(parent)(e.into()))
             }
         }
     }
@@ -86,7 +107,21 @@ impl Destination {
             if sync {
                 file.sync_all().map_err(on(&path))?;
             }
-            temporary.rename(&path).map_err(on(&path))?;
+            let put = || match &temporary {
+                Some(named) => named.rename_new(&path),
+                None => link(&file, &path),
+            };
+            let placed = match put() {
+                // It was there, empty, when it was named as the output.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && is_empty_file(&path) => {
+                    std::fs::remove_file(&path).and_then(|()| put())
+                }
+                placed => placed,
+            };
+            placed.map_err(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists => occupied(&path),
+                _ => on(&path)(e),
+            })?;
             if sync {
                 File::open(parent(&path)).and_then(|dir| dir.sync_all()).map_err(on(&path))?;
             }
@@ -117,6 +152,43 @@ impl WriteAt for Destination {
     }
 }
 
+/// A file that gets the name `path` when it is complete; without a name until then, if that can be.
+fn new_file(path: &Path, mode: u32) -> io::Result<(File, Option<Temporary>)> {
+    let flags = OFlags::TMPFILE.bits().cast_signed();
+    let unnamed = OpenOptions::new().read(true).write(true).mode(mode).custom_flags(flags).open(parent(path));
+    match unnamed {
+        // Without /proc it could not be given its name.
+        Ok(file) if proc_path(&file).symlink_metadata().is_ok() => Ok((file, None)),
+        Err(e) if !lacks_unnamed_files(&e) => Err(e),
+        _ => Temporary::file(path, mode).map(|(temporary, file)| (file, Some(temporary))),
+    }
+}
+
+/// NFS, and overlays on older kernels.
+fn lacks_unnamed_files(e: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, Unsupported};
+    matches!(e.kind(), InvalidInput | IsADirectory | Unsupported)
+}
+
+/// Gives a file without a name its name, which must be free.
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    Ok(linkat(CWD, proc_path(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+fn proc_path(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn is_empty_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|facts| facts.is_file() && facts.len() == 0)
+}
+
+/// One rule for files and directories: what has something in it is never replaced.
+pub fn occupied(path: &Path) -> Error {
+    Error::new(ErrorId::AlreadyExists, format!("{} exists already", path.display()))
+        .hint("name another place with -o, or remove it first")
+}
+
 /// The directory of a path.
 pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -140,25 +212,65 @@ mod tests {
     fn a_file_appears_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
-        fs::write(&path, "old").unwrap();
         let mut given_up = Destination::open(&path, PRIVATE).unwrap();
         given_up.write_all(b"half").unwrap();
         drop(given_up);
-        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        for there in [None, Some("")] {
+            there.into_iter().for_each(|empty| fs::write(&path, empty).unwrap());
+            let whole = Destination::open(&path, PRIVATE).unwrap();
+            whole.write_all_at(b"new", 0).unwrap();
+            whole.finish(true).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn where_files_must_have_a_name_it_is_a_temporary_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let named = || {
+            let (temporary, file) = Temporary::file(&path, PRIVATE).unwrap();
+            Destination::File { file, temporary: Some(temporary), path: path.clone() }
+        };
+        let mut given_up = named();
+        given_up.write_all(b"half").unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        let whole = Destination::open(&path, PRIVATE).unwrap();
-        whole.write_all_at(b"new", 0).unwrap();
-        whole.finish(true).unwrap();
+        drop(given_up);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let mut whole = named();
+        whole.write_all(b"new").unwrap();
+        whole.finish(false).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(named().finish(false).unwrap_err().id(), ErrorId::AlreadyExists);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_there_is_not_replaced_not_even_what_came_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let mut late = Destination::open(&path, PRIVATE).unwrap();
+        late.write_all(b"ours").unwrap();
+        fs::write(&path, "theirs").unwrap();
+        assert_eq!(late.finish(false).unwrap_err().id(), ErrorId::AlreadyExists);
+        assert_eq!(Destination::open(&path, PRIVATE).unwrap_err().id(), ErrorId::AlreadyExists);
+        assert_eq!(Destination::check(&path).unwrap_err().id(), ErrorId::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+        assert_eq!(Destination::check(&dir.path().join("no/such")).unwrap_err().id(), ErrorId::NotFound);
+        for fine in [dir.path().to_owned(), dir.path().join("new"), "/dev/null".into(), "-".into()] {
+            Destination::check(&fine).unwrap();
+        }
     }
 
     #[test]
     fn links_are_followed_and_directories_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
-        fs::write(&real, "old").unwrap();
+        fs::write(&real, "").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let mut out = Destination::open(&link, ORDINARY).unwrap();
         out.write_all(b"new").unwrap();

@@ -13,8 +13,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use model_vault::error::reason;
+use model_vault::names::Reference;
 use model_vault::{Error, ErrorId, Result};
 use zeroize::Zeroizing;
+
+/// How the names of portable sealed files end.
+const SEALED_SUFFIX: &str = ".mvlt";
 
 /// Reads a whole file of at most `max` bytes.
 pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
@@ -48,20 +53,36 @@ pub fn read_secret(path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// An I/O error with the path it happened on.
 pub fn on(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    move |e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            Error::new(ErrorId::NotFound, format!("{}: no such file or directory", path.display()))
-                .hint("check the path")
-        }
-        _ => Error::from(e).on(path.display()),
+    use io::ErrorKind as K;
+    move |e| {
+        let (id, hint) = match e.kind() {
+            K::NotFound => (ErrorId::NotFound, "check the path"),
+            K::IsADirectory => (ErrorId::InvalidArgument, "name a file"),
+            K::NotADirectory => (ErrorId::InvalidArgument, "a part of the path is a file: check the path"),
+            // Of what is read whole.
+            K::InvalidData => (ErrorId::InvalidArgument, "this is not the file that is meant, or it is damaged"),
+            _ => return Error::from(e).on(path.display()),
+        };
+        Error::new(id, format!("{}: {}", path.display(), reason(&e))).hint(hint).caused_by(e)
     }
 }
 
 /// Whether the argument means a path: one that exists and is written like one. `vault://` forces a reference.
-pub fn means_path(argument: &str) -> bool {
-    !model_vault::names::Reference::is_url(argument)
-        && argument.contains(['/', '.'])
-        && Path::new(argument).symlink_metadata().is_ok()
+///
+/// # Errors
+/// `NotFound` for what can only have been meant as a path, and is not there.
+pub fn means_path(argument: &str) -> Result<bool> {
+    if Reference::is_url(argument) || !argument.contains(['/', '.']) {
+        return Ok(false);
+    }
+    if Path::new(argument).symlink_metadata().is_ok() {
+        return Ok(true);
+    }
+    if argument.ends_with(SEALED_SUFFIX) || argument.parse::<Reference>().is_err() {
+        return Err(Error::new(ErrorId::NotFound, format!("{argument}: no such file"))
+            .hint("check the path; artifacts of the vault are named [NAMESPACE/]NAME[@REVISION]: vault ls"));
+    }
+    Ok(false)
 }
 
 /// Refuses an output that is the input, or lies within it, before either is touched.
@@ -125,9 +146,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("resnet");
         fs::write(&path, "").unwrap();
-        assert!(means_path(path.to_str().unwrap()));
-        assert!(!means_path("default/no-such-artifact"));
-        assert!(!means_path("Cargo"));
-        assert!(!means_path(&format!("vault://{}", path.display())));
+        assert!(means_path(path.to_str().unwrap()).unwrap());
+        for reference in ["default/no-such-artifact", "Cargo", "gpt-2.1", "vault://default/a.mvlt"] {
+            assert!(!means_path(reference).unwrap(), "{reference}");
+        }
+        assert!(!means_path(&format!("vault://{}", path.display())).unwrap());
+        for missing in ["model.mvlt", "./model", "/no/such", "no/such/file", "Model.onnx"] {
+            assert_eq!(means_path(missing).unwrap_err().id(), ErrorId::NotFound, "{missing}");
+        }
     }
 }

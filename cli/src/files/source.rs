@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use model_vault::names::Reference;
 use model_vault::seal::io::ReadAt;
 use model_vault::seal::path_is_valid;
 use model_vault::{Error, ErrorId, Result};
@@ -26,16 +27,32 @@ pub struct Source {
     pub bytes: Box<dyn ReadAt>,
 }
 
-/// The members that `path` amounts to, in the byte order of their paths.
+/// Whether there is something to seal at `path`.
 ///
 /// # Errors
-/// `NotFound`; `InvalidArgument` for links and special files within a directory, and for names the format or other systems
-/// do not allow.
-pub fn members(path: &Path) -> Result<Vec<Source>> {
+/// `NotFound`; `InvalidArgument` for standard input.
+pub fn exists(path: &Path) -> Result<()> {
     if path == Path::new("-") {
         return Err(Error::new(ErrorId::InvalidArgument, "standard input cannot be sealed")
             .hint("write it to a file first: sealing reads positions, not a stream"));
     }
+    path.metadata().map(drop).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound if is_reference(path) => on(path)(e)
+            .hint("check the path; to seal an artifact of the vault into a file: vault export REF -o FILE.mvlt"),
+        _ => on(path)(e),
+    })
+}
+
+fn is_reference(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| Reference::is_url(text) || text.contains('@'))
+}
+
+/// The members that `path` amounts to, in the byte order of their paths. Directories without files are not among them.
+///
+/// # Errors
+/// `NotFound`; `InvalidArgument` for a directory without a single file (the format could hold it, but nobody means it), for
+/// links and special files within a directory, and for names the format or other systems do not allow.
+pub fn members(path: &Path) -> Result<Vec<Source>> {
     let facts = path.metadata().map_err(on(path))?;
     if facts.is_dir() {
         return directory(path);
@@ -78,6 +95,13 @@ fn directory(root: &Path) -> Result<Vec<Source>> {
                 return Err(Error::new(ErrorId::InvalidArgument, text).hint("pack small files into archives first"));
             }
         }
+    }
+    if sources.is_empty() {
+        return Err(Error::new(
+            ErrorId::InvalidArgument,
+            format!("{}: there is no file in this directory", root.display()),
+        )
+        .hint("check the path: an artifact has at least one file"));
     }
     sources.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     folding::refuse_merging(sources.iter().map(|s| &*s.path))?;
@@ -150,6 +174,15 @@ mod tests {
         members(dir.path()).unwrap()[3].bytes.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"b/x");
         assert_eq!(paths(&dir.path().join("b.onnx")).unwrap(), ["b.onnx"]);
+    }
+
+    #[test]
+    fn a_directory_without_files_is_a_wrong_path() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        assert_eq!(paths(dir.path()).unwrap_err().id(), ErrorId::InvalidArgument);
+        fs::write(dir.path().join("a/b/empty"), "").unwrap();
+        assert_eq!(paths(dir.path()).unwrap(), ["a/b/empty"]);
     }
 
     #[test]

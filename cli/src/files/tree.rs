@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use model_vault::seal::path_is_valid;
 use model_vault::{Error, ErrorId, Result};
 
-use super::destination::PRIVATE;
+use super::destination::{PRIVATE, occupied};
 use super::temporary::Temporary;
 use super::{folding, on};
 
@@ -35,8 +35,7 @@ impl Tree {
         if let Ok(facts) = path.symlink_metadata() {
             let empty = facts.is_dir() && fs::read_dir(&path).map_err(on(&path))?.next().is_none();
             if !empty {
-                return Err(Error::new(ErrorId::AlreadyExists, format!("{} exists already", path.display()))
-                    .hint("name a new directory with -o"));
+                return Err(occupied(&path));
             }
         }
         let temporary = Temporary::directory(&path).map_err(on(&path))?;
@@ -71,9 +70,7 @@ impl Tree {
     /// Puts the directory in place.
     pub fn finish(self) -> Result<()> {
         self.temporary.rename(&self.path).map_err(|e| match e.kind() {
-            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
-                Error::new(ErrorId::AlreadyExists, format!("{} exists by now", self.path.display()))
-            }
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => occupied(&self.path),
             _ => on(&self.path)(e),
         })
     }

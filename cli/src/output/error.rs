@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use model_vault::{Error, ErrorId};
 
-use super::text::visible;
-use crate::args;
+use super::text::{visible, visible_json};
+use crate::manual;
 
 /// `vault: error: ...` and `vault: hint: ...`.
 pub fn as_text(error: &Error, styled: bool) -> String {
@@ -27,11 +27,14 @@ pub fn as_json(error: &Error) -> String {
         "hint": error.hint_text(),
         "details": details,
     }});
-    format!("{document:#}\n")
+    format!("{}\n", visible_json(&format!("{document:#}")))
 }
 
 /// What the argument parser refused, as an error of the table.
 pub fn from_clap(refused: &clap::Error, arguments: &[OsString]) -> Error {
+    if let Some(error) = refused_value(refused) {
+        return error;
+    }
     let text = refused.render().to_string();
     let (first, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
     let message = first.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -43,10 +46,44 @@ pub fn from_clap(refused: &clap::Error, arguments: &[OsString]) -> Error {
     Error::new(ErrorId::InvalidArgument, message).hint(hint)
 }
 
+/// A value that a rule of ours refuses, with the hint that belongs to the rule, and where the value came from.
+fn refused_value(refused: &clap::Error) -> Option<Error> {
+    use clap::error::{ContextKind, ContextValue};
+    let context = |kind| match refused.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let (argument, value) = (context(ContextKind::InvalidArg)?, context(ContextKind::InvalidValue)?);
+    let rule = std::error::Error::source(refused).and_then(|e| e.downcast_ref::<Error>());
+    let variable = variable_with(argument, value);
+    if rule.is_none() && variable.is_none() {
+        return None;
+    }
+    let message = match rule {
+        Some(rule) => format!("{argument}: {}", rule.message()),
+        None => format!("invalid value {value:?} for {argument}"),
+    };
+    let hint = match (variable, rule.and_then(Error::hint_text)) {
+        (Some(name), _) => format!("it comes from the environment: correct or unset {name}"),
+        (None, hint) => hint.unwrap_or_default().to_owned(),
+    };
+    Some(Error::new(ErrorId::InvalidArgument, message).hint(hint))
+}
+
+/// The variable that gave an option this value, if nothing on the command line did.
+fn variable_with(argument: &str, value: &str) -> Option<String> {
+    fn of(command: &clap::Command, argument: &str) -> Option<OsString> {
+        let own = command.get_arguments().find(|a| a.to_string() == argument).and_then(|a| a.get_env());
+        own.map(ToOwned::to_owned).or_else(|| command.get_subcommands().find_map(|c| of(c, argument)))
+    }
+    let name = of(&manual::for_terminal("vault"), argument)?;
+    let typed = std::env::args().any(|a| a.contains(value));
+    (std::env::var_os(&name)? == value && !typed).then(|| name.to_string_lossy().into_owned())
+}
+
 /// How the command is used: the parser's own line would list every option the environment sets.
 fn usage(arguments: &[OsString]) -> String {
-    let mut command = args::command("vault");
-    command.build();
+    let mut command = manual::for_terminal("vault");
     let mut at = &mut command;
     for word in arguments.iter().skip(1).filter_map(|a| a.to_str()) {
         if at.find_subcommand(word).is_some() {
@@ -62,7 +99,7 @@ fn usage(arguments: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::command;
+    use crate::manual::command;
 
     #[test]
     fn errors_say_what_failed_and_what_to_do() {

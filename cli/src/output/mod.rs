@@ -65,7 +65,7 @@ impl Output {
     /// Prints one JSON document on one line: for commands that report as they go (`serve`, `audit tail --follow`).
     pub fn json_line<T: Serialize>(&self, facts: &T) -> Result<()> {
         let line = serde_json::to_string(facts).map_err(|e| internal(&e))?;
-        self.to_stdout(&format!("{line}\n"))
+        self.to_stdout(&format!("{}\n", text::visible_json(&line)))
     }
 
     /// Writes text to standard output. A reader that went away (`vault ls | head`) is not an error.
@@ -104,7 +104,7 @@ impl Output {
 
 /// A value as an indented JSON document with a line break at its end.
 pub fn document<T: Serialize>(facts: &T) -> Result<String> {
-    serde_json::to_string_pretty(facts).map(|text| text + "\n").map_err(|e| internal(&e))
+    serde_json::to_string_pretty(facts).map(|text| text::visible_json(&text) + "\n").map_err(|e| internal(&e))
 }
 
 fn internal(e: &serde_json::Error) -> Error {

@@ -10,6 +10,8 @@ use model_vault::{Error, ErrorId, Result};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::text::visible;
+
 /// No passphrase is longer (bytes).
 const LINE_MAX: usize = 4096;
 
@@ -31,14 +33,17 @@ pub fn passphrase(prompt: &str) -> Result<Passphrase> {
         Error::new(ErrorId::NoCredential, "a passphrase is needed, and there is no terminal to ask for it")
             .hint("give --passphrase-file or --passphrase-command (or MODELVAULT_PASSPHRASE_FILE)")
     })?;
-    write!(tty, "{prompt}: ")?;
+    // Before the prompt: whoever answers it at once, a script too, must not be echoed.
     let silence = Silence::on(&tty)?;
+    write!(tty, "{}: ", visible(prompt))?;
     let line = read_line(&mut tty);
     drop(silence);
     writeln!(tty)?;
     let passphrase = Passphrase::new(String::clone(&*line?));
     if passphrase.is_empty() {
-        return Err(Error::new(ErrorId::NoCredential, "no passphrase was typed"));
+        return Err(
+            Error::new(ErrorId::NoCredential, "no passphrase was typed").hint("run the command again and type one")
+        );
     }
     Ok(passphrase)
 }
@@ -46,7 +51,7 @@ pub fn passphrase(prompt: &str) -> Result<Passphrase> {
 /// Asks for a new passphrase, twice.
 pub fn new_passphrase(prompt: &str) -> Result<Passphrase> {
     let first = passphrase(prompt)?;
-    if passphrase("Again")? != first {
+    if passphrase("The same again")? != first {
         return Err(Error::new(ErrorId::BadCredential, "the two passphrases differ").hint("run the command again"));
     }
     Ok(first)
@@ -55,7 +60,7 @@ pub fn new_passphrase(prompt: &str) -> Result<Passphrase> {
 /// Asks a yes-or-no question; `None` without a terminal. Return alone means yes.
 pub fn confirm(question: &str) -> Result<Option<bool>> {
     let Some(mut tty) = terminal() else { return Ok(None) };
-    write!(tty, "{question} [Y/n] ")?;
+    write!(tty, "{} [Y/n] ", visible(question))?;
     let answer = read_line(&mut tty)?;
     Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")))
 }

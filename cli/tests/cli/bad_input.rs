@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::support::{Machine, signal};
+use super::support::{Machine, signal, written};
 
 #[test]
 fn a_machine_without_a_vault_says_how_to_make_one() {
@@ -102,6 +102,75 @@ fn arguments_that_make_no_sense() {
 }
 
 #[test]
+fn a_path_that_is_not_there_is_told_as_one() {
+    let m = Machine::new();
+    for args in [
+        &["open", "model.mvlt", "-o", "x"][..],
+        &["inspect", "./model"],
+        &["verify", "/no/such/Model.mvlt"],
+        &["import", "model.mvlt"],
+        &["seal", "./No Such.onnx"],
+        &["quickstart", "none.onnx"],
+    ] {
+        let refused = m.fails(args, 6, "NotFound");
+        let (message, hint) = (&refused["error"]["message"], &refused["error"]["hint"]);
+        assert!(message.as_str().unwrap().contains("no such file"), "{message}");
+        assert!(hint.as_str().unwrap().starts_with("check the path"), "{hint}");
+        assert!(!message.to_string().contains("os error"), "{message}");
+    }
+}
+
+#[test]
+fn a_directory_without_files_is_not_sealed() {
+    let m = Machine::new();
+    fs::create_dir_all(m.path("empty/inside")).unwrap();
+    m.fails(&["seal", "empty"], 2, "InvalidArgument");
+    assert_eq!(m.checked("ls", &["ls", "--json"])["versions"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn an_enrolment_that_has_no_place_is_not_issued() {
+    let m = Machine::new();
+    m.fails(&["workload", "enroll", "serving", "-o", "no/such/dir"], 6, "NotFound");
+    fs::create_dir(m.path("full")).unwrap();
+    fs::write(m.path("full/notes"), "").unwrap();
+    m.fails(&["workload", "enroll", "serving", "-o", "full"], 9, "AlreadyExists");
+    m.ok(&["workload", "enroll", "other", "-o", "other"]);
+    let key = m.read("other/client.key");
+    m.fails(&["workload", "enroll", "serving", "-o", "other"], 9, "AlreadyExists");
+    assert_eq!(m.read("other/client.key"), key, "the key of another workload is not overwritten");
+    let listed = m.checked("workloads", &["workload", "ls", "--json"]);
+    assert_eq!(listed["workloads"].as_array().unwrap().len(), 1, "{listed}");
+    m.ok(&["workload", "enroll", "serving", "-o", "serving"]);
+}
+
+#[test]
+fn a_report_in_json_never_mixes_with_the_bytes() {
+    let m = Machine::new();
+    m.file("model.onnx", 10);
+    m.ok(&["seal", "model.onnx"]);
+    let out = m.run(&["open", "model", "--json"]);
+    assert_eq!(out.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    super::support::schema("error", &error);
+    assert!(error["error"]["hint"].as_str().unwrap().contains("-o -"), "{error}");
+    let out = m.run(&["open", "model", "-o", "-", "--json"]);
+    assert_eq!(out.stdout, m.read("model.onnx"));
+    super::support::schema("open", &serde_json::from_slice(&out.stderr).unwrap());
+}
+
+#[test]
+fn a_bad_value_of_the_environment_is_traced_to_its_variable() {
+    let m = Machine::new();
+    for (name, value) in [("MODELVAULT_COLOR", "purple"), ("MODELVAULT_LOG", "!!!=")] {
+        let out = m.command(&["ls"]).env(name, value).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{name}");
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert!(text.contains(name) && text.contains("vault: hint: "), "{text}");
+    }
+}
+
+#[test]
 fn with_dash_as_output_errors_go_to_standard_error_only() {
     let m = Machine::new();
     let out = m.run(&["open", "nothing", "-o", "-", "--json"]);
@@ -152,10 +221,10 @@ fn an_interrupted_command_leaves_nothing_behind() {
     let args = ["seal", "big.bin", "-o", "big.mvlt", "--to", "passphrase", "--passphrase-file", "pw"];
     let mut sealing = m.command(&args).stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
-    while m.names("").len() < 3 && Instant::now() < until {
+    while written(&sealing, &m.work()) == 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(m.names("").len(), 3, "it is under way");
+    assert!(written(&sealing, &m.work()) > 0, "it is under way");
     signal(&sealing, "INT");
     assert_eq!(sealing.wait().unwrap().code(), Some(130));
     assert_eq!(m.names(""), ["big.bin", "pw"]);

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::support::{Daemon, Machine, signal};
+use super::support::{Daemon, Machine, signal, written};
 
 const FREE_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -56,6 +56,7 @@ fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
     m.fails(&with(&["x"]), 6, "NotFound");
     let granted = m.checked("grant", &["grant", "serve-1", "model", "--json"]);
     assert!(granted["cedar"].as_str().unwrap().contains("permit"));
+    assert_eq!(granted["actions"], serde_json::json!(["stat", "open", "openRange"]));
     let fetched = m.checked("fetch", &with(&["out", "--json"]));
     assert_eq!(fetched["tls_group"], "X25519MLKEM768");
     assert_eq!(m.read("out/model.onnx"), model);
@@ -97,12 +98,37 @@ fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
     m.ok(&with(&["renewed", "--no-state"]));
     assert_eq!(m.checked("grant", &["grant", "serve-1", "model", "--revoke", "--json"])["granted"], false);
     m.fails(&with(&["x", "--no-state"]), 6, "NotFound");
-    m.ok(&["grant", "serve-1", "model"]);
+    assert_eq!(
+        m.text(&["grant", "serve-1", "model"]),
+        "default/serve-1 may read default/model: stat, open, openRange\n"
+    );
+    assert!(m.text(&["workload", "ls"]).contains("enrolled"));
     m.checked("revoke", &["workload", "revoke", "serve-1", "--json"]);
     m.fails(&with(&["x", "--no-state"]), 4, "BadCredential");
     assert_eq!(daemon.stop(), Some(0));
     m.fails(&with(&["x", "--no-state"]), 8, "Unreachable");
     assert!(m.text(&["audit", "verify"]).contains("records"));
+}
+
+#[test]
+fn a_hangup_reloads_the_certificate_and_ends_nothing() {
+    let m = Machine::new();
+    let model = m.file("model.onnx", 1_100_000);
+    m.ok(&["seal", "model.onnx"]);
+    let daemon = Daemon::start(&m, &FREE_PORT);
+    m.ok(&["workload", "enroll", "serve-1", "-o", "enrolment"]);
+    m.ok(&["grant", "serve-1", "model"]);
+    let reloads = || m.text(&["audit", "tail", "-n", "200"]).matches("daemon.reload").count();
+    for expected in 1..=2 {
+        daemon.signal("HUP");
+        let began = Instant::now();
+        while reloads() < expected {
+            assert!(began.elapsed() < Duration::from_secs(20), "no row about the reload");
+        }
+    }
+    m.ok(&["fetch", "model", "--enrolment", "enrolment", "-o", "out"]);
+    assert_eq!(m.read("out/model.onnx"), model);
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]
@@ -117,6 +143,10 @@ fn an_enrolment_of_another_vault_is_a_stranger() {
     let fetch = ["fetch", "model", "--server", &address, "--enrolment", &enrolment, "-o", "x"];
     m.fails(&fetch, 4, "BadCredential");
     m.fails(&["fetch", "model", "--server", &address, "-o", "x"], 4, "NoCredential");
+    assert_eq!(daemon.stop(), Some(0));
+    let rows = m.text(&["audit", "tail", "-n", "40"]);
+    let refused: Vec<_> = rows.lines().filter(|l| l.contains("auth.refused")).collect();
+    assert!(refused.iter().any(|l| l.contains("why=the client refused our certificate")), "{rows}");
 }
 
 #[test]
@@ -133,6 +163,42 @@ fn a_crash_leaves_a_socket_that_does_not_matter() {
     m.ok(&["ls"]);
     assert_eq!(again.stop(), Some(0));
     assert!(!socket.exists());
+}
+
+/// Runs a command until plaintext lies on the disk, and kills it there.
+fn killed_half_way(m: &Machine, daemon: &Daemon, args: &[&str]) {
+    let mut child = m.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while written(&child, &m.work()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it wrote anything");
+    }
+    // Without its source it cannot come to an end.
+    daemon.signal("STOP");
+    assert!(child.try_wait().unwrap().is_none(), "{args:?} was too fast to be killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    daemon.signal("CONT");
+}
+
+#[test]
+fn a_killed_command_leaves_no_plaintext_or_the_next_one_removes_it() {
+    let m = Machine::new();
+    m.file("in/big", 200_000_000);
+    m.file("in/small", 5);
+    m.ok(&["seal", "in"]);
+    fs::remove_dir_all(m.path("in")).unwrap();
+    let daemon = Daemon::start(&m, &["--listen", "none"]);
+    // A file has no name until it is complete.
+    killed_half_way(&m, &daemon, &["open", "in", "--member", "big", "-o", "file"]);
+    assert!(m.names("").is_empty(), "{:?}", m.names(""));
+    // A directory must have one; the next command in its parent removes it, whatever that makes.
+    killed_half_way(&m, &daemon, &["fetch", "in", "-o", "out"]);
+    let left = m.names("");
+    assert!(matches!(&left[..], [name] if name.starts_with(".out.") && name.ends_with(".vault-tmp")), "{left:?}");
+    m.ok(&["open", "in", "--member", "small", "-o", "other"]);
+    assert_eq!(m.names(""), ["other"]);
+    killed_half_way(&m, &daemon, &["open", "in", "-o", "out"]);
+    m.ok(&["fetch", "in", "-o", "whole"]);
+    assert_eq!(m.names(""), ["other", "whole"]);
 }
 
 #[test]

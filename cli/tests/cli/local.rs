@@ -56,6 +56,35 @@ fn a_directory_comes_back_as_a_directory() {
 }
 
 #[test]
+fn nothing_is_released_for_an_output_that_cannot_be() {
+    let m = Machine::new();
+    m.file("model.onnx", 1000);
+    m.file("tree/a", 10);
+    m.file("tree/b", 10);
+    m.ok(&["seal", "model.onnx"]);
+    m.ok(&["seal", "tree"]);
+    m.file("full", 3);
+    m.file("dir/x", 3);
+    for (args, status, id) in [
+        (&["open", "model", "-o", "full"][..], 9, "AlreadyExists"),
+        (&["open", "tree", "-o", "full"], 9, "AlreadyExists"),
+        (&["open", "tree", "-o", "dir"], 9, "AlreadyExists"),
+        (&["open", "tree", "-o", "-"], 2, "InvalidArgument"),
+        (&["open", "tree", "--member", "c", "-o", "new"], 6, "NotFound"),
+        (&["open", "model", "-o", "no/such"], 6, "NotFound"),
+        (&["fetch", "tree", "-o", "dir"], 9, "AlreadyExists"),
+        (&["fetch", "tree", "-o", "full"], 9, "AlreadyExists"),
+        (&["fetch", "tree", "-o", "no/such"], 6, "NotFound"),
+    ] {
+        m.fails(args, status, id);
+    }
+    let log = m.text(&["audit", "tail", "-n", "1000"]);
+    assert!(log.contains("artifact.seal") && !log.contains("artifact.fetch.start"), "{log}");
+    m.ok(&["fetch", "tree", "-o", "new"]);
+    assert!(m.text(&["audit", "tail", "-n", "1000"]).contains("artifact.fetch.start"));
+}
+
+#[test]
 fn versions_tags_and_removal() {
     let m = Machine::new();
     m.file("a.bin", 10);
@@ -71,18 +100,73 @@ fn versions_tags_and_removal() {
     m.fails(&["tag", "prod/a@v2", "gold", "--expect", "v2"], 9, "TagMoved");
 
     let listed = m.checked("ls", &["ls", "--json"]);
-    assert_eq!(listed["versions"][0]["version"], 2);
-    assert_eq!(m.checked("ls", &["ls", "prod/*", "--json"])["versions"].as_array().unwrap().len(), 1);
-    assert_eq!(m.checked("ls", &["ls", "nothing*", "--json"])["versions"].as_array().unwrap().len(), 0);
+    assert_eq!(listed["artifacts"][0]["newest"]["version"], 2);
+    assert_eq!(listed["artifacts"][0]["versions"], 2);
+    let tags = serde_json::json!([{ "tag": "gold", "version": 1 }, { "tag": "latest", "version": 2 }]);
+    assert_eq!(listed["artifacts"][0]["tags"], tags, "also those on older versions");
+    assert!(m.text(&["ls"]).contains("gold=v1 latest=v2"));
+    assert_eq!(m.checked("ls", &["ls", "prod/*", "--json"])["artifacts"].as_array().unwrap().len(), 1);
+    assert_eq!(m.checked("ls", &["ls", "nothing*", "--json"])["artifacts"].as_array().unwrap().len(), 0);
+    let numbers = |args: &[&str]| -> Vec<u64> {
+        let listed = m.checked("versions", args);
+        listed["versions"].as_array().unwrap().iter().map(|v| v["version"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers(&["ls", "prod/a", "--json"]), [2, 1]);
+    m.fails(&["ls", "a"], 6, "NotFound");
+    m.fails(&["ls", "prod/a@v1"], 2, "InvalidArgument");
 
     let removed = m.checked("rm", &["rm", "prod/a@v1", "--json"]);
     assert_eq!(removed["versions"], 1);
     m.fails(&["open", "prod/a@v1", "-o", "x"], 6, "NotFound");
+    m.fails(&["rm", "prod/a@v1"], 6, "NotFound");
+    assert_eq!(numbers(&["ls", "prod/a", "--json"]), [2]);
+    assert_eq!(numbers(&["ls", "prod/a", "--all", "--json"]), [2, 1]);
+    assert!(m.text(&["ls", "prod/a", "--all"]).lines().any(|l| l.contains("@v1") && l.contains("removed")));
+    let listed = m.checked("ls", &["ls", "--json"]);
+    assert_eq!(listed["artifacts"][0]["tags"].as_array().unwrap().len(), 1, "no tag of what is not shown");
     assert_eq!(m.checked("rm", &["rm", "prod/a@v1", "--restore", "--json"])["restored"], true);
     assert_eq!(m.ok(&["open", "prod/a@v1"]), first);
     assert_eq!(m.checked("rm", &["rm", "prod/a", "--json"])["versions"], 2);
-    assert_eq!(m.checked("ls", &["ls", "--json"])["versions"].as_array().unwrap().len(), 0);
-    assert_eq!(m.checked("ls", &["ls", "--all", "--json"])["versions"][0]["unlisted"], true);
+    assert_eq!(m.checked("ls", &["ls", "--json"])["artifacts"].as_array().unwrap().len(), 0);
+    assert_eq!(m.checked("ls", &["ls", "--all", "--json"])["artifacts"][0]["newest"]["unlisted"], true);
+    let acts = m.text(&["audit", "tail", "-n", "40"]);
+    assert!(acts.contains("artifact.rm ") && acts.contains("artifact.restore "), "{acts}");
+}
+
+#[test]
+fn sizes_are_those_of_the_content_wherever_they_are_shown() {
+    let m = Machine::new();
+    m.file("tree/a", 1000);
+    m.file("tree/b", 500);
+    let sealed = m.checked("version", &["seal", "tree", "--json"]);
+    assert_eq!(sealed["size"], 1500);
+    assert!(sealed["payload_size"].as_u64().unwrap() > 1500, "members begin at segments of their own");
+    assert_eq!(m.checked("ls", &["ls", "--json"])["artifacts"][0]["newest"]["size"], 1500);
+    assert!(m.text(&["ls"]).contains("1.5 KiB") && m.text(&["ls", "tree"]).contains("1.5 KiB"));
+    assert_eq!(m.checked("inspect", &["inspect", "tree", "--json"])["version"]["size"], 1500);
+    assert_eq!(m.checked("open", &["open", "tree", "-o", "out", "--json"])["bytes"], 1500);
+}
+
+#[test]
+fn the_end_of_a_stream_is_told_with_bytes_and_reason() {
+    let m = Machine::new();
+    m.file("a.bin", 1234);
+    m.ok(&["seal", "a.bin"]);
+    m.ok(&["open", "a", "-o", "copy"]);
+    let exported = m.json(&["export", "a", "-o", "a.mvlt", "--json"])["bytes"].clone();
+    m.ok(&["audit", "export", "-o", "log"]);
+    m.ok(&["open", "a.mvlt", "-o", "again"]);
+    let text = m.text(&["audit", "tail", "-n", "30"]);
+    let line = |act: &str| text.lines().find(|l| l.contains(act)).unwrap_or_else(|| panic!("{act}: {text}")).to_owned();
+    assert!(line("artifact.fetch.end").contains("bytes=1234 reason=complete"));
+    assert!(line("artifact.export.end").contains(&format!("bytes={exported} reason=complete")));
+    let log = m.read("log").len();
+    assert!(line("audit.export.end").contains(&format!("bytes={log} reason=complete")));
+    assert!(line("artifact.open").contains("default/a@v1"), "a portable file is named in its row");
+    let rows = m.checked("audit-tail", &["audit", "tail", "-n", "40", "--json"]);
+    let end = |row: &&serde_json::Value| row["record"]["act"] == "artifact.fetch.end";
+    let end = rows["rows"].as_array().unwrap().iter().find(end).unwrap();
+    assert_eq!(end["record"]["details"], serde_json::json!({ "bytes": "1234", "reason": "complete" }));
 }
 
 #[test]

@@ -9,4 +9,6 @@ mod local;
 mod portable;
 mod quickstart;
 mod schema;
+mod shells;
 mod support;
+mod terminal;

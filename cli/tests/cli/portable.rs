@@ -138,15 +138,20 @@ fn inputs_are_never_overwritten_and_outputs_appear_whole() {
     m.fails(&args(&["open", "m.mvlt", "-o", "m.mvlt"]), 2, "InvalidArgument");
     assert_eq!(m.read("m.mvlt"), sealed);
 
-    // A failed command keeps what was there under the name.
+    // What is there is not replaced, and a failed command leaves nothing under the name.
     let mut damaged = sealed.clone();
     damaged[9000] ^= 1;
     fs::write(m.path("damaged.mvlt"), damaged).unwrap();
     fs::write(m.path("kept"), "old").unwrap();
-    m.fails(&args(&["open", "damaged.mvlt", "-o", "kept"]), 3, "IndexMismatch");
+    for command in [&["open", "m.mvlt", "-o", "kept"][..], &["seal", "tree", "-o", "kept", "--to", "passphrase"]] {
+        m.fails(&args(command), 9, "AlreadyExists");
+    }
     assert_eq!(m.read("kept"), b"old");
-    m.ok(&args(&["open", "m.mvlt", "-o", "kept"]));
-    assert_eq!(m.read("kept"), model);
+    m.fails(&args(&["open", "damaged.mvlt", "-o", "new"]), 3, "IndexMismatch");
+    // An empty file is a place that was made ready, as by mktemp.
+    fs::write(m.path("new"), "").unwrap();
+    m.ok(&args(&["open", "m.mvlt", "-o", "new"]));
+    assert_eq!(m.read("new"), model);
     m.ok(&args(&["open", "m.mvlt", "-o", "/dev/null"]));
 }
 

@@ -31,6 +31,16 @@ impl Machine {
         machine
     }
 
+    /// The same machine once more: every file in it copied, as it is on disk now.
+    #[allow(dead_code, reason = "of use to the tests of faults only, which share this file")]
+    pub fn copy(&self) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let from = self.root.path().join(".");
+        let copied = Command::new("cp").arg("-a").arg(from).arg(root.path()).status().unwrap();
+        assert!(copied.success());
+        Self { root }
+    }
+
     /// Directory in which commands run.
     pub fn work(&self) -> PathBuf {
         self.root.path().join("work")
@@ -75,8 +85,13 @@ impl Machine {
 
     /// The command, ready to run.
     pub fn command(&self, args: &[&str]) -> Command {
+        self.program(VAULT, args)
+    }
+
+    /// Another program, in the same surroundings.
+    pub fn program(&self, name: &str, args: &[&str]) -> Command {
         let root = self.root.path();
-        let mut command = Command::new(VAULT);
+        let mut command = Command::new(name);
         command
             .args(args)
             .current_dir(self.work())
@@ -191,6 +206,17 @@ impl Daemon {
         Self { child, address, socket: ready["socket"].as_str().unwrap().into() }
     }
 
+    /// Its process.
+    #[allow(dead_code, reason = "of use to the tests of faults only, which share this file")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
     /// SIGTERM; returns the exit status.
     pub fn stop(mut self) -> Option<i32> {
         signal(&self.child, "TERM");
@@ -215,4 +241,16 @@ impl Drop for Daemon {
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(sent.success());
+}
+
+/// Bytes that a child has written below `dir` to files that are not complete: without a name, or under a hidden one.
+pub fn written(child: &Child, dir: &Path) -> u64 {
+    let unfinished = |descriptor: &PathBuf| {
+        let place = fs::read_link(descriptor).ok();
+        let below = place.as_deref().and_then(|p| p.strip_prefix(dir).ok()?.to_str());
+        below.is_some_and(|p| p.starts_with(['#', '.']))
+    };
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+    let open = descriptors.map(|d| d.path()).filter(unfinished).filter_map(|d| fs::metadata(d).ok());
+    open.filter(fs::Metadata::is_file).map(|f| f.len()).sum()
 }

@@ -4,15 +4,15 @@ use rusqlite::params;
 
 use super::super::*;
 use super::artifacts::{artifact, missing, short};
-use super::log;
 use super::page::{bounded, page};
+use super::requests;
 use super::rows::Db;
 
-pub(super) fn set_policy(db: &Db<'_>, text: String, audit: &[u8]) -> Result<(u64, Sequence)> {
+pub(super) fn set_policy(db: &Db<'_>, text: String, entry: &Entry) -> Result<(u64, Sequence)> {
     short("the policy", &text, MAX_POLICY)?;
     let version = policy(db)?.map_or(1, |p| p.version + 1);
     db.insert(&PolicyRecord { version, text, created: db.now })?;
-    Ok((version, log::append(db, audit)?))
+    Ok((version, requests::append(db, entry, version)?))
 }
 
 pub(super) fn policy(db: &Db<'_>) -> Result<Option<PolicyRecord>> {
@@ -31,7 +31,7 @@ pub(super) fn policy_version(db: &Db<'_>, version: u64) -> Result<PolicyRecord> 
     db.one("WHERE version = ?1", [at])?.ok_or_else(lost)
 }
 
-pub(super) fn enroll(db: &Db<'_>, first: NewCertificate, audit: &[u8]) -> Result<(WorkloadRecord, Sequence)> {
+pub(super) fn enroll(db: &Db<'_>, first: NewCertificate, entry: &Entry) -> Result<(WorkloadRecord, Sequence)> {
     let (namespace, name) = (first.namespace_id, &first.workload);
     let before = workload_if_any(db, namespace, name)?;
     let fresh = |enrolment| WorkloadRecord {
@@ -63,7 +63,7 @@ pub(super) fn enroll(db: &Db<'_>, first: NewCertificate, audit: &[u8]) -> Result
         }
     };
     insert_certificate(db, first, record.enrolment)?;
-    Ok((record, log::append(db, audit)?))
+    Ok((record, requests::append(db, entry, 0)?))
 }
 
 fn workload_if_any(db: &Db<'_>, namespace: NamespaceId, name: &Name) -> Result<Option<WorkloadRecord>> {
@@ -95,7 +95,7 @@ pub(super) fn workloads(
     Ok(page(rows, limit, |w: &WorkloadRecord| (w.namespace_id, w.name.clone())))
 }
 
-pub(super) fn revoke_workload(db: &Db<'_>, namespace: NamespaceId, name: &Name, audit: &[u8]) -> Result<Sequence> {
+pub(super) fn revoke_workload(db: &Db<'_>, namespace: NamespaceId, name: &Name, entry: &Entry) -> Result<Sequence> {
     let record = workload(db, namespace, name)?;
     if record.revoked.is_none() {
         db.update(&WorkloadRecord { revoked: Some(db.now), ..record })?;
@@ -105,13 +105,13 @@ pub(super) fn revoke_workload(db: &Db<'_>, namespace: NamespaceId, name: &Name, 
             params![namespace.0, name.as_str()],
         )?;
     }
-    log::append(db, audit)
+    requests::append(db, entry, 0)
 }
 
-pub(super) fn record_certificate(db: &Db<'_>, new: NewCertificate, audit: &[u8]) -> Result<Sequence> {
+pub(super) fn record_certificate(db: &Db<'_>, new: NewCertificate, entry: &Entry) -> Result<Sequence> {
     let enrolment = active_workload(db, new.namespace_id, &new.workload)?.enrolment;
     insert_certificate(db, new, enrolment)?;
-    log::append(db, audit)
+    requests::append(db, entry, 0)
 }
 
 fn insert_certificate(db: &Db<'_>, certificate: NewCertificate, enrolment: u32) -> Result<()> {
@@ -147,12 +147,12 @@ pub(super) fn newest_certificate(
     )
 }
 
-pub(super) fn revoke_certificate(db: &Db<'_>, serial: &[u8], audit: &[u8]) -> Result<Sequence> {
+pub(super) fn revoke_certificate(db: &Db<'_>, serial: &[u8], entry: &Entry) -> Result<Sequence> {
     let record = certificate(db, serial)?.certificate;
     if record.revoked.is_none() {
         db.update(&CertificateRecord { revoked: Some(db.now), ..record })?;
     }
-    log::append(db, audit)
+    requests::append(db, entry, 0)
 }
 
 pub(super) fn grant(
@@ -161,7 +161,7 @@ pub(super) fn grant(
     name: &Name,
     artifact_id: ArtifactId,
     created_by: String,
-    audit: &[u8],
+    entry: &Entry,
 ) -> Result<Sequence> {
     short("created_by", &created_by, 1024)?;
     let enrolment = active_workload(db, namespace_id, name)?.enrolment;
@@ -175,7 +175,7 @@ pub(super) fn grant(
         Some(_) => db.update(&record)?,
         None => db.insert(&record)?,
     }
-    log::append(db, audit)
+    requests::append(db, entry, 0)
 }
 
 fn grant_if_any(
@@ -195,7 +195,7 @@ pub(super) fn revoke_grant(
     namespace: NamespaceId,
     workload: &Name,
     artifact: ArtifactId,
-    audit: &[u8],
+    entry: &Entry,
 ) -> Result<Sequence> {
     let deleted = db.execute(
         "DELETE FROM grants WHERE namespace_id = ?1 AND workload = ?2 AND artifact_id = ?3",
@@ -203,7 +203,7 @@ pub(super) fn revoke_grant(
     )?;
     match deleted {
         0 => Err(missing(format!("a grant of artifact {artifact} to {workload}"))),
-        _ => log::append(db, audit),
+        _ => requests::append(db, entry, 0),
     }
 }
 

@@ -5,7 +5,8 @@ use rusqlite::params;
 use super::super::*;
 use super::log;
 use super::page::{bounded, page};
-use super::rows::Db;
+use super::requests;
+use super::rows::{Db, Query};
 
 /// The longest media type and format, in bytes.
 const MAX_WORD: usize = 256;
@@ -53,6 +54,7 @@ pub(super) fn list(
 ) -> Result<Page<ArtifactSummary, ArtifactCursor>> {
     let limit = bounded(limit);
     let mut rows = Vec::new();
+    let mut summaries = Summaries::prepare(db, filter.visibility)?;
     for namespace in namespaces(db)? {
         let begun = after.is_some_and(|(ns, _)| namespace.name < *ns);
         if begun || !filter.pattern.matches_namespace(namespace.name.as_str()) {
@@ -67,7 +69,7 @@ pub(super) fn list(
         db.each(&condition, params![namespace.id.0, from, format!("{prefix}\u{7f}")], |artifact| {
             let artifact: ArtifactRecord = artifact?;
             if filter.pattern.matches_name(artifact.name.as_str())
-                && let Some(summary) = summary(db, &namespace.name, artifact, filter.visibility)?
+                && let Some(summary) = summaries.of(&namespace.name, artifact)?
             {
                 found.push(summary);
             }
@@ -81,23 +83,51 @@ pub(super) fn list(
     Ok(page(rows, limit, |s| (s.namespace.clone(), s.artifact.name.clone())))
 }
 
-/// `None` if no version of the artifact is to be seen.
-fn summary(
-    db: &Db<'_>,
-    namespace: &Name,
-    artifact: ArtifactRecord,
-    seen: Visibility,
-) -> Result<Option<ArtifactSummary>> {
-    let visible = match seen {
+fn visible(seen: Visibility) -> &'static str {
+    match seen {
         Visibility::Listed => LISTED,
         Visibility::All => "TRUE",
-    };
-    let id = artifact.id.0;
-    let newest = db.one(&format!("WHERE artifact_id = ?1 AND {visible} ORDER BY number DESC LIMIT 1"), [id])?;
-    let Some(newest) = newest else { return Ok(None) };
-    let versions = db.number(&format!("SELECT count(*) FROM versions WHERE artifact_id = ?1 AND {visible}"), [id])?;
-    let tags = tags_of(db, artifact.id)?;
-    Ok(Some(ArtifactSummary { namespace: namespace.clone(), artifact, versions, newest, tags }))
+    }
+}
+
+/// How many versions of an artifact there are to see, and the newest: answered by an index alone.
+pub(super) fn counts(seen: Visibility) -> String {
+    format!("SELECT count(*), max(number) FROM versions WHERE artifact_id = ?1 AND {}", visible(seen))
+}
+
+/// What a listing asks about each artifact, prepared once.
+struct Summaries<'a> {
+    counts: rusqlite::CachedStatement<'a>,
+    newest: Query<'a, VersionRecord>,
+    tags: Query<'a, TagRecord>,
+}
+
+impl<'a> Summaries<'a> {
+    fn prepare(db: &'a Db<'_>, seen: Visibility) -> Result<Self> {
+        let visible = visible(seen);
+        let tags = format!(
+            "WHERE artifact_id = ?1 AND number IN (SELECT number FROM versions WHERE artifact_id = ?1 AND {visible})
+             ORDER BY tag"
+        );
+        Ok(Self {
+            counts: db.conn.prepare_cached(&counts(seen))?,
+            newest: db.query("WHERE artifact_id = ?1 AND number = ?2")?,
+            tags: db.query(&tags)?,
+        })
+    }
+
+    /// `None` if no version of the artifact is to be seen.
+    fn of(&mut self, namespace: &Name, artifact: ArtifactRecord) -> Result<Option<ArtifactSummary>> {
+        let id = artifact.id.0;
+        let (versions, newest): (i64, Option<i64>) =
+            self.counts.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some(newest) = newest else { return Ok(None) };
+        let gone = || CatalogueError::Damaged(format!("v{newest} of artifact {} cannot be read", artifact.id));
+        let newest = self.newest.one(params![id, newest])?.ok_or_else(gone)?;
+        let tags = self.tags.many([id])?;
+        let versions = versions.unsigned_abs();
+        Ok(Some(ArtifactSummary { namespace: namespace.clone(), artifact, versions, newest, tags }))
+    }
 }
 
 pub(super) fn reserve(db: &Db<'_>, wanted: &NewReservation) -> Result<Reservation> {
@@ -253,13 +283,15 @@ fn numbered(db: &Db<'_>, artifact: ArtifactId, n: u64) -> Result<Option<VersionR
 pub(super) fn versions_of(
     db: &Db<'_>,
     artifact_id: ArtifactId,
+    seen: Visibility,
     before: Option<u64>,
     limit: usize,
 ) -> Result<Page<VersionRecord, u64>> {
     artifact(db, artifact_id)?;
+    let visible = visible(seen);
     let (limit, before) = (bounded(limit), before.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX));
     let rows = db.many(
-        "WHERE artifact_id = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+        &format!("WHERE artifact_id = ?1 AND number < ?2 AND {visible} ORDER BY number DESC LIMIT ?3"),
         params![artifact_id.0, before, limit as i64 + 1],
     )?;
     Ok(page(rows, limit, |v: &VersionRecord| v.facts.number))
@@ -292,7 +324,7 @@ pub(super) fn set_tag(
     tag: &Tag,
     n: u64,
     expect: Option<u64>,
-    audit: &[u8],
+    entry: &Entry,
 ) -> Result<(TagRecord, Sequence)> {
     let artifact = artifact(db, artifact_id)?;
     let found = tag_of(db, artifact_id, tag)?.map(|t| t.number);
@@ -307,7 +339,7 @@ pub(super) fn set_tag(
         return Err(CatalogueError::Shredded(format!("{}@v{n}", artifact.name)));
     }
     let record = move_tag(db, tag, &target)?;
-    Ok((record, log::append(db, audit)?))
+    Ok((record, requests::append(db, entry, n)?))
 }
 
 fn move_tag(db: &Db<'_>, tag: &Tag, to: &VersionRecord) -> Result<TagRecord> {
@@ -333,7 +365,7 @@ pub(super) fn tags_of(db: &Db<'_>, artifact: ArtifactId) -> Result<Vec<TagRecord
     db.many("WHERE artifact_id = ?1 ORDER BY tag", [artifact.0])
 }
 
-pub(super) fn set_listing(db: &Db<'_>, scope: ListingScope, listed: bool, audit: &[u8]) -> Result<(u64, Sequence)> {
+pub(super) fn set_listing(db: &Db<'_>, scope: ListingScope, listed: bool, entry: &Entry) -> Result<(u64, Sequence)> {
     let versions = match scope {
         ListingScope::Version(id) => {
             let record = version(db, id)?;
@@ -352,7 +384,7 @@ pub(super) fn set_listing(db: &Db<'_>, scope: ListingScope, listed: bool, audit:
         db.update(&VersionRecord { unlisted: (!listed).then_some(db.now), ..record })?;
         changed += 1;
     }
-    Ok((changed, log::append(db, audit)?))
+    Ok((changed, requests::append(db, entry, changed)?))
 }
 
 pub(super) fn purgeable(
@@ -408,7 +440,14 @@ pub(super) fn unused_reservations(
 }
 
 pub(super) fn abandon_reservation(db: &Db<'_>, version: VersionId) -> Result<bool> {
-    Ok(db.execute("DELETE FROM reservations WHERE version_id = ?1", [version.0])? == 1)
+    let of: Option<Vec<u8>> =
+        db.value("DELETE FROM reservations WHERE version_id = ?1 RETURNING artifact_id", [version.0])?;
+    let Some(artifact) = of else { return Ok(false) };
+    // A name that never had a version and waits for none would be in the way of another kind, and of nothing else.
+    let unused = ["versions", "reservations", "grants"]
+        .map(|table| format!("NOT EXISTS (SELECT 1 FROM {table} WHERE artifact_id = ?1)"));
+    db.execute(&format!("DELETE FROM artifacts WHERE id = ?1 AND {}", unused.join(" AND ")), [artifact])?;
+    Ok(true)
 }
 
 pub(super) fn blob_state(db: &Db<'_>, id: VersionId) -> Result<BlobState> {

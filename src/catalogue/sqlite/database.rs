@@ -32,7 +32,7 @@ pub(super) struct Kind {
 pub(super) const CATALOGUE: Kind = Kind {
     file: "catalogue.db",
     application_id: 0x4d56_4341, // "MVCA"
-    steps: &[include_str!("schema_v1.sql")],
+    steps: &[include_str!("schema_v1.sql"), include_str!("schema_v2.sql")],
     secure_delete: false,
     readers: 4,
 };
@@ -59,18 +59,21 @@ impl Kind {
     /// Makes an empty database in the directory. The file is made first, so that it is never readable by others.
     pub fn create(&self, dir: &Path, key: &Arc<RowKey>, clock: &dyn Clock, catalogue_id: &[u8]) -> Result<()> {
         let path = dir.join(self.file);
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| match e.kind() {
+        self.create_file(&path, key, clock, catalogue_id).map_err(|e| e.of_file(&path))?;
+        File::open(dir).and_then(|d| d.sync_all()).map_err(|e| io(dir, &e))
+    }
+
+    fn create_file(&self, path: &Path, key: &Arc<RowKey>, clock: &dyn Clock, catalogue_id: &[u8]) -> Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::AlreadyExists => CatalogueError::AlreadyExists(format!("{} exists", path.display())),
-            _ => io(&path, &e),
+            _ => io(path, &e),
         })?;
-        let conn = self.connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, Duration::ZERO)?;
+        let conn = self.connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Duration::ZERO)?;
         conn.pragma_update(None, "application_id", self.application_id)?;
         self.configure(&conn)?;
         self.migrate(&conn, self.steps.len())?;
         let db = Db { conn: &conn, key, now: clock.now() };
-        db.insert(&Meta { name: CATALOGUE_ID.into(), value: catalogue_id.into() })?;
-        drop(conn);
-        File::open(dir).and_then(|d| d.sync_all()).map_err(|e| io(dir, &e))
+        db.insert(&Meta { name: CATALOGUE_ID.into(), value: catalogue_id.into() })
     }
 
     /// Opens the database and says which catalogue it belongs to.
@@ -82,12 +85,22 @@ impl Kind {
         limits: Limits,
     ) -> Result<(Database, Vec<u8>)> {
         let path = dir.join(self.file);
-        if !path.try_exists().map_err(|e| io(&path, &e))? {
+        self.open_file(&path, key, clock, limits).map_err(|e| e.of_file(&path))
+    }
+
+    fn open_file(
+        &self,
+        path: &Path,
+        key: &Arc<RowKey>,
+        clock: &Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Result<(Database, Vec<u8>)> {
+        if !path.try_exists().map_err(|e| io(path, &e))? {
             return Err(CatalogueError::NotFound(path.display().to_string()));
         }
         // Readers must not be waited for longer than a caller would wait.
         let busy = limits.wait / 2;
-        let conn = self.connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy)?;
+        let conn = self.connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy)?;
         let application_id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
         if application_id != self.application_id {
             return Err(CatalogueError::Damaged(format!("{} is not a {} of a vault", path.display(), self.file)));
@@ -95,7 +108,7 @@ impl Kind {
         // Before anything is written: a newer release's file stays as it is.
         let version = self.known_version(&conn)?;
         self.configure(&conn)?;
-        self.check(&conn, &path, version)?;
+        self.check(&conn, path, version)?;
         self.migrate(&conn, self.steps.len())?;
         if self.secure_delete {
             // A process may have died between deleting a key and emptying the log of it.
@@ -105,10 +118,10 @@ impl Kind {
         let id: Option<Meta> = Db { conn: &conn, key, now }.one("WHERE name = ?1", [CATALOGUE_ID])?;
         let id = id.ok_or_else(|| CatalogueError::Damaged(format!("{} does not say what it belongs to", self.file)))?;
         let readers = (0..self.readers)
-            .map(|_| self.connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, busy))
+            .map(|_| self.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, busy))
             .collect::<Result<_>>()?;
-        let readers = Readers::new(readers, limits.wait, Arc::clone(key), Arc::clone(clock));
-        let writer = Writer::start(self.file, conn, Arc::clone(key), Arc::clone(clock), limits)?;
+        let readers = Readers::new(path, readers, limits.wait, Arc::clone(key), Arc::clone(clock));
+        let writer = Writer::start(path, conn, Arc::clone(key), Arc::clone(clock), limits)?;
         Ok((Database { readers, writer }, id.value))
     }
 

@@ -5,7 +5,7 @@
 //! | `database` | opening a file, its configuration, schema versions |
 //! | `writer`, `readers` | one writing thread with group commit; a few read-only connections |
 //! | `rows`, `tables` | authenticated rows, and which facts they hold |
-//! | `artifacts`, `access`, `log`, `keys`, `upkeep` | the commands |
+//! | `artifacts`, `access`, `log`, `requests`, `keys`, `upkeep` | the commands |
 //!
 //! The two files are never written in one transaction (SQLite cannot do that crash-safely with write-ahead logs); each command
 //! that touches both says in which order. Each has its own writer, so a key being scrubbed does not hold up audit rows.
@@ -17,6 +17,7 @@ mod keys;
 mod log;
 mod page;
 mod readers;
+mod requests;
 mod rows;
 mod tables;
 mod upkeep;
@@ -149,8 +150,14 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| artifacts::version(db, id))
     }
 
-    fn versions_of(&self, artifact: ArtifactId, before: Option<u64>, limit: usize) -> Result<Page<VersionRecord, u64>> {
-        self.read(|db| artifacts::versions_of(db, artifact, before, limit))
+    fn versions_of(
+        &self,
+        artifact: ArtifactId,
+        seen: Visibility,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<VersionRecord, u64>> {
+        self.read(|db| artifacts::versions_of(db, artifact, seen, before, limit))
     }
 
     fn rotate_header(&self, rotation: HeaderRotation, audit: AuditLeaf) -> Result<Sequence> {
@@ -163,21 +170,21 @@ impl Catalogue for SqliteCatalogue {
         tag: Tag,
         number: u64,
         expect: Option<u64>,
-        audit: AuditLeaf,
+        entry: Entry,
     ) -> Result<(TagRecord, Sequence)> {
-        self.write(move |db| artifacts::set_tag(db, artifact, &tag, number, expect, &audit))
+        self.write(move |db| artifacts::set_tag(db, artifact, &tag, number, expect, &entry))
     }
 
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>> {
         self.read(|db| artifacts::tags_of(db, artifact))
     }
 
-    fn unlist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)> {
-        self.write(move |db| artifacts::set_listing(db, scope, false, &audit))
+    fn unlist(&self, scope: ListingScope, entry: Entry) -> Result<(u64, Sequence)> {
+        self.write(move |db| artifacts::set_listing(db, scope, false, &entry))
     }
 
-    fn relist(&self, scope: ListingScope, audit: AuditLeaf) -> Result<(u64, Sequence)> {
-        self.write(move |db| artifacts::set_listing(db, scope, true, &audit))
+    fn relist(&self, scope: ListingScope, entry: Entry) -> Result<(u64, Sequence)> {
+        self.write(move |db| artifacts::set_listing(db, scope, true, &entry))
     }
 
     fn purgeable(
@@ -237,8 +244,8 @@ impl Catalogue for SqliteCatalogue {
         self.read(artifacts::unfinished_shreds)
     }
 
-    fn set_policy(&self, text: String, audit: AuditLeaf) -> Result<(u64, Sequence)> {
-        self.write(move |db| access::set_policy(db, text, &audit))
+    fn set_policy(&self, text: String, entry: Entry) -> Result<(u64, Sequence)> {
+        self.write(move |db| access::set_policy(db, text, &entry))
     }
 
     fn policy(&self) -> Result<Option<PolicyRecord>> {
@@ -249,8 +256,8 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| access::policy_version(db, version))
     }
 
-    fn enroll_workload(&self, first: NewCertificate, audit: AuditLeaf) -> Result<(WorkloadRecord, Sequence)> {
-        self.write(move |db| access::enroll(db, first, &audit))
+    fn enroll_workload(&self, first: NewCertificate, entry: Entry) -> Result<(WorkloadRecord, Sequence)> {
+        self.write(move |db| access::enroll(db, first, &entry))
     }
 
     fn workload(&self, namespace: NamespaceId, name: &Name) -> Result<WorkloadRecord> {
@@ -266,26 +273,26 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| access::workloads(db, filter, after, limit))
     }
 
-    fn record_certificate(&self, certificate: NewCertificate, audit: AuditLeaf) -> Result<Sequence> {
-        self.write(move |db| access::record_certificate(db, certificate, &audit))
+    fn record_certificate(&self, certificate: NewCertificate, entry: Entry) -> Result<Sequence> {
+        self.write(move |db| access::record_certificate(db, certificate, &entry))
     }
 
     fn certificate(&self, serial: &[u8]) -> Result<CertifiedWorkload> {
         self.read(|db| access::certificate(db, serial))
     }
 
-    fn revoke_workload(&self, namespace: NamespaceId, name: &Name, audit: AuditLeaf) -> Result<Sequence> {
+    fn revoke_workload(&self, namespace: NamespaceId, name: &Name, entry: Entry) -> Result<Sequence> {
         let name = name.clone();
-        self.write(move |db| access::revoke_workload(db, namespace, &name, &audit))
+        self.write(move |db| access::revoke_workload(db, namespace, &name, &entry))
     }
 
     fn newest_certificate(&self, namespace: NamespaceId, workload: &Name) -> Result<Option<CertificateRecord>> {
         self.read(|db| access::newest_certificate(db, namespace, workload))
     }
 
-    fn revoke_certificate(&self, serial: &[u8], audit: AuditLeaf) -> Result<Sequence> {
+    fn revoke_certificate(&self, serial: &[u8], entry: Entry) -> Result<Sequence> {
         let serial = serial.to_vec();
-        self.write(move |db| access::revoke_certificate(db, &serial, &audit))
+        self.write(move |db| access::revoke_certificate(db, &serial, &entry))
     }
 
     fn grant(
@@ -294,10 +301,10 @@ impl Catalogue for SqliteCatalogue {
         workload: &Name,
         artifact: ArtifactId,
         created_by: String,
-        audit: AuditLeaf,
+        entry: Entry,
     ) -> Result<Sequence> {
         let workload = workload.clone();
-        self.write(move |db| access::grant(db, namespace, &workload, artifact, created_by, &audit))
+        self.write(move |db| access::grant(db, namespace, &workload, artifact, created_by, &entry))
     }
 
     fn revoke_grant(
@@ -305,10 +312,10 @@ impl Catalogue for SqliteCatalogue {
         namespace: NamespaceId,
         workload: &Name,
         artifact: ArtifactId,
-        audit: AuditLeaf,
+        entry: Entry,
     ) -> Result<Sequence> {
         let workload = workload.clone();
-        self.write(move |db| access::revoke_grant(db, namespace, &workload, artifact, &audit))
+        self.write(move |db| access::revoke_grant(db, namespace, &workload, artifact, &entry))
     }
 
     fn grants_of(
@@ -335,6 +342,10 @@ impl Catalogue for SqliteCatalogue {
 
     fn audit_len(&self) -> Result<u64> {
         self.read(log::len)
+    }
+
+    fn request(&self, id: RequestId) -> Result<Option<RequestRecord>> {
+        self.read(|db| requests::request(db, id))
     }
 
     fn put_checkpoint(&self, checkpoint: Checkpoint) -> Result<()> {

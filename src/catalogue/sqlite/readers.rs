@@ -1,5 +1,6 @@
 //! A few read-only connections. Readers see the last commit and never wait for the writer.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use super::rows::{Db, RowKey};
 use crate::names::Clock;
 
 pub(super) struct Readers {
+    path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     returned: Condvar,
     wait: Duration,
@@ -18,12 +20,22 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub fn new(connections: Vec<Connection>, wait: Duration, key: Arc<RowKey>, clock: Arc<dyn Clock>) -> Self {
-        Self { idle: Mutex::new(connections), returned: Condvar::new(), wait, key, clock }
+    pub fn new(
+        path: &Path,
+        connections: Vec<Connection>,
+        wait: Duration,
+        key: Arc<RowKey>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { path: path.into(), idle: Mutex::new(connections), returned: Condvar::new(), wait, key, clock }
     }
 
     /// Runs a query; all its statements see one state.
     pub fn run<T>(&self, query: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
+        self.query(query).map_err(|e| e.of_file(&self.path))
+    }
+
+    fn query<T>(&self, query: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
         let lent = self.borrow()?;
         let conn = lent.conn.as_ref().expect("lent until dropped");
         // Rolled back when dropped; it has written nothing.

@@ -4,10 +4,11 @@
 //! before it, so that no two rows have the same encoding. It is checked, in constant time, each time a row is read; a row is
 //! written through its table's description only. So a row cannot be altered, moved to another table or made up without the key.
 
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, params_from_iter};
 
 use super::super::{CatalogueError, Result};
 use crate::crypto;
@@ -17,9 +18,12 @@ use crate::names::Timestamp;
 /// A table of authenticated rows.
 pub(super) struct Table {
     pub name: &'static str,
-    /// All columns but `mac`, in the order of the schema; the first `key` of them are the primary key.
+    /// All columns but `mac`, in the order they were added; the first `key` of them are the primary key.
     pub columns: &'static [&'static str],
     pub key: usize,
+    /// How many of the last ones were added by a later schema. While such a column is NULL it is not in the MAC: rows from
+    /// before stay authentic, and a value cannot be put in or taken out without the key.
+    pub added: usize,
 }
 
 /// What a row means.
@@ -41,21 +45,20 @@ pub(super) struct Db<'a> {
 }
 
 impl Db<'_> {
+    /// A condition on a table, to be asked many times.
+    pub fn query<T: Row>(&self, condition: &str) -> Result<Query<'_, T>> {
+        let statement = self.conn.prepare_cached(&select::<T>(condition))?;
+        Ok(Query { statement, key: self.key, of: PhantomData })
+    }
+
     /// The row of a condition that at most one row meets.
     pub fn one<T: Row>(&self, condition: &str, params: impl Params) -> Result<Option<T>> {
-        let mut statement = self.conn.prepare_cached(&select::<T>(condition))?;
-        let mut rows = statement.query(params)?;
-        rows.next()?.map(|row| self.verified(row)).transpose()
+        self.query(condition)?.one(params)
     }
 
     /// The rows of a condition.
     pub fn many<T: Row>(&self, condition: &str, params: impl Params) -> Result<Vec<T>> {
-        let mut all = Vec::new();
-        self.each(condition, params, |row| {
-            all.push(row?);
-            Ok(true)
-        })?;
-        Ok(all)
+        self.query(condition)?.many(params)
     }
 
     /// Hands on one row after the other until told `false`. A row that does not authenticate is handed on as its error.
@@ -63,16 +66,9 @@ impl Db<'_> {
         &self,
         condition: &str,
         params: impl Params,
-        mut take: impl FnMut(Result<T>) -> Result<bool>,
+        take: impl FnMut(Result<T>) -> Result<bool>,
     ) -> Result<()> {
-        let mut statement = self.conn.prepare_cached(&select::<T>(condition))?;
-        let mut rows = statement.query(params)?;
-        while let Some(row) = rows.next()? {
-            if !take(self.verified(row))? {
-                break;
-            }
-        }
-        Ok(())
+        self.query(condition)?.each(params, take)
     }
 
     /// A new row.
@@ -86,7 +82,7 @@ impl Db<'_> {
 
     /// The row of the same primary key becomes this one.
     pub fn update<T: Row>(&self, row: &T) -> Result<()> {
-        let Table { name, columns, key } = T::TABLE;
+        let Table { name, columns, key, .. } = T::TABLE;
         let assign = |from: usize, to: usize, between: &str| {
             let parts: Vec<String> = (from..to).map(|i| format!("{} = ?{}", columns[i], i + 1)).collect();
             parts.join(between)
@@ -122,23 +118,56 @@ impl Db<'_> {
     fn with_mac<T: Row>(&self, row: &T) -> Result<Vec<Value>> {
         let mut values = row.values()?;
         debug_assert_eq!(values.len(), T::TABLE.columns.len());
-        let mac = self.key.mac(T::TABLE.name, values.iter().map(ValueRef::from));
+        let mac = self.key.mac(&T::TABLE, values.iter().map(ValueRef::from).collect::<Vec<_>>().as_slice());
         values.push(Value::Blob(mac.to_vec()));
         Ok(values)
     }
+}
 
-    fn verified<T: Row>(&self, row: &rusqlite::Row<'_>) -> Result<T> {
-        let Table { name, columns, .. } = T::TABLE;
-        let values = (0..columns.len()).map(|i| row.get_ref(i)).collect::<Result<Vec<_>, _>>()?;
-        let stored = row.get_ref(columns.len())?.as_blob().unwrap_or_default();
-        if !crypto::equal(&self.key.mac(name, values.iter().copied()), stored) {
-            return Err(CatalogueError::Damaged(format!(
-                "a row of {name} was altered, or this is another vault's key"
-            )));
-        }
-        let mut columns = Columns { values, at: 0, table: name };
-        T::read(&mut columns)
+/// A prepared condition on a table.
+pub(super) struct Query<'a, T> {
+    statement: CachedStatement<'a>,
+    key: &'a RowKey,
+    of: PhantomData<T>,
+}
+
+impl<T: Row> Query<'_, T> {
+    /// As [`Db::one`].
+    pub fn one(&mut self, params: impl Params) -> Result<Option<T>> {
+        let mut rows = self.statement.query(params)?;
+        rows.next()?.map(|row| verified(self.key, row)).transpose()
     }
+
+    /// As [`Db::many`].
+    pub fn many(&mut self, params: impl Params) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        self.each(params, |row| {
+            all.push(row?);
+            Ok(true)
+        })?;
+        Ok(all)
+    }
+
+    /// As [`Db::each`].
+    pub fn each(&mut self, params: impl Params, mut take: impl FnMut(Result<T>) -> Result<bool>) -> Result<()> {
+        let mut rows = self.statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            if !take(verified(self.key, row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn verified<T: Row>(key: &RowKey, row: &rusqlite::Row<'_>) -> Result<T> {
+    let Table { name, columns, .. } = T::TABLE;
+    let values = (0..columns.len()).map(|i| row.get_ref(i)).collect::<Result<Vec<_>, _>>()?;
+    let stored = row.get_ref(columns.len())?.as_blob().unwrap_or_default();
+    if !crypto::equal(&key.mac(&T::TABLE, &values), stored) {
+        return Err(CatalogueError::Damaged(format!("a row of {name} was altered, or this is another vault's key")));
+    }
+    T::read(&mut Columns { values, at: 0, table: name })
 }
 
 fn select<T: Row>(condition: &str) -> String {
@@ -149,16 +178,18 @@ fn select<T: Row>(condition: &str) -> String {
 pub(super) struct RowKey(pub Key<CatalogueKey>);
 
 impl RowKey {
-    fn mac<'v>(&self, table: &str, values: impl Iterator<Item = ValueRef<'v>>) -> [u8; 32] {
-        let mut text = Vec::with_capacity(512);
+    pub fn mac(&self, table: &Table, values: &[ValueRef<'_>]) -> [u8; 32] {
+        let mut text = Vec::with_capacity(1024);
         let mut field = |kind: u8, bytes: &[u8]| {
             text.push(kind);
             text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
             text.extend_from_slice(bytes);
         };
-        field(b'T', table.as_bytes());
-        for value in values {
-            match value {
+        field(b'T', table.name.as_bytes());
+        let first = values.len().saturating_sub(table.added);
+        let absent = values[first..].iter().rev().take_while(|v| **v == ValueRef::Null).count();
+        for value in &values[..values.len() - absent] {
+            match *value {
                 ValueRef::Null => field(b'n', &[]),
                 ValueRef::Integer(n) => field(b'i', &n.to_le_bytes()),
                 ValueRef::Real(n) => field(b'r', &n.to_bits().to_le_bytes()),
@@ -210,18 +241,22 @@ impl<'r> Columns<'r> {
         value.as_i64().ok().and_then(|n| T::try_from(n).ok()).ok_or_else(|| self.bad())
     }
 
-    pub fn time(&mut self) -> Result<Timestamp> {
-        self.number().map(Timestamp::from_millis)
-    }
-
-    pub fn time_if_any(&mut self) -> Result<Option<Timestamp>> {
+    pub fn number_if_any<T: TryFrom<i64>>(&mut self) -> Result<Option<T>> {
         match self.values.get(self.at) {
             Some(ValueRef::Null) => {
                 self.at += 1;
                 Ok(None)
             }
-            _ => self.time().map(Some),
+            _ => self.number().map(Some),
         }
+    }
+
+    pub fn time(&mut self) -> Result<Timestamp> {
+        self.number().map(Timestamp::from_millis)
+    }
+
+    pub fn time_if_any(&mut self) -> Result<Option<Timestamp>> {
+        Ok(self.number_if_any()?.map(Timestamp::from_millis))
     }
 }
 

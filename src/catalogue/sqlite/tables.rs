@@ -13,7 +13,7 @@ pub(super) struct Meta {
 }
 
 impl Row for Meta {
-    const TABLE: Table = Table { name: "meta", columns: &["name", "value"], key: 1 };
+    const TABLE: Table = Table { name: "meta", columns: &["name", "value"], key: 1, added: 0 };
 
     fn values(&self) -> Result<Vec<Value>> {
         Ok(vec![text(&self.name), blob(&self.value)])
@@ -25,7 +25,7 @@ impl Row for Meta {
 }
 
 impl Row for NamespaceRecord {
-    const TABLE: Table = Table { name: "namespaces", columns: &["id", "name", "created"], key: 1 };
+    const TABLE: Table = Table { name: "namespaces", columns: &["id", "name", "created"], key: 1, added: 0 };
 
     fn values(&self) -> Result<Vec<Value>> {
         Ok(vec![blob(&self.id.0), text(self.name.as_str()), time(self.created)])
@@ -37,8 +37,12 @@ impl Row for NamespaceRecord {
 }
 
 impl Row for ArtifactRecord {
-    const TABLE: Table =
-        Table { name: "artifacts", columns: &["id", "namespace_id", "name", "kind", "next_number", "created"], key: 1 };
+    const TABLE: Table = Table {
+        name: "artifacts",
+        columns: &["id", "namespace_id", "name", "kind", "next_number", "created"],
+        key: 1,
+        added: 0,
+    };
 
     fn values(&self) -> Result<Vec<Value>> {
         Ok(vec![
@@ -65,7 +69,7 @@ impl Row for ArtifactRecord {
 
 impl Row for Reservation {
     const TABLE: Table =
-        Table { name: "reservations", columns: &["version_id", "artifact_id", "number", "reserved"], key: 1 };
+        Table { name: "reservations", columns: &["version_id", "artifact_id", "number", "reserved"], key: 1, added: 0 };
 
     fn values(&self) -> Result<Vec<Value>> {
         Ok(vec![blob(&self.version_id.0), blob(&self.artifact_id.0), number(self.number)?, time(self.reserved)])
@@ -105,8 +109,10 @@ impl Row for VersionRecord {
             "unlisted",
             "shred_begun",
             "shredded",
+            "content_len",
         ],
         key: 1,
+        added: 1,
     };
 
     fn values(&self) -> Result<Vec<Value>> {
@@ -137,12 +143,13 @@ impl Row for VersionRecord {
             time_if_any(self.unlisted),
             time_if_any(self.shred_begun),
             time_if_any(self.shredded),
+            number(f.content_len)?,
         ])
     }
 
     fn read(c: &mut Columns<'_>) -> Result<Self> {
         let (version_id, artifact_id, namespace_id, number, kind) = (c.id()?, c.id()?, c.id()?, c.number()?, c.text()?);
-        let facts = NewVersion {
+        let mut facts = NewVersion {
             version_id,
             artifact_id,
             number,
@@ -153,6 +160,7 @@ impl Row for VersionRecord {
             header_len: c.number()?,
             body_len: c.number()?,
             payload_len: c.number()?,
+            content_len: 0,
             member_count: c.number()?,
             media_type: c.text()?,
             format: c.text()?,
@@ -162,21 +170,20 @@ impl Row for VersionRecord {
             artifact_key: ArtifactKeyRef { id: c.id()?, version: c.number()? },
             request_id: c.id()?,
         };
-        Ok(Self {
-            facts,
-            namespace_id,
-            kind,
-            sequence: c.number()?,
-            unlisted: c.time_if_any()?,
-            shred_begun: c.time_if_any()?,
-            shredded: c.time_if_any()?,
-        })
+        let (sequence, unlisted, shred_begun, shredded) =
+            (c.number()?, c.time_if_any()?, c.time_if_any()?, c.time_if_any()?);
+        facts.content_len = c.number_if_any()?.unwrap_or(facts.payload_len);
+        Ok(Self { facts, namespace_id, kind, sequence, unlisted, shred_begun, shredded })
     }
 }
 
 impl Row for TagRecord {
-    const TABLE: Table =
-        Table { name: "tags", columns: &["artifact_id", "tag", "version_id", "number", "moves", "moved"], key: 2 };
+    const TABLE: Table = Table {
+        name: "tags",
+        columns: &["artifact_id", "tag", "version_id", "number", "moves", "moved"],
+        key: 2,
+        added: 0,
+    };
 
     fn values(&self) -> Result<Vec<Value>> {
         Ok(vec![
@@ -202,7 +209,7 @@ impl Row for TagRecord {
 }
 
 impl Row for PolicyRecord {
-    const TABLE: Table = Table { name: "policies", columns: &["version", "text", "created"], key: 1 };
+    const TABLE: Table = Table { name: "policies", columns: &["version", "text", "created"], key: 1, added: 0 };
 
     fn values(&self) -> Result<Vec<Value>> {
         Ok(vec![number(self.version)?, text(&self.text), time(self.created)])
@@ -214,8 +221,12 @@ impl Row for PolicyRecord {
 }
 
 impl Row for WorkloadRecord {
-    const TABLE: Table =
-        Table { name: "workloads", columns: &["namespace_id", "name", "enrolment", "created", "revoked"], key: 2 };
+    const TABLE: Table = Table {
+        name: "workloads",
+        columns: &["namespace_id", "name", "enrolment", "created", "revoked"],
+        key: 2,
+        added: 0,
+    };
 
     fn values(&self) -> Result<Vec<Value>> {
         Ok(vec![
@@ -253,6 +264,7 @@ impl Row for CertificateRecord {
             "revoked",
         ],
         key: 1,
+        added: 0,
     };
 
     fn values(&self) -> Result<Vec<Value>> {
@@ -288,6 +300,7 @@ impl Row for GrantRecord {
         name: "grants",
         columns: &["namespace_id", "workload", "artifact_id", "enrolment", "created_by", "created"],
         key: 3,
+        added: 0,
     };
 
     fn values(&self) -> Result<Vec<Value>> {
@@ -313,6 +326,31 @@ impl Row for GrantRecord {
     }
 }
 
+impl Row for RequestRecord {
+    const TABLE: Table = Table {
+        name: "requests",
+        columns: &["id", "asked", "answer", "number", "sequence", "created"],
+        key: 1,
+        added: 0,
+    };
+
+    fn values(&self) -> Result<Vec<Value>> {
+        Ok(vec![
+            blob(&self.once.id.0),
+            blob(&self.once.asked.0),
+            blob(&self.once.answer),
+            number(self.number)?,
+            number(self.sequence)?,
+            time(self.created),
+        ])
+    }
+
+    fn read(c: &mut Columns<'_>) -> Result<Self> {
+        let once = Once { id: c.id()?, asked: c.id()?, answer: c.bytes()? };
+        Ok(Self { once, number: c.number()?, sequence: c.number()?, created: c.time()? })
+    }
+}
+
 /// An artifact key without its secret bytes, which lie in a slot.
 pub(super) struct KeyEntry {
     pub key: ArtifactKeyRef,
@@ -328,6 +366,7 @@ impl Row for KeyEntry {
         name: "artifact_keys",
         columns: &["id", "version", "namespace_id", "version_id", "kek_version", "slot", "digest"],
         key: 2,
+        added: 0,
     };
 
     fn values(&self) -> Result<Vec<Value>> {

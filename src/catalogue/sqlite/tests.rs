@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::super::contract::{SUITE, StepClock, facts, key_row, name, prod, publish, reserve};
+use super::super::contract::{SUITE, StepClock, facts, key_row, name, prod, publish, reservation, reserve};
+use super::rows::Row as _;
 use super::*;
 use crate::crypto::random::SystemRandom;
 use crate::error::ErrorId;
@@ -68,7 +69,7 @@ fn reopening_keeps_everything() {
     let (home, catalogue) = Home::new();
     let ns = prod(&catalogue);
     let v = publish(&catalogue, ns, "resnet", 1);
-    catalogue.set_policy("p".into(), b"policy".to_vec()).unwrap();
+    catalogue.set_policy("p".into(), b"policy".to_vec().into()).unwrap();
     let before = (catalogue.version(v.version_id).unwrap(), catalogue.audit_range(0, 99).unwrap());
     drop(catalogue);
     let again = home.open().unwrap();
@@ -151,7 +152,7 @@ fn an_altered_row_is_refused_not_believed() {
         assert_eq!(prod(&catalogue), NS);
         for n in 1..=2 {
             publish(&catalogue, NS, "resnet", n);
-            catalogue.set_policy(format!("policy {n}"), b"policy".to_vec()).unwrap();
+            catalogue.set_policy(format!("policy {n}"), b"policy".to_vec().into()).unwrap();
         }
         let new = NewCertificate {
             serial: vec![1; 16],
@@ -161,10 +162,10 @@ fn an_altered_row_is_refused_not_believed() {
             not_before: Timestamp::from_millis(1),
             not_after: Timestamp::from_millis(2),
         };
-        catalogue.enroll_workload(new, b"enroll".to_vec()).unwrap();
-        catalogue.revoke_certificate(&[1; 16], b"revoke".to_vec()).unwrap();
+        catalogue.enroll_workload(new, b"enroll".to_vec().into()).unwrap();
+        catalogue.revoke_certificate(&[1; 16], b"revoke".to_vec().into()).unwrap();
         let artifact = catalogue.artifact_named(&name("prod"), &name("resnet")).unwrap().id;
-        catalogue.grant(NS, &name("serve"), artifact, "me".into(), b"grant".to_vec()).unwrap();
+        catalogue.grant(NS, &name("serve"), artifact, "me".into(), b"grant".to_vec().into()).unwrap();
         reading(&catalogue).unwrap();
         drop(catalogue);
         home.edit(file, sql);
@@ -196,13 +197,14 @@ fn a_planted_trigger_or_a_damaged_page_is_found_at_open() {
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
-    for file in ["catalogue.db", "keys.db"] {
+    for (file, known) in [("catalogue.db", 2), ("keys.db", 1)] {
         let (home, catalogue) = Home::new();
         drop(catalogue);
-        home.edit(file, "PRAGMA user_version = 2; CREATE TABLE of_the_future (x)");
+        let found = known + 1;
+        home.edit(file, &format!("PRAGMA user_version = {found}; CREATE TABLE of_the_future (x)"));
         let before = std::fs::read(home.path().join(file)).unwrap();
         let refused = home.open().err().unwrap();
-        assert_eq!(refused, CatalogueError::UnsupportedVersion { found: 2, known: 1 });
+        assert_eq!(refused, CatalogueError::UnsupportedVersion { found, known });
         let public = crate::error::Error::from(refused);
         assert_eq!(public.id(), ErrorId::UnsupportedVersion);
         assert!(public.hint_text().unwrap().contains("newer release"));
@@ -517,5 +519,77 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         }
         let report = catalogue.integrity_check().unwrap();
         assert_eq!(report.findings, Vec::<String>::new());
+    }
+}
+
+/// Listed versions are counted and chosen by an index alone. The figures are printed: the budget is 1 ms for a page of 100.
+#[test]
+fn a_page_of_a_long_listing_is_quick() {
+    const ARTIFACTS: u32 = 10_000;
+    let (_home, c) = Home::new();
+    let ns = prod(&c);
+    c.write(move |db| {
+        for n in 1..=ARTIFACTS {
+            // Ids and names in different orders, as they are in life.
+            let artifact = format!("model-{:05}", n.wrapping_mul(7919) % ARTIFACTS);
+            for version in [n, n + ARTIFACTS] {
+                let reserved = artifacts::reserve(db, &reservation(ns, &artifact, version))?;
+                artifacts::publish(db, facts(&reserved, version), None, b"publish")?;
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    let filter = ArtifactFilter { pattern: Pattern::all(), visibility: Visibility::Listed };
+    let (mut after, mut times) = (None, Vec::new());
+    loop {
+        let start = Instant::now();
+        let page = c.list(&filter, after.as_ref(), 100).unwrap();
+        times.push(start.elapsed());
+        assert_eq!(page.rows.len(), 100);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    times.sort_unstable();
+    assert_eq!(times.len() as u32, ARTIFACTS / 100);
+    println!(
+        "a page of 100 among {ARTIFACTS} artifacts: best {:?}, p50 {:?}, p99 {:?}",
+        times[0], times[50], times[98]
+    );
+    let plan: String = c
+        .read(|db| {
+            let counts = artifacts::counts(Visibility::Listed);
+            Ok(db.conn.query_row(&format!("EXPLAIN QUERY PLAN {counts}"), [[0; 16]], |row| row.get(3))?)
+        })
+        .unwrap();
+    assert!(plan.contains("COVERING INDEX versions_by_state"), "{plan}");
+}
+
+#[test]
+fn versions_from_before_their_content_was_measured_stay_authentic() {
+    let (home, catalogue) = Home::new();
+    let ns = prod(&catalogue);
+    let v = publish(&catalogue, ns, "resnet", 1);
+    // What the first release wrote: no such column, and a MAC without it.
+    let old = catalogue
+        .write(move |db| {
+            let record = artifacts::version(db, v.version_id)?;
+            let mut values = record.values()?;
+            values.pop();
+            let then = rows::Table { added: 0, ..VersionRecord::TABLE };
+            let mac = db.key.mac(&then, &values.iter().map(rusqlite::types::ValueRef::from).collect::<Vec<_>>());
+            db.execute("UPDATE versions SET content_len = NULL, mac = ?1", [mac])?;
+            artifacts::version(db, v.version_id)
+        })
+        .unwrap();
+    assert_eq!(old.facts.content_len, old.facts.payload_len, "the best that is known");
+    catalogue.unlist(ListingScope::Version(old.facts.version_id), b"rm".to_vec().into()).unwrap();
+    catalogue.relist(ListingScope::Version(old.facts.version_id), b"undo".to_vec().into()).unwrap();
+    assert_eq!(catalogue.version(old.facts.version_id).unwrap().facts, old.facts);
+    for forged in ["NULL", "1"] {
+        home.edit("catalogue.db", &format!("UPDATE versions SET content_len = {forged}"));
+        assert_eq!(catalogue.version(old.facts.version_id).map_err(id_of), Err(ErrorId::CatalogueDamaged), "{forged}");
     }
 }

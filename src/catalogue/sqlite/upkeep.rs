@@ -21,6 +21,7 @@ pub(super) fn check_catalogue(db: &Db<'_>, report: &mut IntegrityReport) -> Resu
     check_rows::<WorkloadRecord>(db, report)?;
     check_rows::<CertificateRecord>(db, report)?;
     check_rows::<GrantRecord>(db, report)?;
+    check_rows::<RequestRecord>(db, report)?;
     for (what, sql) in [
         ("audit rows are missing", "SELECT coalesce(max(sequence), -1) + 1 - count(*) FROM audit"),
         ("policies are missing", "SELECT coalesce(max(version), 0) - count(*) FROM policies"),
@@ -115,7 +116,7 @@ pub(super) fn stats(db: &Db<'_>) -> Result<Stats> {
     let count = |sql: &str| db.number(sql, []);
     Ok(Stats {
         namespaces: count("SELECT count(*) FROM namespaces")?,
-        artifacts: count("SELECT count(*) FROM artifacts")?,
+        artifacts: count("SELECT count(DISTINCT artifact_id) FROM versions")?,
         versions: count("SELECT count(*) FROM versions")?,
         unlisted: count("SELECT count(*) FROM versions WHERE unlisted IS NOT NULL")?,
         shredded: count("SELECT count(*) FROM versions WHERE shredded IS NOT NULL")?,

@@ -5,6 +5,7 @@
 //! also means that no two connections ever checkpoint at once.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -75,7 +76,7 @@ struct Ran {
 
 impl Writer {
     pub fn start(
-        name: &str,
+        path: &Path,
         conn: Connection,
         key: Arc<RowKey>,
         clock: Arc<dyn Clock>,
@@ -88,12 +89,12 @@ impl Writer {
             commands: AtomicU64::new(0),
             commits: AtomicU64::new(0),
         });
-        let served = Arc::clone(&shared);
+        let (served, path) = (Arc::clone(&shared), path.to_path_buf());
         let thread = std::thread::Builder::new()
-            .name(format!("{name} writer"))
+            .name(format!("{} writer", path.file_name().unwrap_or_default().display()))
             .spawn(move || {
                 let ending = Ending(&served);
-                let mut service = Service { conn, key, clock, shared: &served, stopped: None };
+                let mut service = Service { path, conn, key, clock, shared: &served, stopped: None };
                 while let Some(group) = served.next_group() {
                     service.serve(group);
                 }
@@ -222,6 +223,7 @@ impl Drop for Ending<'_> {
 }
 
 struct Service<'a> {
+    path: PathBuf,
     conn: Connection,
     key: Arc<RowKey>,
     clock: Arc<dyn Clock>,
@@ -247,6 +249,7 @@ impl Service<'_> {
                 }
                 other => other.clone(),
             };
+            let (committed, scrubbed) = (self.named(committed), self.named(scrubbed));
             if committed.is_ok() {
                 self.shared.commits.fetch_add(1, Ordering::Relaxed);
                 self.shared.commands.fetch_add(ran.len() as u64, Ordering::Relaxed);
@@ -262,6 +265,10 @@ impl Service<'_> {
                 }
             }
         }
+    }
+
+    fn named(&self, outcome: Result<()>) -> Result<()> {
+        outcome.map_err(|e| e.of_file(&self.path))
     }
 
     /// Runs commands until none waits, or one of them broke the transaction, and commits.

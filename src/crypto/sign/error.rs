@@ -39,9 +39,7 @@ impl From<KeyError> for Error {
             KeyError::Encrypted => {
                 "keep it on a protected disk and decrypt it: openssl pkey -in KEY.pem -out PLAIN.pem"
             }
-            KeyError::NoSeed => {
-                "export it again with its seed: openssl pkey -provparam ml-dsa.output_formats=seed-priv"
-            }
+            KeyError::NoSeed => "export it again, with its seed, from where it was made; or make another",
             KeyError::Algorithm { wanted: Algorithm::Ed25519, .. } => {
                 "make one: openssl genpkey -algorithm ed25519 -out KEY.pem"
             }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{SigningKey, VerifyingKey};
+use super::{PublicKey, SigningIdentity, SigningKey, VerifyingKey};
 use crate::error::{Error, ErrorId, Result};
 
 /// No key file is larger.
@@ -37,6 +37,26 @@ impl VerifyingKey {
     /// `NotFound`, `IoError`; `BadCredential` if it is no public key.
     pub fn read(path: &Path) -> Result<Self> {
         Self::from_pem(&contents(open(path)?, path)?).map_err(|e| Error::from(e).on(path.display()))
+    }
+}
+
+impl SigningIdentity {
+    /// As [`SigningKey::read`], for an Ed25519 key.
+    ///
+    /// # Errors
+    /// As there; `BadCredential` also for a key of another algorithm.
+    pub fn read(path: &Path) -> Result<Self> {
+        SigningKey::read(path)?.to_ed25519().map_err(|e| Error::from(e).on(path.display()))
+    }
+}
+
+impl PublicKey {
+    /// As [`VerifyingKey::read`], for an Ed25519 key.
+    ///
+    /// # Errors
+    /// As there; `BadCredential` also for a key of another algorithm.
+    pub fn read(path: &Path) -> Result<Self> {
+        VerifyingKey::read(path)?.to_ed25519().map_err(|e| Error::from(e).on(path.display()))
     }
 }
 

@@ -48,9 +48,9 @@ impl Private {
     pub(super) fn parse(&self) -> Result<Encoded<'_>, KeyError> {
         match self {
             Self::Pkcs8(der) => {
-                let (identifier, key, public) = pkcs8(der).ok_or(KeyError::Malformed("private key in PKCS #8"))?;
-                let algorithm = Algorithm::of_identifier(identifier).ok_or(KeyError::Unsupported)?;
-                Ok(Encoded { algorithm, key, public })
+                let info = pkcs8(der).ok_or(KeyError::Malformed("private key in PKCS #8"))?;
+                let algorithm = Algorithm::of_identifier(info.identifier).ok_or(KeyError::Unsupported)?;
+                Ok(Encoded { algorithm, key: info.key, public: info.public })
             }
             Self::EcPrivateKey(der) => {
                 let curve = curve_of(der).ok_or(KeyError::Malformed("private key on a named curve"))?;
@@ -61,18 +61,26 @@ impl Private {
     }
 }
 
-/// Identifier, private key and, in version 2, the public key. Attributes are passed over.
-fn pkcs8(der: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> {
+/// Members of a PKCS #8 structure.
+struct Pkcs8<'a> {
+    identifier: &'a [u8],
+    key: &'a [u8],
+    public: Option<&'a [u8]>,
+}
+
+/// Attributes are passed over; only version 2 (RFC 5958) carries a public key.
+fn pkcs8(der: &[u8]) -> Option<Pkcs8<'_>> {
     let content = der::whole(der::SEQUENCE, der)?;
     let (version, rest) = der::read(der::INTEGER, content)?;
     let (identifier, rest) = der::read(der::SEQUENCE, rest)?;
     let (key, rest) = der::read(der::OCTET_STRING, rest)?;
     let rest = der::read(CONTEXT_0, rest).map_or(rest, |(_, rest)| rest);
-    match (version, rest) {
-        ([0 | 1], []) => Some((identifier, key, None)),
-        ([1], public) => Some((identifier, key, Some(der::whole(CONTEXT_1, public)?.strip_prefix(&[0])?))),
-        _ => None,
-    }
+    let public = match (version, rest) {
+        ([0 | 1], []) => None,
+        ([1], public) => Some(der::whole(CONTEXT_1, public)?.strip_prefix(&[0])?),
+        _ => return None,
+    };
+    Some(Pkcs8 { identifier, key, public })
 }
 
 /// Version 1, without attributes and public key.
