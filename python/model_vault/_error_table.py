@@ -54,6 +54,6 @@ ERRORS: dict[str, tuple[str, str, str | None]] = {
     'TagMoved': ('Conflict', 'the tag is not where it was expected', 'look with vault ls and decide again'),
     'SourceChanged': ('Conflict', 'the input changed while it was sealed', 'seal it again when nothing writes to it'),
     'DiskFull': ('Storage', 'no space left', 'free some space; nothing acknowledged was lost'),
-    'IoError': ('Storage', 'reading or writing failed', None),
+    'IoError': ('Storage', 'reading or writing failed', 'check that what is named is there, may be used, and lies on a disk that works'),
     'Findings': ('Findings', 'the check found something', None),
 }
