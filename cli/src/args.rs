@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use model_vault::identity::signer::SignerName;
 use model_vault::manifest::oms::Requirement;
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
 
@@ -324,6 +325,15 @@ pub struct VerifyModel {
     /// Public key of a signer you trust (PEM); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
+    /// Certificates of authorities whose signers you trust (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub ca: Vec<PathBuf>,
+    /// Of those signers, only the one with this name: dns:, uri:, email: or spiffe://; may be repeated
+    #[arg(long, value_name = "NAME", requires = "ca")]
+    pub signer_name: Vec<SignerName>,
+    /// Revocation list of an authority (PEM or DER); may be repeated
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    pub crl: Vec<PathBuf>,
     /// The signature [default: model.sig in a directory, FILE.sig beside a file]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
@@ -348,6 +358,9 @@ pub struct Sign {
     /// Private key (PEM): ECDSA P-256, P-384, P-521, Ed25519 or ML-DSA-65; may be repeated
     #[arg(long, value_name = "FILE", required = true)]
     pub key: Vec<PathBuf>,
+    /// Certificates of the ECDSA key (PEM): its own first, then those above it; the root may be left out
+    #[arg(long, value_name = "FILE")]
+    pub cert_chain: Option<PathBuf>,
     /// Where the signature goes [default: model.sig in a directory, FILE.sig beside a file]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,

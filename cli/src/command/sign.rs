@@ -5,18 +5,22 @@ use std::path::{Path, PathBuf};
 use model_vault::crypto::hash;
 use model_vault::crypto::sign::{Algorithm, SigningKey};
 use model_vault::files::{Ignored, Links};
+use model_vault::identity::signer::OwnChain;
 use model_vault::manifest::oms::{Bundle, Method, Parameters, Statement, measure};
-use model_vault::names::KeyId;
+use model_vault::names::{Clock, KeyId, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::{Context, threads};
 use crate::args;
-use crate::files::destination::{Destination, ORDINARY};
-use crate::files::signature::{Places, claims};
+use crate::files::signature::{Places, claims, put};
+use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 use crate::output::table::facts;
 use crate::output::text::{count, size};
+
+/// More than any chain of certificates.
+const CHAIN_MAX: u64 = 1 << 20;
 
 /// The JSON document of `vault sign`.
 #[derive(Debug, Serialize)]
@@ -41,7 +45,9 @@ struct SignedBy {
 pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     let keys = args.key.iter().map(|path| SigningKey::read(path)).collect::<Result<Vec<_>>>()?;
     let (interoperable, own) = split(keys)?;
+    let chain = chain(args.cert_chain.as_deref(), interoperable.as_ref())?;
     let places = Places::of(&args.path, args.signature.as_deref())?;
+    places.sweep();
     let statement = measured(cx, args, &places)?;
     let payload = statement.to_payload().into_bytes();
 
@@ -55,16 +61,15 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
         signers: Vec::new(),
     };
     // Everything is signed before anything is written: a key that fails leaves the old signatures as they were.
-    let bundle = |key: &SigningKey| Bundle::sign(payload.clone(), key, None);
-    let lines = own.iter().map(bundle).collect::<Result<Vec<_>>>()?;
+    let bundle = |key: &SigningKey, chain| Bundle::sign(payload.clone(), key, chain);
+    let lines = own.iter().map(|key| bundle(key, None)).collect::<Result<Vec<_>>>()?;
     if let Some(key) = &interoperable {
-        let bundle = bundle(key)?;
-        write(&places.signature, bundle.to_json().as_bytes())?;
+        put(&places.signature, bundle(key, chain)?.to_json().as_bytes())?;
         signed.signature = Some(places.signature.clone());
     }
     if !lines.is_empty() || places.claims.exists() {
         let text = claims::with_signatures(&places.claims, &lines)?;
-        write(&places.claims, &text)?;
+        put(&places.claims, &text)?;
         signed.claims = Some(places.claims.clone());
     }
     for key in interoperable.iter().chain(&own) {
@@ -89,6 +94,16 @@ fn split(keys: Vec<SigningKey>) -> Result<(Option<SigningKey>, Vec<SigningKey>)>
             .hint("a signature file carries one; sign with the other into another file (--signature)"));
     }
     Ok((ecdsa.pop(), own))
+}
+
+fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec<Vec<u8>>>> {
+    let Some(file) = file else { return Ok(None) };
+    let key = key.ok_or_else(|| {
+        Error::new(ErrorId::InvalidArgument, "--cert-chain goes with an ECDSA key, and none is given")
+    })?;
+    let text = read_small(file, CHAIN_MAX).map_err(on(file))?;
+    let chain = OwnChain::from_pem(&text, key.public(), SystemClock.now()).map_err(|e| e.on(file.display()))?;
+    Ok(Some(chain.certificates().to_vec()))
 }
 
 fn measured(cx: &Context<'_>, args: &args::Sign, places: &Places) -> Result<Statement> {
@@ -124,13 +139,6 @@ fn bytes_of(statement: &Statement) -> u64 {
         None => r.size.unwrap_or(0),
     };
     statement.resources.iter().map(len).sum()
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let mut destination = Destination::open(path, ORDINARY)?;
-    destination.write_all(bytes).map_err(crate::files::on(path))?;
-    destination.finish(true)
 }
 
 fn show(signed: &Signed) -> String {

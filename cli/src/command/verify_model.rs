@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use model_vault::crypto::sign::VerifyingKey;
+use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations, SignerName};
 use model_vault::manifest::oms::{
     Bundle, Comparison, Difference, MAX_BUNDLE_LEN, Signer, Statement, Trust, authenticate, compare,
 };
+use model_vault::names::{Clock, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -16,6 +18,9 @@ use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 use crate::output::table::{Table, facts};
 use crate::output::text::{count, size};
+
+/// More than any file of authorities or revocations.
+const AUTHORITIES_MAX: u64 = 16 << 20;
 
 /// The JSON document of `vault verify PATH`.
 #[derive(Debug, Serialize)]
@@ -39,17 +44,19 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
     let places = Places::of(path, args.model.signature.as_deref())?;
     let bundles = bundles(&places)?;
     let keys = args.model.key.iter().map(|file| VerifyingKey::read(file)).collect::<Result<Vec<_>>>()?;
-    let chain = |_: &[Vec<u8>]| -> Result<VerifyingKey> {
-        Err(Error::new(ErrorId::SignatureMissing, "signed with a certificate, and no authority is trusted")
-            .hint("name the authority with --ca FILE"))
-    };
-    if keys.is_empty() {
+    let authorities = Authorities::read(&args.model)?;
+    if keys.is_empty() && authorities.is_none() {
         return Err(Error::new(
             ErrorId::InvalidArgument,
             "no signer is trusted: a signature by anybody proves nothing",
         )
-        .hint("give the signer's public key with --key FILE"));
+        .hint("give the signer's public key with --key FILE, or its authority with --ca FILE"));
     }
+    let chain = |certificates: &[Vec<u8>]| match &authorities {
+        Some(authorities) => authorities.judge(certificates),
+        None => Err(Error::new(ErrorId::SignatureMissing, "signed with a certificate, and no authority is trusted")
+            .hint("name the authority with --ca FILE")),
+    };
     let trust = Trust { keys: &keys, chain: &chain, required: &args.model.require };
     let (statement, signers) = authenticate(&bundles, &trust).map_err(|e| e.on(places.signature.display()))?;
 
@@ -59,6 +66,38 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
     let comparison = compare(path, &statement, &within, allow_extra, threads(), &|n| bar.more(n));
     bar.done();
     report(cx, path, &statement, signers, comparison?)
+}
+
+/// Whose certificates count.
+struct Authorities {
+    anchors: Anchors,
+    names: Vec<SignerName>,
+    revocations: Revocations,
+}
+
+impl Authorities {
+    fn read(args: &args::VerifyModel) -> Result<Option<Self>> {
+        if args.ca.is_empty() {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        for file in &args.ca {
+            text.extend(read_small(file, AUTHORITIES_MAX).map_err(on(file))?);
+            text.push(b'\n');
+        }
+        let mut revocations = Revocations::default();
+        for file in &args.crl {
+            let list = read_small(file, AUTHORITIES_MAX).map_err(on(file))?;
+            revocations.add(&list).map_err(|e| e.on(file.display()))?;
+        }
+        Ok(Some(Self { anchors: Anchors::from_pem(&text)?, names: args.signer_name.clone(), revocations }))
+    }
+
+    /// As of now: when a signature was made, it alone says.
+    fn judge(&self, certificates: &[Vec<u8>]) -> Result<VerifyingKey> {
+        let policy = ChainPolicy { anchors: &self.anchors, names: &self.names, revocations: &self.revocations };
+        Ok(policy.verify(certificates, SystemClock.now())?.key)
+    }
 }
 
 fn report(

@@ -1,9 +1,14 @@
 //! Where the signatures of a model lie, and the file of claims beside the first of them.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use model_vault::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME};
 use model_vault::{Error, ErrorId, Result};
+
+use super::destination::{ORDINARY, parent};
+use super::temporary::{self, Temporary};
 
 /// The two files with a model's signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +40,11 @@ impl Places {
         Ok(Self { signature, claims })
     }
 
+    /// Removes what a killed command left beside them: it would be signed as part of the model.
+    pub fn sweep(&self) {
+        temporary::sweep(parent(&self.signature));
+    }
+
     /// Those that lie within the model, as paths relative to it: no statement covers them.
     pub fn within(&self, model: &Path) -> Result<Vec<String>> {
         if !model.is_dir() {
@@ -45,13 +55,25 @@ impl Places {
         for file in [&self.signature, &self.claims] {
             let Some(name) = file.file_name() else { continue };
             // The file need not exist yet, its directory does.
-            let Ok(parent) = super::destination::parent(file).canonicalize() else { continue };
+            let Ok(parent) = parent(file).canonicalize() else { continue };
             if let Ok(relative) = parent.join(name).strip_prefix(&root) {
                 within.push(relative.to_string_lossy().into_owned());
             }
         }
         Ok(within)
     }
+}
+
+/// Writes a signature, in place of the one that was there.
+pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let (temporary, mut file) = Temporary::file(path, ORDINARY)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        temporary.rename(path)?;
+        File::open(parent(path))?.sync_all()
+    };
+    write().map_err(super::on(path))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

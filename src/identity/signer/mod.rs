@@ -12,6 +12,7 @@
 mod anchors;
 mod error;
 mod name;
+mod own;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub use anchors::{Anchors, Revocations};
 pub use error::ChainError;
 pub use name::SignerName;
+pub use own::OwnChain;
 
 use crate::crypto::hash::sha256;
 use crate::crypto::sign::VerifyingKey;
