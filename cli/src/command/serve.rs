@@ -37,6 +37,7 @@ pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
         None => cx.session.socket()?,
     };
     let vault = cx.session.vault()?;
+    raise_descriptors(cx.out);
     let limits = Limits { grace: Duration::from_secs(args.drain), ..Limits::default() };
     let config =
         ServerConfig { listen, hosts: Vec::new(), socket: Some(socket), reflection: !args.no_reflection, limits };
@@ -53,6 +54,15 @@ pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
     })?;
     cx.out.message("stopped");
     Ok(())
+}
+
+/// A connection takes a descriptor, and shells give 1024 of them while the limits of the daemon allow for more connections.
+fn raise_descriptors(out: &Output) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        out.message(format!("warning: the limit of open files stays at {:?}: {e}", limit.current));
+    }
 }
 
 /// `host:port`; `None` for `none`. A host is looked up: certificates name what it resolves to.

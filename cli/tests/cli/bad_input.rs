@@ -125,7 +125,7 @@ fn a_directory_without_files_is_not_sealed() {
     let m = Machine::new();
     fs::create_dir_all(m.path("empty/inside")).unwrap();
     m.fails(&["seal", "empty"], 2, "InvalidArgument");
-    assert_eq!(m.checked("ls", &["ls", "--json"])["versions"].as_array().unwrap().len(), 0);
+    assert_eq!(m.checked("ls", &["ls", "--json"])["artifacts"].as_array().unwrap().len(), 0);
 }
 
 #[test]

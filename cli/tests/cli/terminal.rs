@@ -213,11 +213,13 @@ fn questions_come_before_the_bar_and_bytes_never_go_to_a_terminal() {
     let asked = screen.find("Passphrase of m.mvlt").unwrap();
     assert!(!screen[..asked].contains("importing"), "{screen}");
     for to in [&[][..], &["-o", "-"]] {
-        let mut open = Terminal::start(&m, &[&["open", "m.mvlt"], to].concat());
-        open.tells("Passphrase of m.mvlt: ", "portable");
-        let (status, screen) = open.ends();
+        // Nobody is asked for a passphrase that would be of no use.
+        let (status, screen) = Terminal::start(&m, &[&["open", "m.mvlt"], to].concat()).ends();
         assert_eq!(status, Some(2), "{screen}");
-        assert!(screen.contains("refusing to write binary data to a terminal"), "{screen}");
+        assert!(
+            !screen.contains("Passphrase") && screen.contains("refusing to write binary data to a terminal"),
+            "{screen}"
+        );
     }
 }
 

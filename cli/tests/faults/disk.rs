@@ -99,7 +99,7 @@ fn on_a_disk_without_space_every_command_says_so_and_what_was_sealed_can_be_had_
         assert!(refused["error"]["message"].as_str().unwrap().contains(&m.home().display().to_string()), "{refused:#}");
         assert!(refused["error"]["hint"].as_str().unwrap().contains("space"), "{refused:#}");
         let listing = documents.nth(1).unwrap().unwrap();
-        assert!(listing["versions"].as_array().unwrap().iter().all(|v| v["name"] != "new"), "{listing:#}");
+        assert!(listing["artifacts"].as_array().unwrap().iter().all(|v| v["name"] != "new"), "{listing:#}");
     }
 }
 
