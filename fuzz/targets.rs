@@ -8,6 +8,7 @@ use model_vault::crypto::sign::{PublicKey, SigningIdentity, SigningKey, Verifyin
 use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations};
 use model_vault::identity::signers::Signers;
 use model_vault::json;
+use model_vault::manifest::oms::{Bundle, Requirement, Statement};
 use model_vault::names::{FileId, Name, Reference, Root, Tag, Timestamp};
 use model_vault::seal::{
     Credential, HashCheck, HeaderFacts, Manifest, OpenOptions, Pins, Reader, SealError, signatures, verify_keyless_with,
@@ -17,7 +18,7 @@ use model_vault::seal::{
 pub type Target = fn(&[u8]);
 
 /// All targets by the name of their corpus.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 12] = [
     ("header", header),
     ("open", open),
     ("keyless", keyless),
@@ -27,6 +28,7 @@ pub const ALL: [(&str, Target); 11] = [
     ("keys", keys),
     ("chain", chain),
     ("signers", signers),
+    ("oms", oms),
     ("json", json),
     ("names", names),
 ];
@@ -145,6 +147,24 @@ pub fn json(data: &[u8]) {
     let Ok(value) = json::parse(data, 32) else { return };
     let written = value.to_serde().to_string();
     json::parse(written.as_bytes(), 32).expect("what serde writes of it we read");
+}
+
+/// Model signatures: bundles are written back as what they were read from, and what a statement says has one form.
+pub fn oms(data: &[u8]) {
+    if let Ok(bundle) = Bundle::from_json(data) {
+        assert_eq!(Bundle::from_json(bundle.to_json().as_bytes()).expect("its own form"), bundle);
+        let _ = Statement::from_payload(&bundle.payload);
+    }
+    if let Ok(statement) = Statement::from_payload(data) {
+        let written = statement.to_payload();
+        let again = Statement::from_payload(written.as_bytes()).expect("its own form");
+        assert_eq!(again.to_payload(), written);
+    }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(requirement) = text.parse::<Requirement>()
+    {
+        assert_eq!(requirement.to_string().parse::<Requirement>().expect("its own form"), requirement);
+    }
 }
 
 /// References, names, tags and times print what they were read from.

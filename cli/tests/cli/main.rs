@@ -10,5 +10,6 @@ mod portable;
 mod quickstart;
 mod schema;
 mod shells;
+mod signing;
 mod support;
 mod terminal;
