@@ -370,8 +370,8 @@ pub struct Sign {
     /// One digest a file, or one a shard: large files are then hashed on all cores
     #[arg(long, value_name = "METHOD", default_value = "files", value_parser = ["files", "shards"])]
     pub method: String,
-    /// Bytes of a shard [default: 1000000000]
-    #[arg(long, value_name = "BYTES", conflicts_with = "method")]
+    /// Bytes of a shard, which makes the method shards [default: 1000000000]
+    #[arg(long, value_name = "BYTES")]
     pub shard_size: Option<std::num::NonZeroU64>,
     /// Leave out a file or directory, by its path within the model; may be repeated
     #[arg(long, value_name = "PATH")]

@@ -193,7 +193,7 @@ mod tests {
         for sub in help.get_subcommands_mut() {
             let (name, text) = (sub.get_name().to_owned(), sub.render_help().to_string());
             assert!(!text.contains("--passphrase-command <"), "{text}");
-            assert!(text.lines().count() <= 30, "{name}: {text}");
+            assert!(text.lines().count() <= 36, "{name}: {text}");
             assert!(text.trim_end().ends_with(MORE), "{name}: {text}");
         }
         let called = for_terminal("modelvault").find_subcommand_mut("seal").unwrap().render_help().to_string();

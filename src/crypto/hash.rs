@@ -98,7 +98,7 @@ impl Algorithm {
     /// For a stream.
     pub fn hasher(self) -> Hasher {
         match self {
-            Self::Sha256 => Hasher::Sha256(Sha256Hasher::default()),
+            Self::Sha256 => Hasher::Sha256(Box::default()),
             Self::Blake2b => Hasher::Blake2b(Box::default()),
             Self::Blake3 => Hasher::Blake3(Box::default()),
         }
@@ -108,7 +108,7 @@ impl Algorithm {
 /// A digest being computed by an [`Algorithm`].
 pub enum Hasher {
     /// [`Algorithm::Sha256`]
-    Sha256(Sha256Hasher),
+    Sha256(Box<Sha256Hasher>),
     /// [`Algorithm::Blake2b`]
     Blake2b(Box<blake2::Blake2b512>),
     /// [`Algorithm::Blake3`]

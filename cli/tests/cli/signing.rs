@@ -60,7 +60,9 @@ fn every_difference_is_told_and_the_answer_is_no() {
     let out = m.run(&["verify", "./m", "--key", "ecdsa.pub"]);
     let (text, error) = (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
     assert_eq!(out.status.code(), Some(3));
-    for told in ["refused", "changed     weights", "renamed     sub/renamed", "was sub/config", "extra       evil\\u{1b}[2J"] {
+    for told in
+        ["refused", "changed     weights", "renamed     sub/renamed", "was sub/config", "extra       evil\\u{1b}[2J"]
+    {
         assert!(text.contains(told), "{told}: {text}");
     }
     assert!(error.starts_with("vault: error: ./m: 3 differences from what was signed\nvault: hint: "), "{error}");
