@@ -24,6 +24,8 @@ ERRORS: dict[str, tuple[str, str, str | None]] = {
     'MemberMismatch': ('Integrity', 'bytes of a member differ from its digest', 'do not use the file: whoever sealed it used a faulty or hostile writer; ask for it sealed anew'),
     'SignatureMissing': ('Integrity', 'no signature by a key you trust', 'vault inspect shows who claims to have signed; give a public key that you trust with --signer-key'),
     'SignatureInvalid': ('Integrity', 'a signature by a trusted key does not verify', 'do not use the file; ask the signer'),
+    'BundleMalformed': ('Integrity', 'the file is no model signature, or breaks a rule of one', 'ask the signer for it again; vault sign writes one'),
+    'ModelChanged': ('Integrity', 'the model is not the one that was signed', 'do not load it; fetch it again from its source'),
     'BindingMismatch': ('Integrity', 'not the file that was pinned', 'the stored blob was exchanged; restore it from a backup'),
     'GenerationRollback': ('Integrity', 'an older header than the pinned one', 'the stored header was rolled back; restore it from a backup'),
     'InspectionRefused': ('Integrity', 'the content was refused by inspection', 'do not load the content; ask its publisher for one without what was found'),
