@@ -138,15 +138,21 @@ pub struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth_left: usize,
+    max_keys: usize,
 }
 
 impl<'a> Reader<'a> {
     /// At the first value of a text; see [`parse`].
     pub fn new(text: &'a [u8], max_depth: usize) -> Result<Self, JsonError> {
         let text = std::str::from_utf8(text).map_err(|e| JsonError { at: e.valid_up_to(), what: "not UTF-8" })?;
-        let mut reader = Self { text, at: 0, depth_left: max_depth };
+        let mut reader = Self { text, at: 0, depth_left: max_depth, max_keys: usize::MAX };
         reader.space();
         Ok(reader)
+    }
+
+    /// Refuses objects with more keys: what is passed over need not be remembered for long.
+    pub fn with_max_keys(self, max_keys: usize) -> Self {
+        Self { max_keys, ..self }
     }
 
     /// Nothing may follow.
@@ -215,6 +221,9 @@ impl<'a> Reader<'a> {
                 return reader.fail("a key is expected");
             }
             let key = reader.string()?;
+            if seen.len() == reader.max_keys {
+                return reader.fail("an object with too many keys");
+            }
             if !seen.insert(&key) {
                 return reader.fail("duplicate key");
             }
@@ -233,6 +242,11 @@ impl<'a> Reader<'a> {
         F: FnMut(&mut Self) -> Result<(), JsonError>,
     {
         self.nested(b'[', b']', "an array is expected", "',' or ']' is expected", element)
+    }
+
+    /// Whether the next value is a string.
+    pub fn is_at_string(&self) -> bool {
+        self.peek() == Some(b'"')
     }
 
     /// A string; borrowed from the text where that holds no escape.
@@ -398,6 +412,10 @@ struct Keys {
 
 impl Keys {
     const FEW: usize = 16;
+
+    fn len(&self) -> usize {
+        self.few.len() + self.many.len()
+    }
 
     /// Whether it is new.
     fn insert(&mut self, key: &str) -> bool {

@@ -345,6 +345,15 @@ pub struct VerifyModel {
     pub ignore_unsigned_files: bool,
 }
 
+impl VerifyModel {
+    /// Whether any of these was given.
+    pub fn given(&self) -> bool {
+        let Self { key, ca, signer_name, crl, signature, require, ignore_unsigned_files } = self;
+        let lists = [key.is_empty(), ca.is_empty(), signer_name.is_empty(), crl.is_empty(), require.is_empty()];
+        lists.contains(&false) || signature.is_some() || *ignore_unsigned_files
+    }
+}
+
 /// `vault sign`
 #[derive(Debug, Args)]
 #[command(

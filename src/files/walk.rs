@@ -103,6 +103,7 @@ impl Stamp {
 pub struct ModelFiles {
     root: Root,
     entries: Vec<Entry>,
+    left_out: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -122,11 +123,13 @@ impl ModelFiles {
         if facts.is_dir() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let handle = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| on(path)(e.into()))?;
-            let mut walk = Walk { root: path, ignored, links, entries: Vec::new() };
+            let mut walk = Walk { root: path, ignored, links, entries: Vec::new(), left_out: Vec::new() };
             walk.directory(&handle, "", 0)?;
-            let mut entries = walk.entries;
+            let mut entries = std::mem::take(&mut walk.entries);
             entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            return Ok(Self { root: Root::Directory { handle, path: path.into() }, entries });
+            walk.left_out.sort_unstable();
+            let root = Root::Directory { handle, path: path.into() };
+            return Ok(Self { root, entries, left_out: walk.left_out });
         }
         if !facts.is_file() {
             return Err(refused(path, "neither file nor directory"));
@@ -134,7 +137,7 @@ impl ModelFiles {
         let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| refused(path, "not named in UTF-8"))?;
         let stamp = Stamp::of(&File::open(path).map_err(on(path))?).map_err(on(path))?;
         let entry = Entry { path: name.into(), size: stamp.size, is_link: false, stamp };
-        Ok(Self { root: Root::File(path.into()), entries: vec![entry] })
+        Ok(Self { root: Root::File(path.into()), entries: vec![entry], left_out: Vec::new() })
     }
 
     /// Whether the model is one file rather than a directory.
@@ -145,6 +148,11 @@ impl ModelFiles {
     /// The files.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// What is there and was left out, in byte order: each with everything below it.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// Where a file is, for messages.
@@ -160,7 +168,8 @@ impl ModelFiles {
     /// # Errors
     /// `SourceChanged` if it is another one by now, or was written to.
     pub fn open(&self, entry: &Entry) -> Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        // A pipe that took a file's place must not be waited for.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let opened = match &self.root {
             Root::Directory { handle, .. } if entry.is_link => {
                 rustix::fs::openat(handle, &*entry.path, flags, Mode::empty())
@@ -183,7 +192,7 @@ impl ModelFiles {
         if Stamp::of(file).map_err(on(&place))? == entry.stamp {
             return Ok(());
         }
-        Err(Error::new(ErrorId::SourceChanged, format!("{} changed while it was read", place.display()))
+        Err(Error::new(ErrorId::SourceChanged, format!("{} changed while it was read", shown(&place)))
             .hint("try again when nothing writes to it"))
     }
 }
@@ -193,6 +202,7 @@ struct Walk<'a> {
     ignored: &'a Ignored,
     links: Links,
     entries: Vec<Entry>,
+    left_out: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -212,7 +222,9 @@ impl Walk<'_> {
                 return Err(refused(&place, "not named in UTF-8"));
             };
             let path = format!("{prefix}{name}");
-            if !self.ignored.names(&path) {
+            if self.ignored.names(&path) {
+                self.left_out.push(path);
+            } else {
                 self.entry(handle, name, path, depth)?;
             }
         }
@@ -261,11 +273,17 @@ impl Walk<'_> {
 }
 
 fn refused(place: &Path, what: &str) -> Error {
-    Error::new(ErrorId::InvalidArgument, format!("{} is {what}", place.display()))
+    Error::new(ErrorId::InvalidArgument, format!("{} is {what}", shown(place)))
+}
+
+/// A path on one line: its names are a stranger's.
+fn shown(place: &Path) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    place.display().to_string().chars().map(escape).collect()
 }
 
 pub(super) fn on(place: &Path) -> impl Fn(io::Error) -> Error {
-    let place = place.display().to_string();
+    let place = shown(place);
     move |e| Error::from(e).on(&place)
 }
 

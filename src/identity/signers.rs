@@ -260,7 +260,7 @@ impl Signers {
         match self.signers.iter().any(|signer| signer.name == *name) {
             true => Ok(()),
             false => Err(Error::new(ErrorId::NotFound, format!("no trusted signer {name}"))
-                .hint("vault key ls shows the signers that are trusted")),
+                .hint("compare the key with those in signers.json")),
         }
     }
 

@@ -178,7 +178,7 @@ def test_swapped_contents_and_a_file_turned_link_are_refused(vault, keys, model)
     (model / "a-b").write_bytes(a)
     (model / "a.txt").unlink()
     (model / "a.txt").symlink_to("a-b")
-    assert vault("verify", model, "--key", keys / "p256.pub", ok=False)["error"]["id"] == "InvalidArgument"
+    assert vault.refuses("verify", model, "--key", keys / "p256.pub")["error"]["id"] == "ModelChanged"
 
 
 def test_strangers_damage_and_stripping_are_refused(vault, keys, model):

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use model_vault::crypto::hash;
 use model_vault::crypto::sign::{Algorithm, SigningKey};
-use model_vault::files::{Ignored, Links};
+use model_vault::files::{Ignored, Links, MAX_FILES};
 use model_vault::identity::signer::OwnChain;
-use model_vault::manifest::oms::{Bundle, Method, Parameters, Statement, measure};
+use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN, Method, Parameters, Statement, is_model_signature, measure};
 use model_vault::names::{Clock, KeyId, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::{Context, threads};
 use crate::args;
-use crate::files::signature::{Places, claims, put};
+use crate::files::signature::{Places, claims, put, read_signatures};
 use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 use crate::output::table::facts;
@@ -60,16 +60,20 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
         claims: None,
         signers: Vec::new(),
     };
-    // Everything is signed before anything is written: a key that fails leaves the old signatures as they were.
-    let bundle = |key: &SigningKey, chain| Bundle::sign(payload.clone(), key, chain);
-    let lines = own.iter().map(|key| bundle(key, None)).collect::<Result<Vec<_>>>()?;
-    if let Some(key) = &interoperable {
-        put(&places.signature, bundle(key, chain)?.to_json().as_bytes())?;
+    // All is made before anything is written: a key that fails, or claims that cannot be read, leave the old signatures as
+    // they were.
+    let mut lines = own.iter().map(|key| Bundle::sign(payload.clone(), key, None)).collect::<Result<Vec<_>>>()?;
+    let main = interoperable.as_ref().map(|key| Bundle::sign(payload.clone(), key, chain)).transpose()?;
+    lines.extend(superseded(&places, main.as_ref())?);
+    let claims = claims::with_signatures(&places.claims, &lines, &payload)?;
+    let main = main.map(|bundle| bundle.to_json().into_bytes());
+    check_limits(&statement, [main.as_deref().unwrap_or_default(), &claims])?;
+    if let Some(bundle) = main {
+        put(&places.signature, &bundle)?;
         signed.signature = Some(places.signature.clone());
     }
-    if !lines.is_empty() || places.claims.exists() {
-        let text = claims::with_signatures(&places.claims, &lines)?;
-        put(&places.claims, &text)?;
+    if !claims.is_empty() || places.claims.exists() {
+        put(&places.claims, &claims)?;
         signed.claims = Some(places.claims.clone());
     }
     for key in interoperable.iter().chain(&own) {
@@ -81,6 +85,35 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
         );
     }
     cx.out.report(&signed, show)
+}
+
+/// The bundle that a new one takes the place of, if it is another signer's and says the very same: it moves to the claims.
+///
+/// # Errors
+/// `AlreadyExists` if there is something that is no model signature.
+fn superseded(places: &Places, new: Option<&Bundle>) -> Result<Option<Bundle>> {
+    let Some(new) = new.filter(|_| places.signature.exists()) else { return Ok(None) };
+    let text = read_signatures(&places.signature)?;
+    let old = Bundle::from_json(&text).ok().filter(|old| is_model_signature(&old.payload));
+    let old = old.ok_or_else(|| {
+        let what = format!("{} exists and is no model signature", places.signature.display());
+        Error::new(ErrorId::AlreadyExists, what).hint("name another file with --signature, or move this one away")
+    })?;
+    Ok((old.payload == new.payload && old.material != new.material).then_some(old))
+}
+
+/// What no verifier would read is not written.
+fn check_limits(statement: &Statement, files: [&[u8]; 2]) -> Result<()> {
+    let hint = "sign by files rather than shards, or in larger shards; pack small files into archives";
+    if statement.resources.len() > MAX_FILES {
+        let what = format!("{} digests; a signature holds {MAX_FILES}", statement.resources.len());
+        return Err(Error::new(ErrorId::InvalidArgument, what).hint(hint));
+    }
+    if files.iter().any(|bytes| bytes.len() as u64 > MAX_BUNDLE_LEN) {
+        let what = format!("the signature would be larger than {}", size(MAX_BUNDLE_LEN));
+        return Err(Error::new(ErrorId::InvalidArgument, what).hint(hint));
+    }
+    Ok(())
 }
 
 /// The key of the bundle that every OpenSSF verifier reads, and those of the lines beside it.
@@ -107,6 +140,13 @@ fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec<Vec
 }
 
 fn measured(cx: &Context<'_>, args: &args::Sign, places: &Places) -> Result<Statement> {
+    // A mistyped name would stay in the statement, and leave out whatever is put there later.
+    let is_there = |ignored: &&String| args.path.join(ignored).symlink_metadata().is_ok();
+    if let Some(none) = args.ignore.iter().find(|ignored| !is_there(ignored)) {
+        return Err(
+            Error::new(ErrorId::InvalidArgument, format!("{none:?} is not in the model")).hint("check --ignore")
+        );
+    }
     let mut ignored = Ignored::new(args.ignore.iter().cloned());
     places.within(&args.path)?.into_iter().for_each(|path| ignored.insert(path));
     let parameters = Parameters {

@@ -16,7 +16,8 @@ use crate::session::Access;
 
 /// Verifies.
 pub fn run(cx: &Context<'_>, args: &args::Verify) -> Result<Outcome> {
-    if is_model(&args.what)? {
+    // Options that only signed models have say what is meant, whatever lies at the path.
+    if args.model.given() || is_model(&args.what)? {
         return verify_model::run(cx, args, Path::new(&args.what));
     }
     let facts = if means_path(&args.what)? {
@@ -50,6 +51,9 @@ fn is_model(what: &str) -> Result<bool> {
         return Ok(false);
     }
     let path = Path::new(what);
+    if !path.is_dir() && !path.is_file() {
+        return Err(Error::new(ErrorId::InvalidArgument, format!("{what} is neither file nor directory")));
+    }
     Ok(path.is_dir() || matches!(portable::header_facts(path), Err(e) if e.id() == ErrorId::NotSealed))
 }
 

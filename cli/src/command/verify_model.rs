@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 
 use model_vault::crypto::sign::VerifyingKey;
 use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations, SignerName};
-use model_vault::manifest::oms::{
-    Bundle, Comparison, Difference, MAX_BUNDLE_LEN, Signer, Statement, Trust, authenticate, compare,
-};
+use model_vault::manifest::oms::{Bundle, Comparison, Difference, Signer, Statement, Trust, authenticate, compare};
 use model_vault::names::{Clock, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::{Context, Outcome, threads};
 use crate::args;
-use crate::files::signature::{Places, claims};
+use crate::files::signature::{Places, claims, read_signatures};
 use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 use crate::output::table::{Table, facts};
@@ -36,11 +34,21 @@ struct Verified {
     bytes: u64,
     /// Empty files, which signatures by shards do not cover.
     uncovered_empty: u64,
+    /// What is there and was left out by the signers, each with everything below it.
+    not_covered: Vec<String>,
     differences: Vec<Difference>,
 }
 
 /// Verifies.
 pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome> {
+    if args.keyless || args.signers.required() {
+        // An option that is passed over is a check that somebody believes was made.
+        return Err(Error::new(
+            ErrorId::InvalidArgument,
+            "--keyless, --require-signer and --signer-key are for sealed files and artifacts",
+        )
+        .hint("a signed model on disk takes --key, --ca and --require"));
+    }
     let places = Places::of(path, args.model.signature.as_deref())?;
     let bundles = bundles(&places)?;
     let keys = args.model.key.iter().map(|file| VerifyingKey::read(file)).collect::<Result<Vec<_>>>()?;
@@ -116,6 +124,7 @@ fn report(
         files: comparison.files,
         bytes: comparison.bytes,
         uncovered_empty: comparison.uncovered_empty,
+        not_covered: comparison.not_covered,
         differences: comparison.differences,
     };
     cx.out.report(&verified, |v| show(v, cx.out.styled()))?;
@@ -130,7 +139,7 @@ fn report(
 fn bundles(places: &Places) -> Result<Vec<Bundle>> {
     let mut bundles = Vec::new();
     if places.signature.exists() {
-        let text = read_small(&places.signature, MAX_BUNDLE_LEN).map_err(on(&places.signature))?;
+        let text = read_signatures(&places.signature)?;
         bundles.push(Bundle::from_json(&text).map_err(|e| Error::from(e).on(places.signature.display()))?);
     }
     bundles.extend(claims::read(&places.claims)?);
@@ -153,6 +162,7 @@ fn show(v: &Verified, styled: bool) -> String {
         ("signed as", Some(v.name.clone())),
         ("signed by", Some(signers.join(", "))),
         ("as signed", Some(format!("{}, {}", count(v.files, "file"), size(v.bytes)))),
+        ("not covered", (!v.not_covered.is_empty()).then(|| v.not_covered.join(", "))),
         ("not covered", (v.uncovered_empty > 0).then(|| count(v.uncovered_empty, "empty file"))),
     ]);
     if !v.differences.is_empty() {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use model_vault::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME};
+use model_vault::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME, MAX_BUNDLE_LEN};
 use model_vault::{Error, ErrorId, Result};
 
 use super::destination::{ORDINARY, parent};
@@ -64,6 +64,16 @@ impl Places {
     }
 }
 
+/// A file of signatures. Where a directory or a pipe has its name, somebody hides something there, or waits for us.
+pub fn read_signatures(path: &Path) -> Result<Vec<u8>> {
+    let facts = path.metadata().map_err(super::on(path))?;
+    if !facts.is_file() || facts.len() > MAX_BUNDLE_LEN {
+        let what = if facts.is_file() { "larger than 64 MiB" } else { "not a file" };
+        return Err(Error::new(ErrorId::BundleMalformed, format!("{}: {what}", path.display())));
+    }
+    super::read_small(path, MAX_BUNDLE_LEN).map_err(super::on(path))
+}
+
 /// Writes a signature, in place of the one that was there.
 pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
@@ -85,8 +95,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// The claims of a model: bundles, one a line.
 pub mod claims {
     use super::*;
-    use crate::files::{on, read_small};
-    use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN, is_model_signature};
+    use model_vault::manifest::oms::{Bundle, is_model_signature};
 
     /// More lines than any model has claims.
     const MAX_LINES: usize = 1024;
@@ -99,12 +108,17 @@ pub mod claims {
         Ok(lines(path)?.into_iter().map(|(_, bundle)| bundle).collect())
     }
 
-    /// The claims with new signatures over the files in place of the old: those are about files that are no more. Statements
-    /// about other things stay as they are written.
-    pub fn with_signatures(path: &Path, signatures: &[Bundle]) -> Result<Vec<u8>> {
+    /// The claims with new signatures over the files. Those over other files are about what is no more, and go; those of
+    /// other signers over the very same stay, and so do statements about other things, as they are written.
+    pub fn with_signatures(path: &Path, signatures: &[Bundle], payload: &[u8]) -> Result<Vec<u8>> {
         let mut text: Vec<u8> = signatures.iter().flat_map(|bundle| bundle.to_json().into_bytes()).collect();
-        for (line, bundle) in lines(path)? {
-            if !is_model_signature(&bundle.payload) {
+        let lines = lines(path).map_err(|e| match e.id() {
+            ErrorId::BundleMalformed => e.hint("a file of another kind has the name of the claims: move or rename it"),
+            _ => e,
+        })?;
+        for (line, bundle) in lines {
+            let same = bundle.payload == payload && signatures.iter().all(|new| new.material != bundle.material);
+            if same || !is_model_signature(&bundle.payload) {
                 text.extend(line);
                 text.push(b'\n');
             }
@@ -116,7 +130,7 @@ pub mod claims {
         if !path.exists() {
             return Ok(Vec::new());
         }
-        let text = read_small(path, MAX_BUNDLE_LEN).map_err(on(path))?;
+        let text = read_signatures(path)?;
         let mut read = Vec::new();
         for (number, line) in text.split(|b| *b == b'\n').enumerate() {
             if line.trim_ascii().is_empty() {

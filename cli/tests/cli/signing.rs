@@ -75,6 +75,56 @@ fn every_difference_is_told_and_the_answer_is_no() {
     m.ok(&["verify", "./m", "--key", "ecdsa.pub", "--ignore-unsigned-files"]);
 }
 
+/// A check that somebody believes was made must not be passed over in silence.
+#[test]
+fn options_of_the_other_kind_are_refused_and_those_of_models_say_what_is_meant() {
+    let m = with_model();
+    m.ok(&["sign", "./m", "--key", "ecdsa.pem"]);
+    for other in [&["--keyless"][..], &["--require-signer", "ffffffffffffffff"], &["--signer-key", "ed25519.pub"]] {
+        m.fails(&[&["verify", "./m", "--key", "ecdsa.pub"], other].concat(), 2, "InvalidArgument");
+    }
+    // The bare name is the directory, not an artifact of that name.
+    fs::write(m.path("m/weights"), "Weights").unwrap();
+    assert_eq!(m.run(&["verify", "m", "--key", "ecdsa.pub", "--json"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_second_signer_adds_a_signature_to_those_over_the_same_files() {
+    let m = with_model();
+    let made = "umask 077; openssl ecparam -genkey -name prime256v1 -noout -out second.pem; openssl pkey -in second.pem -pubout \
+                -out second.pub";
+    assert!(Command::new("sh").current_dir(m.work()).args(["-c", made]).status().unwrap().success());
+    for key in ["ecdsa.pem", "ed25519.pem", "second.pem"] {
+        m.ok(&["sign", "./m", "--key", key]);
+    }
+    let keys = ["--key", "ecdsa.pub", "--key", "ed25519.pub", "--key", "second.pub"];
+    let verified = m.json(&[&["verify", "./m", "--json"], &keys[..]].concat());
+    assert_eq!(verified["signers"].as_array().unwrap().len(), 3);
+    // One key is one signer, however often it signs.
+    m.ok(&["sign", "./m", "--key", "second.pem"]);
+    m.fails(&["verify", "./m", "--key", "second.pub", "--require", "2-of-2:ecdsa-p256,ed25519"], 3, "SignatureMissing");
+}
+
+#[test]
+fn what_no_signature_covers_is_told_and_nothing_that_is_no_signature_is_overwritten_or_waited_for() {
+    let m = with_model();
+    fs::create_dir(m.path("m/.git")).unwrap();
+    m.ok(&["sign", "./m", "--key", "ecdsa.pem", "--ignore", "sub"]);
+    let verified = m.checked("verify-model", &["verify", "./m", "--key", "ecdsa.pub", "--json"]);
+    assert_eq!(verified["not_covered"], serde_json::json!([".git", "sub"]));
+    m.fails(&["sign", "./m", "--key", "ecdsa.pem", "--ignore", "sbu"], 2, "InvalidArgument");
+    m.fails(&["sign", "./m", "--key", "ecdsa.pem", "--signature", "m/weights"], 9, "AlreadyExists");
+    m.fails(&["sign", "./m", "--key", "ecdsa.pem", "--signature", "ecdsa.pem"], 9, "AlreadyExists");
+    assert!(Command::new("mkfifo").arg(m.path("m/claims.jsonl")).status().unwrap().success());
+    m.fails(&["verify", "./m", "--key", "ecdsa.pub"], 3, "BundleMalformed");
+    m.fails(&["sign", "./m", "--key", "ecdsa.pem"], 3, "BundleMalformed");
+    fs::remove_file(m.path("m/claims.jsonl")).unwrap();
+    // A link or pipe among the files came later than the signature: the model is another, the question was right.
+    assert!(Command::new("mkfifo").arg(m.path("m/pipe")).status().unwrap().success());
+    m.fails(&["verify", "./m", "--key", "ecdsa.pub"], 3, "ModelChanged");
+    m.fails(&["verify", "./m/pipe"], 2, "InvalidArgument");
+}
+
 #[test]
 fn questions_that_make_no_sense_are_usage_errors_and_leave_nothing() {
     let m = with_model();

@@ -1,9 +1,10 @@
 //! Whose statement it is: bundles held against the keys a verifier trusts, before anything they say is believed.
 
+use super::bundle::MAX_KEYS;
 use super::{Bundle, Malformed, Material, PREDICATE_TYPE, Requirement, Statement, release_0_2};
 use crate::crypto::sign::{Algorithm, VerifyingKey};
 use crate::error::{Error, ErrorId, Result};
-use crate::json::Reader;
+use crate::json::{JsonError, Reader};
 use crate::names::KeyId;
 
 /// What a verifier trusts.
@@ -45,17 +46,24 @@ pub fn authenticate(bundles: &[Bundle], trust: &Trust<'_>) -> Result<(Statement,
         let signer = match signer_of(bundle, trust) {
             Ok(Some(signer)) => signer,
             Ok(None) => continue,
-            // A certificate of a stranger must not keep a trusted key from being found; alone, it is the reason.
-            Err(e) if e.id() != ErrorId::SignatureInvalid => {
+            // What a stranger put there must not keep a trusted key from being found; alone, it is the reason.
+            Err(Refusal::Stranger(e)) => {
                 refused.get_or_insert(e);
                 continue;
             }
-            Err(e) => return Err(e),
+            Err(Refusal::Forgery) => {
+                return Err(Error::new(
+                    ErrorId::SignatureInvalid,
+                    "a signature that names a trusted key does not verify",
+                )
+                .hint("the signature or its statement was altered; ask the signer for it again"));
+            }
         };
         match &mut authentic {
             None => authentic = Some((&bundle.payload, vec![signer])),
             Some((payload, signers)) if *payload == bundle.payload => {
-                if !signers.contains(&signer) {
+                // One key is one signer, however it was vouched for.
+                if !signers.iter().any(|s| s.keyid == signer.keyid) {
                     signers.push(signer);
                 }
             }
@@ -82,33 +90,38 @@ pub fn authenticate(bundles: &[Bundle], trust: &Trust<'_>) -> Result<(Statement,
     Ok((Statement::from_payload(payload)?, signers))
 }
 
-fn signer_of(bundle: &Bundle, trust: &Trust<'_>) -> Result<Option<Signer>> {
-    let invalid = || {
-        Error::new(ErrorId::SignatureInvalid, "a signature that names a trusted key does not verify")
-            .hint("the signature or its statement was altered; ask the signer for it again")
-    };
+enum Refusal {
+    /// Nobody trusted is said to have signed.
+    Stranger(Error),
+    /// Somebody trusted is, and did not.
+    Forgery,
+}
+
+fn signer_of(bundle: &Bundle, trust: &Trust<'_>) -> Result<Option<Signer>, Refusal> {
     let signer =
         |key: &VerifyingKey, by_certificate| Signer { keyid: key.key_id(), algorithm: key.algorithm(), by_certificate };
     match &bundle.material {
         Material::Certificates(chain) => {
-            let key = (trust.chain)(chain)?;
-            bundle.verify(&key).map_err(|_| invalid())?;
+            let key = (trust.chain)(chain).map_err(Refusal::Stranger)?;
+            bundle.verify(&key).map_err(|_| Refusal::Forgery)?;
             Ok(Some(signer(&key, true)))
         }
         Material::Key { hint: Some(_) } => match trust.keys.iter().find(|key| bundle.names(key)) {
             None => Ok(None),
-            Some(key) => bundle.verify(key).map(|()| Some(signer(key, false))).map_err(|_| invalid()),
+            Some(key) => bundle.verify(key).map(|()| Some(signer(key, false))).map_err(|_| Refusal::Forgery),
         },
         // It names no key: whichever verifies is the one.
         Material::Key { hint: None } => {
             let key = trust.keys.iter().find(|key| bundle.verify(key).is_ok());
             Ok(key.map(|key| signer(key, false)))
         }
-        Material::Keyless(_) => Err(Error::new(
-            ErrorId::SignatureMissing,
-            "signed with a certificate of a public service, which this release does not check",
-        )
-        .hint("ask the signer for a signature by a key or by a certificate of your own authority")),
+        Material::Keyless(_) => Err(Refusal::Stranger(
+            Error::new(
+                ErrorId::SignatureMissing,
+                "signed with a certificate of a public service, which this release does not check",
+            )
+            .hint("ask the signer for a signature by a key or by a certificate of your own authority"),
+        )),
     }
 }
 
@@ -133,17 +146,22 @@ fn untrusted(bundles: &[Bundle]) -> Error {
 
 /// Whether a payload claims to be about the files of a model: claims beside a model may be about other things.
 pub fn is_model_signature(payload: &[u8]) -> bool {
-    let mut found = false;
-    let read = Reader::new(payload, 64).and_then(|mut reader| {
-        reader.object(|reader, key| {
-            if key != "predicateType" {
-                return reader.skip();
-            }
-            let kind = reader.string()?;
-            found = kind == PREDICATE_TYPE || kind == release_0_2::PREDICATE_TYPE;
-            Ok(())
-        })
-    });
-    // What cannot be read is not passed over: that would turn damage into absence.
-    found || read.is_err()
+    match statement_kind(payload) {
+        Ok(kind) => kind.is_some_and(|k| k == PREDICATE_TYPE || k == release_0_2::PREDICATE_TYPE),
+        // What cannot be read is not passed over: that would turn damage into absence.
+        Err(_) => true,
+    }
+}
+
+/// The predicate's type of a statement.
+pub(super) fn statement_kind(payload: &[u8]) -> Result<Option<String>, JsonError> {
+    let mut kind = None;
+    Reader::new(payload, 64)?.with_max_keys(MAX_KEYS).object(|reader, key| {
+        if key != "predicateType" {
+            return reader.skip();
+        }
+        kind = Some(reader.string()?.into_owned());
+        Ok(())
+    })?;
+    Ok(kind)
 }

@@ -3,18 +3,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Malformed, release_0_2};
+use super::{Malformed, release_0_2, statement_kind};
 use crate::crypto::AuthFailed;
 use crate::crypto::dsse::{IN_TOTO, pre_authentication};
-use crate::crypto::sign::{SigningKey, VerifyingKey};
+use crate::crypto::sign::{Algorithm, SigningKey, VerifyingKey};
 use crate::error::Result;
-use crate::json::{JsonError, Reader, Value, quote};
+use crate::json::{JsonError, Reader, quote};
 
 /// Most bytes of a bundle.
 pub const MAX_BUNDLE_LEN: u64 = 64 << 20;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const MAX_CERTIFICATES: usize = 16;
 const MAX_DEPTH: usize = 64;
+pub(super) const MAX_KEYS: usize = 1024;
 
 /// A statement under one signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,10 @@ impl Bundle {
     /// Verifies the signature, also in the form that release 0.2 of the reference gave it.
     pub fn verify(&self, key: &VerifyingKey) -> Result<(), AuthFailed> {
         key.verify(&pre_authentication(IN_TOTO, &self.payload), &self.signature).or_else(|e| {
-            if !release_0_2::is_its(&self.payload) {
+            // The faulty encoding must not become a second form of today's signatures.
+            let its =
+                statement_kind(&self.payload).is_ok_and(|kind| kind.as_deref() == Some(release_0_2::PREDICATE_TYPE));
+            if !its || key.algorithm() != Algorithm::EcdsaP256 {
                 return Err(e);
             }
             key.verify(&release_0_2::pre_authentication(IN_TOTO, &self.payload), &self.signature)
@@ -99,7 +103,7 @@ impl Bundle {
             return Err(Malformed::new("larger than 64 MiB"));
         }
         let mut raw = Raw::default();
-        let mut reader = Reader::new(text, MAX_DEPTH)?;
+        let mut reader = Reader::new(text, MAX_DEPTH)?.with_max_keys(MAX_KEYS);
         reader.object(|reader, key| {
             match key {
                 "mediaType" => raw.media_type = Some(reader.string()?.into_owned()),
@@ -125,7 +129,7 @@ struct Raw {
 
 impl Raw {
     fn read_material(&mut self, text: &str) -> Result<(), JsonError> {
-        Reader::new(text.as_bytes(), MAX_DEPTH)?.object(|reader, key| {
+        Reader::new(text.as_bytes(), MAX_DEPTH)?.with_max_keys(MAX_KEYS).object(|reader, key| {
             match key {
                 "publicKey" => self.materials.push(Material::Key { hint: read_hint(reader)? }),
                 "x509CertificateChain" => self.materials.push(Material::Certificates(read_chain(reader)?)),
@@ -211,11 +215,9 @@ fn read_hint(reader: &mut Reader<'_>) -> Result<Option<String>, JsonError> {
     let mut hint = None;
     reader.object(|reader, key| {
         match key {
-            "hint" => match reader.value()? {
-                Value::String(text) => hint = Some(text).filter(|t| !t.is_empty()),
-                Value::Null => {}
-                _ => return reader.fail("a hint is a string"),
-            },
+            "hint" if reader.is_at_string() => hint = Some(reader.string()?.into_owned()).filter(|t| !t.is_empty()),
+            "hint" if reader.raw()? == "null" => {}
+            "hint" => return reader.fail("a hint is a string"),
             // Before 1.1 the key itself: whoever verifies brings the key along, a bundle does not.
             "rawBytes" | "keyDetails" => reader.skip()?,
             _ => return reader.fail("an unknown member of publicKey"),
@@ -256,7 +258,6 @@ fn base64(reader: &mut Reader<'_>) -> Result<Vec<u8>, JsonError> {
 mod tests {
     use super::*;
     use crate::crypto::random::SystemRandom;
-    use crate::crypto::sign::Algorithm;
 
     fn key(algorithm: Algorithm) -> SigningKey {
         SigningKey::generate(algorithm, &SystemRandom).unwrap()

@@ -1,11 +1,14 @@
 //! A statement held against the files of a model: every difference, not the first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::{DEFAULT_IGNORED, Malformed, Method, Resource, Statement};
-use crate::error::Result;
+use crate::error::{Error, ErrorId, Result};
 use crate::files::{ModelFiles, Piece, digest};
+
+/// Largest file that is hashed to see whether it is a missing one whose size nobody signed (bytes).
+const GUESSED_LEN: u64 = 1 << 30;
 
 /// One way in which a model is not the one that was signed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -49,6 +52,8 @@ pub struct Comparison {
     pub bytes: u64,
     /// Empty files that a statement by shards cannot cover (OMS 6.3.2).
     pub uncovered_empty: u64,
+    /// Files and directories that are there and that no statement covers: ignored ones, each with everything below it.
+    pub not_covered: Vec<String>,
     /// In the order of paths.
     pub differences: Vec<Difference>,
 }
@@ -70,7 +75,13 @@ pub fn compare(
 ) -> Result<Comparison> {
     let mut ignored = statement.serialization.ignored.clone();
     DEFAULT_IGNORED.iter().map(|p| (*p).to_owned()).chain(bundle.iter().cloned()).for_each(|p| ignored.insert(p));
-    let model = ModelFiles::find(path, &ignored, statement.serialization.links)?;
+    // What a walk refuses in a model that was signed came there later: it is no mistake of whoever asks.
+    let model = ModelFiles::find(path, &ignored, statement.serialization.links).map_err(|e| match e.id() {
+        ErrorId::InvalidArgument => {
+            Error::new(ErrorId::ModelChanged, format!("not as it was signed: {}", e.message())).caused_by(e)
+        }
+        _ => e,
+    })?;
     let mut signed = signed_files(statement)?;
     if model.is_single_file() {
         // The reference names the one file of a model ".".
@@ -79,7 +90,8 @@ pub fn compare(
             signed.insert(model.entries()[0].path.as_str(), file);
         }
     }
-    let mut result = Comparison::default();
+    let not_covered = model.left_out().iter().filter(|p| !bundle.contains(p)).cloned().collect();
+    let mut result = Comparison { not_covered, ..Comparison::default() };
     let mut check = Check { model: &model, statement, threads, progress };
 
     let mut pieces = Vec::new();
@@ -210,26 +222,33 @@ impl Check<'_> {
     }
 
     /// Where a file is missing and another is too many, the digest tells whether they are the same one.
-    fn explain_renames(
+    fn explain_renames<'s>(
         &mut self,
-        missing: &mut BTreeMap<&str, SignedFile<'_>>,
+        missing: &mut BTreeMap<&'s str, SignedFile<'s>>,
         extra: &mut Vec<usize>,
         result: &mut Comparison,
     ) -> Result<()> {
+        let mut lost: HashMap<&[u8], Vec<&str>> = HashMap::new();
+        let mut sizes = HashSet::new();
+        for (path, file) in missing.iter().filter(|(_, file)| file.resources.len() == 1) {
+            lost.entry(&file.resources[0].digest).or_default().push(path);
+            sizes.insert(file.size);
+        }
         let candidates: Vec<Piece> = extra
             .iter()
             .map(|i| Piece { file: *i, range: 0..self.model.entries()[*i].size })
-            .filter(|p| missing.values().any(|m| m.resources.len() == 1 && m.size.is_none_or(|s| s == p.range.end)))
+            .filter(|p| sizes.contains(&Some(p.range.end)) || (sizes.contains(&None) && p.range.end <= GUESSED_LEN))
             .collect();
+        let mut known = HashSet::new();
         for (piece, found) in candidates.iter().zip(self.digest(&candidates)?) {
-            let was = missing.iter().find(|(_, m)| m.resources.len() == 1 && *m.resources[0].digest == *found);
-            if let Some(from) = was.map(|(from, _)| *from) {
+            if let Some(from) = lost.get_mut(&*found).and_then(Vec::pop) {
                 missing.remove(from);
-                extra.retain(|i| *i != piece.file);
+                known.insert(piece.file);
                 let path = self.model.entries()[piece.file].path.clone();
                 result.differences.push(Difference::Renamed { from: from.into(), path });
             }
         }
+        extra.retain(|i| !known.contains(i));
         Ok(())
     }
 }

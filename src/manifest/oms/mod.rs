@@ -23,6 +23,7 @@ mod require;
 mod resource;
 mod statement;
 
+use authenticate::statement_kind;
 pub use authenticate::{Signer, Trust, authenticate, is_model_signature};
 pub use bundle::{Bundle, MAX_BUNDLE_LEN, Material};
 pub use compare::{Comparison, Difference, compare};

@@ -29,12 +29,6 @@ pub(super) fn statement(subjects: impl Iterator<Item = (String, Option<String>)>
     Ok(Statement { name: "model".into(), serialization, resources })
 }
 
-/// Whether signed bytes are such a statement. Only these may carry the faulty encoding: it must not become a second signature
-/// form for today's.
-pub(super) fn is_its(payload: &[u8]) -> bool {
-    payload.windows(PREDICATE_TYPE.len()).any(|w| w == PREDICATE_TYPE.as_bytes())
-}
-
 /// The bytes that release 0.2 signed: the payload as Python prints a bytes object, after `DSSEV1`.
 pub(super) fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = format!("DSSEV1 {} {payload_type} {} ", payload_type.len(), payload.len());

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use super::bundle::MAX_KEYS;
 use super::resource::{Resource, root, tree};
 use super::{Malformed, release_0_2};
 use crate::crypto::hash::Algorithm;
@@ -135,8 +136,8 @@ impl Statement {
         if let Some(twice) = self.resources.iter().map(Resource::name).find(|name| !names.insert(name.clone())) {
             return Err(Malformed::new(format!("{twice:?} is listed twice")));
         }
-        if self.resources.len() > 1 && self.resources.iter().any(|r| r.path == ".") && self.resources[0].shard.is_none()
-        {
+        let unnamed = self.resources.iter().filter(|r| r.path == ".").count();
+        if unnamed > 0 && unnamed < self.resources.len() {
             return Err(Malformed::new("\".\" names a model of one file only"));
         }
         Ok(())
@@ -173,7 +174,7 @@ struct RawResource {
 impl Raw {
     fn read(payload: &[u8]) -> Result<Self, Malformed> {
         let mut raw = Self::default();
-        let mut reader = Reader::new(payload, MAX_DEPTH)?;
+        let mut reader = Reader::new(payload, MAX_DEPTH)?.with_max_keys(MAX_KEYS);
         reader.object(|reader, key| {
             match key {
                 "_type" => raw.statement_type = Some(reader.string()?.into_owned()),
