@@ -31,6 +31,8 @@ use crate::wire::status_of;
 const HEADERS_LEN: u32 = 16 << 10;
 /// Streams a peer may open and reset before its connection is closed (the rapid reset attack).
 const RESET_STREAMS: usize = 64;
+/// Connections on the Unix socket: of this machine's owner and root.
+const LOCAL_CONNECTIONS: usize = 256;
 /// A silent peer is asked for a sign of life, and given up after as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -62,6 +64,8 @@ pub(super) struct House {
 pub(super) struct Slots {
     handshakes: Semaphore,
     connections: Semaphore,
+    /// The same on the Unix socket: workloads that take all of the others do not keep operators out.
+    local: Semaphore,
     anonymous: Semaphore,
     /// Half of the handshakes at most for one address: a flood from one place leaves room for workloads elsewhere.
     handshakes_from: Shares,
@@ -74,6 +78,7 @@ impl Slots {
         Self {
             handshakes: Semaphore::new(limits.handshakes),
             connections: Semaphore::new(limits.connections),
+            local: Semaphore::new(LOCAL_CONNECTIONS),
             anonymous: Semaphore::new(limits.anonymous_connections),
             handshakes_from: Shares::new(limits.handshakes.div_ceil(2)),
             anonymous_from: Shares::new(limits.anonymous_connections.div_ceil(2)),
@@ -150,7 +155,11 @@ impl House {
     {
         let limits = &self.calls.limits;
         let anonymous = peer.principal.kind == PrincipalKind::Anonymous;
-        let slots = if anonymous { &self.slots.anonymous } else { &self.slots.connections };
+        let slots = match peer.channel.transport {
+            Transport::Unix if !anonymous => &self.slots.local,
+            _ if anonymous => &self.slots.anonymous,
+            _ => &self.slots.connections,
+        };
         let Ok(_slot) = slots.try_acquire() else {
             return (self.refused)(peer.channel.peer.as_deref(), ErrorId::Overloaded, "connections");
         };

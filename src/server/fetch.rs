@@ -29,7 +29,11 @@ use crate::facts::VersionFacts;
 use crate::names::{Reference, RequestId, Timestamp};
 use crate::vault::{Caller, OpenArtifact, OpenMember};
 use crate::wire::pb::fetch_response::Part;
-use crate::wire::{MESSAGE_LIMIT, PIECE_LEN, pb, version_to_wire};
+use crate::wire::{PIECE_LEN, pb, version_to_wire};
+
+/// Most bytes of a request. It is read and decoded before anything is decided about it, and grows some thirty-fold when decoded;
+/// thousands of members fit, and whoever wants more of them asks for all, or several times.
+const REQUEST_LIMIT: usize = 256 << 10;
 
 /// An artifact that was opened for reading: [`OpenArtifact`], or what a test puts in its place.
 pub(super) trait Plaintext: Send + 'static {
@@ -179,7 +183,7 @@ where
     B: hyper::body::Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let collected = Limited::new(body, MESSAGE_LIMIT + 5).collect().await;
+    let collected = Limited::new(body, REQUEST_LIMIT + 5).collect().await;
     let mut body = collected.map_err(|_| Status::resource_exhausted("the request is too large or was cut"))?.to_bytes();
     let malformed = || Status::invalid_argument("not one gRPC message");
     if body.len() < 5 {

@@ -581,7 +581,7 @@ async fn malformed_requests_get_a_status_and_open_nothing() {
     assert_eq!(post(fetch, vec![0, 0, 0, 0, 1, 0xff]).await, Code::InvalidArgument);
     assert_eq!(post(fetch, vec![1, 0, 0, 0, 0]).await, Code::Unimplemented);
     assert_eq!(post(fetch, vec![0, 0, 0, 0, 0]).await, Code::InvalidArgument, "no reference");
-    assert_eq!(post(fetch, vec![0; MESSAGE_LIMIT + 6]).await, Code::ResourceExhausted);
+    assert_eq!(post(fetch, vec![0; 300 << 10]).await, Code::ResourceExhausted);
     assert_eq!(post("/modelvault.v1.FetchService/Other", vec![]).await, Code::Unimplemented);
     assert_eq!(post("/nothing", vec![]).await, Code::Unimplemented);
     assert_eq!(daemon.seen.reads.load(Ordering::Acquire), 0);

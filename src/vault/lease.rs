@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::gate::Subject;
 use super::{Caller, Vault};
+use crate::audit::Act;
 use crate::catalogue::{ArtifactRecord, VersionRecord};
 use crate::error::Result;
 use crate::names::{Name, Timestamp};
@@ -23,6 +25,8 @@ struct Held {
     grant: Grant,
     /// Plaintext bytes read under this grant.
     bytes: u64,
+    /// The same under all grants so far.
+    total: u64,
 }
 
 impl Lease {
@@ -34,7 +38,7 @@ impl Lease {
         (artifact, record): (ArtifactRecord, VersionRecord),
         grant: Grant,
     ) -> Self {
-        Self { vault, caller, namespace, artifact, record, held: Mutex::new(Held { grant, bytes: 0 }) }
+        Self { vault, caller, namespace, artifact, record, held: Mutex::new(Held { grant, bytes: 0, total: 0 }) }
     }
 
     /// When it ends unless it is renewed.
@@ -54,13 +58,25 @@ impl Lease {
         let half = grant.expires_at().since(grant.issued_at()) / 2;
         let fresh = grant.check(now).is_ok() && grant.expires_at().since(now) > half;
         if !fresh || held.bytes >= grant.lease_bytes() {
-            self.vault.admit(&self.caller)?;
-            let grant = self.vault.lease(&self.caller, &self.namespace, &self.artifact, &self.record)?;
-            *held = Held { grant, bytes: 0 };
+            let renewed = self
+                .vault
+                .admit(&self.caller)
+                .and_then(|()| self.vault.lease(&self.caller, &self.namespace, &self.artifact, &self.record));
+            let grant = renewed.or_else(|e| {
+                let subject = Subject::version(&self.namespace, &self.artifact, &self.record).with("lease", "renewal");
+                self.vault.refuse(&self.caller, Act::ArtifactFetchStart, &subject, e)
+            })?;
+            *held = Held { grant, bytes: 0, total: held.total };
         }
         held.grant.check_for(Action::Open, self.record.facts.version_id, now)?;
         held.bytes += bytes;
+        held.total += bytes;
         Ok(())
+    }
+
+    /// Bytes that were asked for in all: at most these left.
+    pub fn total(&self) -> u64 {
+        self.held().total
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -259,6 +259,14 @@ impl OpenArtifact {
         self.end(bytes, reason)
     }
 
+    /// Records an end that came early: how much left is not known, so all that was decrypted counts.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn fail(mut self, reason: &str) -> Result<()> {
+        self.end(self.lease.total(), reason)
+    }
+
     fn end(&mut self, bytes: u64, reason: &str) -> Result<()> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
@@ -271,7 +279,7 @@ impl OpenArtifact {
 
 impl Drop for OpenArtifact {
     fn drop(&mut self) {
-        if let Err(e) = self.end(0, "abandoned") {
+        if let Err(e) = self.end(self.lease.total(), "abandoned") {
             tracing::error!(error = %e, "the end of a stream could not be recorded");
         }
     }

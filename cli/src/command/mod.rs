@@ -114,8 +114,10 @@ fn threads() -> usize {
 fn new_name(given: Option<&str>, path: &std::path::Path, tag: Option<&Tag>) -> Result<(Name, Name, Option<Tag>)> {
     let Some(text) = given else {
         // `.` and `..` have no stem, but the directory they mean has a name.
-        let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        return Ok((Reference::DEFAULT_NAMESPACE.parse()?, Name::from_path(&absolute)?, tag.cloned()));
+        // What a link is called counts, not what it leads to: that would be another artifact's next version.
+        let named =
+            if path.file_name().is_some() { path.to_path_buf() } else { path.canonicalize().unwrap_or_default() };
+        return Ok((Reference::DEFAULT_NAMESPACE.parse()?, Name::from_path(&named)?, tag.cloned()));
     };
     let reference: Reference = text.parse()?;
     let named = text.contains('@').then_some(&reference.revision);

@@ -62,8 +62,7 @@ fn local(cx: &Context<'_>, vault: &Arc<Vault>, reference: Reference, wanted: &Wa
             Ok(Delivered { version: Some(version), ..delivered })
         }
         Err(error) => {
-            // How much left is not known: segments are written from several threads. The reason tells that it was cut short.
-            open.finish(0, error.id().name())?;
+            open.fail(error.id().name())?;
             Err(error)
         }
     }
