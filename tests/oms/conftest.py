@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,7 @@ class Reference:
     """The command line of the reference implementation, without network."""
 
     def verify(self, model: Path, signature: Path, key: Path, *options) -> subprocess.CompletedProcess:
-        program = Path(os.sys.executable).with_name("model_signing")
-        command = [program, "verify", "key", model, "--signature", signature, "--public_key", key, *options]
+        command = [sys.executable, "-m", "model_signing", "verify", "key", model, "--signature", signature, "--public_key", key, *options]
         return subprocess.run(list(map(str, command)), capture_output=True, text=True)
 
     def sign(self, model: Path, signature: Path, key: Path, configure=lambda hashing: hashing):
