@@ -46,6 +46,33 @@ pub struct VersionFacts {
     pub shredded: bool,
 }
 
+/// A signed statement about a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttestationFacts {
+    /// SHA-256 of the bundle: names the statement.
+    pub digest: Sha256,
+    /// What kind of thing is said (in-toto).
+    pub predicate_type: String,
+    /// Who said it, by the name in the trust store.
+    pub signer: Name,
+    /// The key that signed.
+    pub keyid: KeyId,
+    /// Whether a certificate vouched for the key.
+    pub by_certificate: bool,
+    /// It is about all of the version, not about some of its members.
+    pub whole: bool,
+    /// The member of the version that holds it.
+    pub member: Option<String>,
+    /// The principal who attached it.
+    pub added_by: String,
+    /// When it was attached.
+    pub added: Timestamp,
+    /// Whether the signer is believed still.
+    pub trusted: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
 /// An artifact among others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactFacts {

@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorId, Result};
 /// Where predicate types live. One constant: changing the product's domain changes only this.
 pub const PREDICATE_BASE: &str = "https://modelvault.example/";
 
+/// The rule that a model signature among the members of a seal is good and by somebody trusted, where it is set aside.
+pub const ALLOW_UNSIGNED: &str = "unsigned";
+
 /// Source of unpredictable bytes. Injected, so that tests and vectors can fix it.
 pub trait Random: Send + Sync {
     /// Fills `out`, or fails without having used it.

@@ -8,8 +8,8 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::error::{Error, ErrorId, Kind, Result};
-use crate::facts::{ArtifactFacts, IssuedFacts, SignerFacts, TagFacts, VersionFacts, WorkloadFacts};
-use crate::names::Timestamp;
+use crate::facts::{ArtifactFacts, AttestationFacts, IssuedFacts, SignerFacts, TagFacts, VersionFacts, WorkloadFacts};
+use crate::names::{Sha256, Timestamp};
 
 /// The messages and stubs of `proto/modelvault/v1`.
 #[allow(clippy::all, clippy::unwrap_used, missing_docs, unused_qualifications)]
@@ -297,6 +297,44 @@ pub(crate) fn workload_to_wire(w: &WorkloadFacts) -> pb::Workload {
         revoked: w.revoked,
         grants: w.grants.clone(),
     }
+}
+
+/// A signed statement about a version.
+pub(crate) fn attestation_to_wire(a: &AttestationFacts) -> pb::Attestation {
+    pb::Attestation {
+        digest: a.digest.0.to_vec().into(),
+        predicate_type: a.predicate_type.clone(),
+        signer: a.signer.to_string(),
+        keyid: a.keyid.to_string(),
+        by_certificate: a.by_certificate,
+        whole: a.whole,
+        member: a.member.clone().unwrap_or_default(),
+        added_by: a.added_by.clone(),
+        added: a.added.to_string(),
+        trusted: a.trusted,
+        reason: a.reason.clone().unwrap_or_default(),
+    }
+}
+
+/// A signed statement as it was received.
+pub(crate) fn attestation_from_wire(a: pb::Attestation) -> Result<AttestationFacts> {
+    let some = |text: String| Some(text).filter(|t| !t.is_empty());
+    let read = || -> Result<AttestationFacts> {
+        Ok(AttestationFacts {
+            digest: Sha256::try_from(&a.digest[..])?,
+            predicate_type: a.predicate_type,
+            signer: a.signer.parse()?,
+            keyid: a.keyid.parse()?,
+            by_certificate: a.by_certificate,
+            whole: a.whole,
+            member: some(a.member),
+            added_by: a.added_by,
+            added: a.added.parse()?,
+            trusted: a.trusted,
+            reason: some(a.reason),
+        })
+    };
+    read().map_err(|e| broken("a statement is malformed").caused_by(e))
 }
 
 /// An enrolled workload as it was received.

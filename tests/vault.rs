@@ -139,6 +139,7 @@ fn sealing(members: &[(&str, Vec<u8>)]) -> Sealing {
         sha256: true,
         sequential: false,
         signer: None,
+        allow_unsigned: None,
         progress: Box::new(|_| {}),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Every set-up flag has an environment twin `MODELVAULT_*`; another product's `VAULT_*` is never read.
 
+mod attest;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use model_vault::identity::signer::SignerName;
 use model_vault::manifest::oms::Requirement;
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
+
+pub use attest::{Attest, AttestAdd, AttestLs, AttestVerify};
 
 /// Sealed, signed, policy-gated storage and verified streaming for models and training data
 #[derive(Debug, Parser)]
@@ -108,6 +112,9 @@ pub enum Command {
     Sign(Sign),
     /// Check every byte and signature of an artifact, a sealed file, or a signed model on disk
     Verify(Verify),
+    /// Attach, list and check signed statements about a version
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Attest(Attest),
     /// Take a portable sealed file into the vault
     Import(Import),
     /// Write an artifact's sealed bytes to a file, still encrypted
@@ -179,6 +186,12 @@ pub struct Seal {
     /// Write a portable sealed file instead: a new or empty file
     #[arg(short, long, value_name = "FILE.mvlt")]
     pub output: Option<PathBuf>,
+    /// Set a rule aside: unsigned (a model signature in the directory need not be good)
+    #[arg(long, value_name = "RULE", value_parser = ["unsigned"], requires = "reason")]
+    pub allow: Option<String>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT", requires = "allow")]
+    pub reason: Option<String>,
     /// Who opens the portable file: a passphrase [default: a key kept in the vault]
     #[arg(long, value_name = "WHOM", value_parser = ["passphrase"], requires = "output")]
     pub to: Option<String>,
@@ -357,13 +370,14 @@ impl VerifyModel {
 /// `vault sign`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An ECDSA key signs the bundle that every OpenSSF verifier reads (model.sig); Ed25519 and ML-DSA keys sign \
+    after_help = "A version of the vault is signed from its recorded digests: nothing is read or decrypted, and the signatures \
+are attached to it (vault attest ls).\n\nAn ECDSA key signs the bundle that every OpenSSF verifier reads (model.sig); Ed25519 and ML-DSA keys sign \
 the same statement in claims.jsonl beside it."
 )]
 pub struct Sign {
-    /// File or directory to sign
-    #[arg(value_name = "PATH")]
-    pub path: PathBuf,
+    /// File or directory to sign, or a version of the vault
+    #[arg(value_name = "PATH|REF")]
+    pub what: String,
     /// Private key (PEM): ECDSA P-256, P-384, P-521, Ed25519 or ML-DSA-65; may be repeated
     #[arg(long, value_name = "FILE", required = true)]
     pub key: Vec<PathBuf>,

@@ -8,7 +8,10 @@ use crate::args::Cli;
 /// Headings of the main help and the commands below them, in order.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Start here", &["quickstart", "init"]),
-    ("Every day", &["seal", "open", "inspect", "ls", "tag", "rm", "sign", "verify", "import", "export", "fetch"]),
+    (
+        "Every day",
+        &["seal", "open", "inspect", "ls", "tag", "rm", "sign", "verify", "attest", "import", "export", "fetch"],
+    ),
     ("Daemon and checks", &["serve", "status", "doctor", "whoami"]),
     ("Administration", &["workload", "grant", "policy", "audit"]),
     ("About this program", &["help", "man", "completions"]),
@@ -45,6 +48,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "vault sign ./model --key signer.pem",
             "vault sign ./weights.bin --key signer.pem --method shards    # hashed on all cores",
+            "vault sign model@v3 --key signer.pem --signature model.sig",
         ],
     ),
     (
@@ -55,6 +59,16 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "vault verify ./model --key signer.pub              # a model on disk and its signature",
         ],
     ),
+    (
+        "attest add",
+        &[
+            "vault attest add model@v3 --type evaluation --predicate eval.json --key red-team.pem",
+            "vault attest add model@v3 --type cyclonedx --predicate bom.json --key ci.pem",
+            "vault attest add model@v3 --type approval.prod --key alice.pem    # for a policy that asks two people",
+        ],
+    ),
+    ("attest ls", &["vault attest ls model@v3", "vault attest ls model@v3 --type model-signature -o model.sig"]),
+    ("attest verify", &["vault attest verify model@v3 --type evaluation --signer red-team"]),
     ("import", &["vault import model.mvlt --name prod/model --tag candidate"]),
     ("export", &["vault export model@v3 -o model.mvlt"]),
     ("fetch", &["vault fetch prod/resnet@gold -o resnet --enrolment /run/enrolment --server vault.example:7443"]),

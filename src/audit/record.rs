@@ -60,6 +60,10 @@ acts! {
     ArtifactExportEnd = "artifact.export.end",
     /// A stored artifact was verified.
     ArtifactVerify = "artifact.verify",
+    /// A signed statement was attached to a version; details: `predicate_type`, `signer`, `digest`.
+    ArtifactAttest = "artifact.attest",
+    /// The statements about a version were read.
+    ArtifactAttestations = "artifact.attestations",
     /// Content was looked at without handing it out.
     ArtifactInspect = "artifact.inspect",
     /// Artifacts were listed.

@@ -19,6 +19,7 @@ pub(super) const SUITE: &[(&str, Check)] = &[
     ("tags move as expected", tags_move_as_expected),
     ("unlisting is recoverable", unlisting_is_recoverable),
     ("listings page", listings_page),
+    ("statements are attached once", statements_are_attached_once),
     ("headers rotate", headers_rotate),
     ("keys are kept and rewrapped", keys_are_kept_and_rewrapped),
     ("shredding is final and resumable", shredding_is_final_and_resumable),
@@ -692,6 +693,50 @@ fn requests_are_carried_out_once(c: &dyn Catalogue, clock: &StepClock) {
     c.unlist(ListingScope::Artifact(artifact), request(4, "rm")).unwrap();
     assert_eq!((c.request(RequestId([1; 16])), c.request(RequestId([2; 16]))), (Ok(None), Ok(None)));
     assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
+}
+
+fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
+    let ns = prod(c);
+    let of = publish(c, ns, "resnet", 1).version_id;
+    let statement = |version_id, n: u8, member: Option<&str>| NewAttestation {
+        version_id,
+        digest: Sha256([n; 32]),
+        predicate_type: format!("urn:{n}"),
+        signer: name("alice"),
+        keyid: KeyId([n; 32]),
+        by_certificate: n == 2,
+        whole: n != 2,
+        member: member.map(Into::into),
+        added_by: "somebody".into(),
+        sealed: member.is_none().then(|| vec![n; 1000]),
+    };
+    c.attest(statement(of, 9, None), entry("first")).unwrap();
+    let added = clock.now();
+    clock.step(Duration::from_secs(1));
+    c.attest(statement(of, 2, Some("model.sig")), entry("second")).unwrap();
+    let rows = c.audit_len().unwrap();
+    refused!(c.attest(statement(of, 9, None), entry("again")), AlreadyExists(_));
+    refused!(c.attest(statement(version_id(77), 3, None), entry("nowhere")), NotFound(_));
+    let wordy = NewAttestation { predicate_type: "u".repeat(MAX_PREDICATE_TYPE + 1), ..statement(of, 3, None) };
+    refused!(c.attest(wordy, entry("long")), InvalidArgument(_));
+    assert_eq!(c.audit_len().unwrap(), rows, "without effect");
+    let found = c.attestations(of).unwrap();
+    assert_eq!(found.iter().map(|a| a.digest.0[0]).collect::<Vec<_>>(), [9, 2], "oldest first");
+    assert_eq!((found[0].added, found[0].whole, found[0].member.as_deref()), (added, true, None));
+    assert_eq!((found[1].by_certificate, found[1].member.as_deref()), (true, Some("model.sig")));
+    assert_eq!(c.attestation_body(of, Sha256([9; 32])), Ok(vec![9; 1000]));
+    refused!(c.attestation_body(of, Sha256([2; 32])), NotFound(_));
+    assert_eq!(c.attestations(version_id(77)), Ok(Vec::new()));
+    // With the publication, or not at all.
+    let next = reserve(c, ns, "resnet", 2).unwrap();
+    let (good, stray) = (statement(next.version_id, 1, None), statement(of, 4, None));
+    let both = vec![good.clone(), stray];
+    refused!(c.publish_attested(facts(&next, 2), None, both, leaf("x")), InvalidArgument(_));
+    c.publish_attested(facts(&next, 2), None, vec![good], leaf("publish")).unwrap();
+    assert_eq!(c.attestations(next.version_id).unwrap().len(), 1);
+    assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
+    c.shred(of, leaf("shred")).unwrap();
+    refused!(c.attest(statement(of, 5, None), entry("late")), Shredded(_));
 }
 
 fn many_threads_publish_one_name(c: &dyn Catalogue, _: &StepClock) {

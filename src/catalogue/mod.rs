@@ -25,7 +25,7 @@ pub use pattern::Pattern;
 pub use records::*;
 pub use sqlite::SqliteCatalogue;
 
-use crate::names::{ArtifactId, Name, NamespaceId, RequestId, Revision, Tag, Timestamp, VersionId};
+use crate::names::{ArtifactId, Name, NamespaceId, RequestId, Revision, Sha256, Tag, Timestamp, VersionId};
 
 /// The commands. `after` and `limit` page through a listing; a `limit` above [`MAX_PAGE`] is taken as that.
 pub trait Catalogue: Send + Sync {
@@ -63,7 +63,18 @@ pub trait Catalogue: Send + Sync {
     /// Makes a sealed version visible; its blobs and its key row must be durable. Moves `latest` to it unless that is at a
     /// higher number already (seals that end in another order than they began), and `tag` in any case.
     /// `NotFound` without an unused reservation of exactly this version and number.
-    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: AuditLeaf) -> Result<Published>;
+    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: AuditLeaf) -> Result<Published> {
+        self.publish_attested(version, tag, Vec::new(), audit)
+    }
+
+    /// The same for a version about which there are signed statements from its first moment on.
+    fn publish_attested(
+        &self,
+        version: NewVersion,
+        tag: Option<Tag>,
+        attestations: Vec<NewAttestation>,
+        audit: AuditLeaf,
+    ) -> Result<Published>;
 
     /// What a request has published, if it has: ask before sealing anew after a cut.
     fn publication(&self, request: RequestId) -> Result<Option<Published>>;
@@ -117,6 +128,18 @@ pub trait Catalogue: Send + Sync {
         after: Option<VersionId>,
         limit: usize,
     ) -> Result<Page<VersionRecord, VersionId>>;
+
+    // Attestations
+
+    /// Attaches a signed statement to a version. `AlreadyExists` for the very same one; `Shredded`; `InvalidArgument` above
+    /// [`MAX_ATTESTATIONS`].
+    fn attest(&self, attestation: NewAttestation, entry: Entry) -> Result<Sequence>;
+
+    /// The statements about a version, oldest first.
+    fn attestations(&self, version: VersionId) -> Result<Vec<AttestationRecord>>;
+
+    /// The sealed bytes of one of them, or `NotFound`: those in a member of the version have none.
+    fn attestation_body(&self, version: VersionId, digest: Sha256) -> Result<Vec<u8>>;
 
     // Artifact keys
 

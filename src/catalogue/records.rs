@@ -59,6 +59,10 @@ pub struct RequestRecord {
 
 /// The longest audit leaf, in bytes.
 pub const MAX_LEAF: usize = 64 * 1024;
+/// Statements about one version.
+pub const MAX_ATTESTATIONS: u64 = 256;
+/// The longest predicate type, in bytes.
+pub const MAX_PREDICATE_TYPE: usize = 512;
 /// The longest policy text, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
 /// The most tags of one artifact.
@@ -239,6 +243,56 @@ pub struct TagRecord {
     pub moves: u64,
     /// When it came here.
     pub moved: Timestamp,
+}
+
+/// A signed statement about a version, in the making.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAttestation {
+    /// About which version.
+    pub version_id: VersionId,
+    /// SHA-256 of the bundle.
+    pub digest: Sha256,
+    /// What kind of thing is said (in-toto): a URI.
+    pub predicate_type: String,
+    /// What the trust store called the signer when the statement came.
+    pub signer: Name,
+    /// The key that signed: of the signer, or of a certificate.
+    pub keyid: KeyId,
+    /// Whether a certificate vouched for the key.
+    pub by_certificate: bool,
+    /// It is about all of the version, not about some of its members.
+    pub whole: bool,
+    /// The member of the version that is the bundle, or holds it.
+    pub member: Option<String>,
+    /// The principal who attached it, as text.
+    pub added_by: String,
+    /// The bundle under the version's artifact key, unless a member has it.
+    pub sealed: Option<Vec<u8>>,
+}
+
+/// A signed statement about a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttestationRecord {
+    /// About which version.
+    pub version_id: VersionId,
+    /// SHA-256 of the bundle.
+    pub digest: Sha256,
+    /// What kind of thing is said (in-toto): a URI.
+    pub predicate_type: String,
+    /// What the trust store called the signer when the statement came.
+    pub signer: Name,
+    /// The key that signed: of the signer, or of a certificate.
+    pub keyid: KeyId,
+    /// Whether a certificate vouched for the key.
+    pub by_certificate: bool,
+    /// It is about all of the version, not about some of its members.
+    pub whole: bool,
+    /// The member of the version that is the bundle, or holds it.
+    pub member: Option<String>,
+    /// The principal who attached it, as text.
+    pub added_by: String,
+    /// When: the signature is at least as old.
+    pub added: Timestamp,
 }
 
 /// Which artifacts to list.

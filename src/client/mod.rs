@@ -24,13 +24,14 @@ use crate::crypto::random::SystemRandom;
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, Result};
 use crate::facts::{
-    ArtifactFacts, AuditFacts, AuditRow, IssuedFacts, PolicyFacts, SealedFacts, StatusFacts, VerifyFacts, VersionFacts,
-    WhoamiFacts, WorkloadFacts,
+    ArtifactFacts, AttestationFacts, AuditFacts, AuditRow, IssuedFacts, PolicyFacts, SealedFacts, StatusFacts,
+    VerifyFacts, VersionFacts, WhoamiFacts, WorkloadFacts,
 };
 use crate::names::{Clock as _, Name, Reference, RequestId, Sha256, SystemClock, Tag};
 use crate::wire::pb::access_service_client::AccessServiceClient;
 use crate::wire::pb::admin_service_client::AdminServiceClient;
 use crate::wire::pb::artifact_service_client::ArtifactServiceClient;
+use crate::wire::pb::attestation_service_client::AttestationServiceClient;
 use crate::wire::pb::fetch_service_client::FetchServiceClient;
 use crate::wire::{self, broken, pb};
 
@@ -178,6 +179,28 @@ impl Client {
         Ok(self.once(async || self.artifacts().restore(request).await).await?.versions)
     }
 
+    /// Attaches a signed statement (a Sigstore bundle) to a version.
+    pub async fn attach(&self, r: &Reference, bundle: &[u8]) -> Result<AttestationFacts> {
+        let (reference, bundle) = (r.to_string(), bundle.to_vec().into());
+        let request = pb::AttachRequest { reference, bundle, request_id: request_id()? };
+        let answer = self.once(async || self.statements().attach(request).await).await?;
+        wire::attestation_from_wire(answer.attestation.ok_or_else(|| broken("no statement"))?)
+    }
+
+    /// The statements about a version, oldest first.
+    pub async fn attestations(&self, r: &Reference) -> Result<Vec<AttestationFacts>> {
+        let request = pb::ListAttestationsRequest { reference: r.to_string() };
+        let answer = self.answer(async || self.statements().list_attestations(request.clone()).await).await?;
+        answer.attestations.into_iter().map(wire::attestation_from_wire).collect()
+    }
+
+    /// The bundle of one of them, as it was attached. What it says is proven by its signature alone.
+    pub async fn attestation(&self, r: &Reference, digest: Sha256) -> Result<Vec<u8>> {
+        let request = pb::GetAttestationRequest { reference: r.to_string(), digest: digest.0.to_vec().into() };
+        let answer = self.answer(async || self.statements().get_attestation(request.clone()).await).await?;
+        Ok(answer.bundle.into())
+    }
+
     /// Has a certificate issued for a workload's DER signing request.
     pub async fn enroll(&self, namespace: &Name, name: &Name, csr: &[u8]) -> Result<IssuedFacts> {
         let request = pb::EnrollWorkloadRequest {
@@ -323,6 +346,10 @@ impl Client {
 
     fn admin(&self) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel.clone())
+    }
+
+    fn statements(&self) -> AttestationServiceClient<Channel> {
+        AttestationServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LIMIT)
     }
 
     fn artifacts(&self) -> ArtifactServiceClient<Channel> {

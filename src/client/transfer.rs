@@ -10,7 +10,7 @@ use tonic::{Response, Status};
 use super::{Client, request_id};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
-use crate::names::{ArtifactKind, Name, Reference, Tag};
+use crate::names::{ALLOW_UNSIGNED, ArtifactKind, Name, Reference, Tag};
 use crate::seal::io::ReadAt;
 use crate::wire::{self, PIECE_LEN, broken, pb};
 
@@ -28,6 +28,8 @@ pub struct Upload {
     pub members: Vec<(String, Box<dyn ReadAt>)>,
     /// Whether SHA-256 digests are recorded beside BLAKE3.
     pub sha256: bool,
+    /// Why a model signature that lies among the members need not be good; `None`: it must be, if there is one.
+    pub allow_unsigned: Option<String>,
 }
 
 impl Client {
@@ -53,6 +55,8 @@ impl Client {
             members,
             sha256: upload.sha256,
             request_id: request_id()?,
+            allow: upload.allow_unsigned.iter().map(|_| ALLOW_UNSIGNED.to_owned()).collect(),
+            reason: upload.allow_unsigned.unwrap_or_default(),
         };
         let part = |part| pb::SealRequest { part: Some(part) };
         let first = part(pb::seal_request::Part::Start(start));

@@ -7,6 +7,7 @@
 //! | `hash` | BLAKE3, SHA-256, HMAC-SHA256 | BLAKE3 paper, FIPS 180-4, RFC 2104 |
 //! | `kdf` | HKDF-SHA256, Argon2id | RFC 5869, RFC 9106 |
 //! | `wrap` | the committing wrap of one key under another | docs/format.md 4.1 |
+//! | `record` | short texts at rest, each under a key of its own | RFC 5869, NIST SP 800-38D |
 //! | `hybrid` | HPKE with X-Wing | RFC 9180 |
 //! | `sign` | Ed25519, ECDSA and ML-DSA keys, and their ids | RFC 8032, FIPS 186-5, FIPS 204 |
 //! | `der`, `pem` | as much of the encodings as keys need | X.690, RFC 7468 |
@@ -26,6 +27,7 @@ pub mod merkle;
 pub mod outboard;
 pub mod pem;
 pub mod random;
+pub mod record;
 pub mod sign;
 pub mod wrap;
 

@@ -4,6 +4,8 @@
 //! manifest and is what a fetching client checks everything against.
 
 mod artifact;
+pub mod attestation;
 pub mod oms;
 
 pub use artifact::{ArtifactStatement, MAX_STATEMENT_LEN, StatementError, Subject};
+pub use attestation::{Attestation, Coverage, Recorded};

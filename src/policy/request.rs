@@ -10,7 +10,7 @@ use cedar_policy::{
     RestrictedExpression as Expression, Schema,
 };
 
-use crate::names::{ArtifactId, ArtifactKind, Name, Principal, PrincipalKind, Timestamp};
+use crate::names::{ArtifactId, ArtifactKind, Name, Principal, PrincipalKind, Tag, Timestamp, VersionId};
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),* $(,)?) => {
@@ -55,6 +55,10 @@ actions! {
     Verify = "verify",
     /// Hand sealed bytes out.
     Export = "export",
+    /// Attach a signed statement to a version.
+    Attest = "attest",
+    /// Read the statements about a version.
+    ReadAttestations = "readAttestations",
     /// Give or take a workload's right to read an artifact.
     Grant = "grant",
     /// Issue a workload its first certificate.
@@ -102,6 +106,8 @@ pub enum Resource<'a> {
         kind: ArtifactKind,
         /// Whether the version asked for carries a publisher's signature.
         signed: bool,
+        /// The version asked for, if it is about one.
+        version: Option<VersionId>,
     },
     /// A namespace, for what concerns no artifact in it, or one that does not exist yet.
     Namespace(&'a Name),
@@ -166,6 +172,12 @@ pub struct Context {
     pub signer_trusted: bool,
     /// The connection's key exchange is a post-quantum one.
     pub pq_tls: bool,
+    /// Statements about the whole version asked for, by signers who are trusted: predicate type and name of the signer.
+    pub statements: Vec<(String, Name)>,
+    /// Rules that the caller asks to set aside, for a reason that goes on record.
+    pub allowed: Vec<&'static str>,
+    /// The tag that is to be moved.
+    pub tag: Option<Tag>,
 }
 
 impl Context {
@@ -179,6 +191,9 @@ impl Context {
             bytes_today: None,
             signer_trusted: false,
             pq_tls: false,
+            statements: Vec::new(),
+            allowed: Vec::new(),
+            tag: None,
         }
     }
 
@@ -186,6 +201,10 @@ impl Context {
         let long =
             |value: Option<u64>| Expression::new_long(value.map_or(i64::MAX, |v| i64::try_from(v).unwrap_or(i64::MAX)));
         let word = |text: &str| Expression::new_string(text.into());
+        let statements = self.statements.iter().map(|(of_type, signer)| {
+            let parts = [("type".into(), word(of_type)), ("signer".into(), word(signer.as_str()))];
+            Expression::new_record(parts).map_err(|e| e.to_string())
+        });
         let members = [
             ("transport", word(self.transport.as_str())),
             ("mfa_age_s", long(self.mfa_age.map(|age| age.as_secs()))),
@@ -196,6 +215,9 @@ impl Context {
             ("hour", Expression::new_long(now.as_secs().rem_euclid(86_400) / 3600)),
             ("signer_trusted", Expression::new_bool(self.signer_trusted)),
             ("pq_tls", Expression::new_bool(self.pq_tls)),
+            ("statements", Expression::new_set(statements.collect::<Result<Vec<_>, _>>()?)),
+            ("tag", word(self.tag.as_ref().map_or("", Tag::as_str))),
+            ("allowed", Expression::new_set(self.allowed.iter().map(|rule| word(rule)))),
         ];
         CedarContext::from_pairs(members.map(|(key, value)| (key.into(), value))).map_err(|e| e.to_string())
     }
@@ -346,7 +368,7 @@ fn principal_entity(principal: &Principal) -> Result<(EntityUid, Entity), String
 /// Namespaces and the vault have no attributes: their names are enough.
 fn resource_entity(resource: &Resource<'_>) -> Result<(EntityUid, Option<Entity>), String> {
     Ok(match resource {
-        Resource::Artifact { namespace, id, name, kind, signed } => {
+        Resource::Artifact { namespace, id, name, kind, signed, .. } => {
             let (itself, home) = (artifact_uid(*id), uid(&TYPES.namespace, namespace.as_str()));
             let attributes = [
                 ("namespace", Expression::new_entity_uid(home.clone())),

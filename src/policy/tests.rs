@@ -37,6 +37,7 @@ impl World {
             name: &self.model,
             kind: ArtifactKind::Model,
             signed: false,
+            version: None,
         }
     }
 
@@ -97,7 +98,7 @@ fn a_workload_may_read_what_it_was_granted_and_nothing_else() {
     let (policies, world, serve) = (Policies::defaults(), World::new(), serve());
     for &action in Action::ALL {
         let resource = world.any_resource(action);
-        let reads = matches!(action, Action::Stat | Action::Open | Action::OpenRange);
+        let reads = matches!(action, Action::Stat | Action::Open | Action::OpenRange | Action::ReadAttestations);
         let own = matches!(action, Action::Whoami | Action::Renew);
         for granted in [false, true] {
             let decision = policies.decide(&ask(&serve, Transport::Mtls, action, resource, granted));
@@ -107,6 +108,31 @@ fn a_workload_may_read_what_it_was_granted_and_nothing_else() {
     let granted = policies.decide(&ask(&serve, Transport::Mtls, Action::Open, world.artifact(), true));
     assert_eq!(granted.determining, ["granted-read"]);
     assert_eq!(granted.policy_version, policies.version());
+}
+
+#[test]
+fn policies_see_who_said_what_of_a_version_and_which_rules_are_set_aside() {
+    let text = r#"
+        @id("all") permit (principal, action, resource);
+        @id("evaluated") forbid (principal, action == ModelVault::Action::"open", resource)
+        unless { context.statements.contains({type: "https://modelvault.example/evaluation/v1", signer: "red-team"}) };
+        @id("no-exceptions") forbid (principal, action == ModelVault::Action::"seal", resource)
+        when { context.allowed.contains("unsigned") };"#;
+    let (policies, world) = (Policies::parse(text).unwrap(), World::new());
+    let operator = Principal::local_operator(1000);
+    let with = |action, statements: &[(&str, &str)], allowed: &[&'static str]| {
+        let mut request = ask(&operator, Transport::Local, action, world.artifact(), false);
+        request.context.statements = statements.iter().map(|(kind, by)| ((*kind).into(), name(by))).collect();
+        request.context.allowed = allowed.to_vec();
+        policies.decide(&request)
+    };
+    let evaluation = "https://modelvault.example/evaluation/v1";
+    assert!(with(Action::Open, &[("urn:other", "alice"), (evaluation, "red-team")], &[]).allowed);
+    for short in [&[][..], &[(evaluation, "alice")], &[("urn:other", "red-team"), (evaluation, "alice")]] {
+        assert_eq!(with(Action::Open, short, &[]).determining, ["evaluated"]);
+    }
+    assert!(with(Action::Seal, &[], &[]).allowed);
+    assert_eq!(with(Action::Seal, &[], &["unsigned"]).determining, ["no-exceptions"]);
 }
 
 #[test]

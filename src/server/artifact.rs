@@ -10,7 +10,7 @@ use super::calls::{Call, Calls, Transfer, panicked, received};
 use super::streams::{Answers, Outlet, streamed};
 use super::upload::{Inbox, Member, Whole, lock, upload};
 use crate::error::{Error, ErrorId, Result as Outcome};
-use crate::names::{Name, Reference, Tag};
+use crate::names::{ALLOW_UNSIGNED, Name, Reference, Tag};
 use crate::vault::{Caller, Export, ImportInput, ImportSource, Published, SealInput, SealMember, Sealing, Vault};
 use crate::wire::{self, PIECE_LEN, pb};
 
@@ -38,6 +38,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let call = Call::new(&extensions, &start.request_id)?;
         let (namespace, name) = (call.parse(&start.namespace)?, call.parse(&start.name)?);
         let (kind, tag) = (call.parse(&start.kind)?, optional_tag(&call, &start.tag)?);
+        let allow_unsigned = allowance(&call, &start)?;
         let sizes: Vec<u64> = start.members.iter().map(|m| m.size).collect();
         let total = sizes.iter().try_fold(0u64, |sum, size| sum.checked_add(*size));
         let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
@@ -54,7 +55,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
             let _until_done = (transfer, working);
             let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
             let progress = Box::new(|_| {});
-            let sealing = Sealing { members, kind, sha256, sequential: true, signer: None, progress };
+            let sealing = Sealing { members, kind, sha256, sequential: true, signer: None, allow_unsigned, progress };
             let input = SealInput { namespace, name, tag, sealing };
             let outcome = outcome.and_then(|()| vault.seal(&caller, input));
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
@@ -243,6 +244,15 @@ fn no_start(extensions: &http::Extensions) -> Status {
 
 fn optional_tag(call: &Call, text: &str) -> Result<Option<Tag>, Status> {
     if text.is_empty() { Ok(None) } else { call.parse(text).map(Some) }
+}
+
+/// Why a model signature among the members need not be good, if the caller says so.
+fn allowance(call: &Call, start: &pb::SealStart) -> Result<Option<String>, Status> {
+    match &start.allow[..] {
+        [] => Ok(None),
+        [rule] if rule == ALLOW_UNSIGNED => Ok(Some(start.reason.clone())),
+        _ => Err(call.status(&Error::new(ErrorId::InvalidArgument, "a rule that cannot be set aside"))),
+    }
 }
 
 /// `NAME@REVISION` is one version, `NAME` the whole artifact.

@@ -135,7 +135,7 @@ impl Export {
         }
         let namespace = &self.version.namespace;
         let subject = Subject::version(namespace, &self.artifact, &self.record);
-        let resource = super::opening::resource(namespace, &self.artifact);
+        let resource = super::opening::version_resource(namespace, &self.artifact, &self.record);
         self.vault.permit(&self.caller, Act::ArtifactExport, Action::Export, resource, &subject)?;
         self.lease = Asked::now(self.vault.now());
         Ok(())

@@ -4,7 +4,7 @@ use super::{Caller, Transport, Vault};
 use crate::audit::{self, Act, Channel as AuditChannel, Object, Record, Text};
 use crate::catalogue::{ArtifactRecord, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Name, PrincipalKind, Root, Timestamp};
+use crate::names::{Name, PrincipalKind, Root, Tag, Timestamp};
 use crate::policy::{Action, Context, Decision, Request, Resource};
 
 /// What a decision was about, for the audit row.
@@ -77,6 +77,15 @@ impl Subject {
     }
 }
 
+/// What of a request policies see besides who, what and on which.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked<'a> {
+    /// Rules that the caller asks to set aside.
+    pub allowed: &'a [&'static str],
+    /// The tag that is to be moved.
+    pub tag: Option<&'a Tag>,
+}
+
 /// A permit on its way to the record.
 #[derive(Clone, Debug)]
 pub(super) struct Permit {
@@ -124,9 +133,21 @@ impl Vault {
 
     /// What the policy says, without recording it.
     pub(super) fn decide(&self, caller: &Caller, action: Action, resource: Resource<'_>) -> Result<Permit> {
+        self.decide_asked(caller, action, resource, Asked::default())
+    }
+
+    fn decide_asked(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: Resource<'_>,
+        asked: Asked<'_>,
+    ) -> Result<Permit> {
         let (version, policies) = self.policy_in_force();
-        let decision = policies.decide(&self.request(caller, action, resource)?);
-        Ok(Permit { decision, policy_version: version })
+        let mut request = self.request(caller, action, resource)?;
+        request.context.allowed = asked.allowed.to_vec();
+        request.context.tag = asked.tag.cloned();
+        Ok(Permit { decision: policies.decide(&request), policy_version: version })
     }
 
     /// The question that is put to the policy.
@@ -146,6 +167,9 @@ impl Vault {
         context.bound = caller.channel.certificate.is_some();
         context.pq_tls = caller.channel.tls_group.as_deref().is_some_and(|g| g.contains("MLKEM"));
         context.signer_trusted = matches!(resource, Resource::Artifact { signed: true, .. });
+        if let Resource::Artifact { namespace, version: Some(version), .. } = resource {
+            context.statements = self.believed_statements(namespace, version)?;
+        }
         Ok(Request { principal: &caller.principal, action, resource, context, granted, now: self.now() })
     }
 
@@ -167,8 +191,21 @@ impl Vault {
         resource: Resource<'_>,
         subject: &Subject,
     ) -> Result<Permit> {
+        self.permit_asked(caller, act, action, resource, subject, Asked::default())
+    }
+
+    /// The same where it matters what exactly is asked for.
+    pub(super) fn permit_asked(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        resource: Resource<'_>,
+        subject: &Subject,
+        asked: Asked<'_>,
+    ) -> Result<Permit> {
         self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
-        let permit = self.decide(caller, action, resource)?;
+        let permit = self.decide_asked(caller, action, resource, asked)?;
         if permit.decision.allowed {
             return Ok(permit);
         }

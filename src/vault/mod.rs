@@ -13,12 +13,14 @@
 //! | `opening` | plaintext out: the open artifact and its end |
 //! | `lease` | a grant in use, renewed while plaintext is read |
 //! | `exporting` | sealed bytes out, and their end |
+//! | `attesting` | signed statements about versions |
 //! | `shelf` | names: list, inspect, tag, remove, verify |
 //! | `access` | workloads, grants, policy |
 //! | `record` | the audit log as a whole, status |
 //! | `upkeep` | leftovers of processes that died |
 
 mod access;
+mod attesting;
 mod call;
 mod exporting;
 mod gate;

@@ -83,7 +83,7 @@ impl Vault {
         record: &VersionRecord,
     ) -> Result<(Subject, Grant)> {
         let subject = Subject::version(&reference.namespace, artifact, record);
-        let resource = resource(&reference.namespace, artifact);
+        let resource = version_resource(&reference.namespace, artifact, record);
         let permit =
             self.permit(caller, act, Action::Open, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
         let grant = self.lease(caller, &reference.namespace, artifact, record);
@@ -99,7 +99,7 @@ impl Vault {
         artifact: &ArtifactRecord,
         record: &VersionRecord,
     ) -> Result<Grant> {
-        let request = self.request(caller, Action::Open, resource(namespace, artifact))?;
+        let request = self.request(caller, Action::Open, version_resource(namespace, artifact, record))?;
         let (_, policies) = self.policy_in_force();
         Ok(policies.authorize(&request, record.facts.version_id, policy::Lease::default())?)
     }
@@ -303,9 +303,21 @@ pub(super) fn name_in(reader: &Reader, signer: PublicKey) -> Option<crate::names
     statements.find_map(|s| ArtifactStatement::verify_value(&s, &[signer]).ok()).map(|(s, _)| s.name)
 }
 
+/// An artifact, where a call is about no version of it.
 pub(super) fn resource<'a>(namespace: &'a crate::names::Name, artifact: &'a ArtifactRecord) -> Resource<'a> {
+    let ArtifactRecord { id, name, kind, .. } = artifact;
     // Every version carries a signed artifact statement: publishing one without it is not possible.
-    Resource::Artifact { namespace, id: artifact.id, name: &artifact.name, kind: artifact.kind, signed: true }
+    Resource::Artifact { namespace, id: *id, name, kind: *kind, signed: true, version: None }
+}
+
+/// One version of an artifact.
+pub(super) fn version_resource<'a>(
+    namespace: &'a crate::names::Name,
+    artifact: &'a ArtifactRecord,
+    record: &VersionRecord,
+) -> Resource<'a> {
+    let ArtifactRecord { id, name, kind, .. } = artifact;
+    Resource::Artifact { namespace, id: *id, name, kind: *kind, signed: true, version: Some(record.facts.version_id) }
 }
 
 fn missing(error: Error, reference: &Reference) -> Error {

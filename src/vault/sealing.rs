@@ -3,25 +3,27 @@
 //! Order of durability: body, header, artifact key, then one transaction that publishes version, tags and audit row. A crash
 //! leaves orphans only; a failure removes what it made.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use super::gate::Subject;
+use super::gate::{Asked, Subject};
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewReservation, NewVersion, Reservation};
+use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewAttestation, NewReservation, NewVersion, Reservation};
 use crate::crypto::keys::{ArtifactKey, Key};
 use crate::crypto::sign::SigningIdentity;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::ArtifactKeyContext;
+use crate::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME};
 use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
-use crate::names::{ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Tag, VersionId};
+use crate::names::{ALLOW_UNSIGNED, ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Tag, VersionId};
 use crate::policy::{Action, Resource};
-use crate::seal::io::{ReadAt, WriteAt};
+use crate::seal::io::{ReadAt, StoreForm, WriteAt};
 use crate::seal::writer::StatementMaker;
 use crate::seal::{
-    Credential, Draft, HeaderFacts, MemberSource, NewSlot, OpenOptions, Reader, SealRequest, Sealed, SlotBody,
+    Credential, Draft, HeaderFacts, MemberSource, NewSlot, OpenOptions, Pins, Reader, SealRequest, Sealed, SlotBody,
 };
 use crate::store::BlobId;
 
@@ -29,6 +31,8 @@ use crate::store::BlobId;
 const PORTABLE_HEADER_LEN: u32 = 16384;
 /// docs/format.md 7.1.
 const MAX_STATEMENTS: usize = 64;
+/// Most bytes of the reason for setting a rule aside.
+const MAX_REASON: usize = 1024;
 
 /// What every way of sealing takes.
 pub struct Sealing {
@@ -42,6 +46,8 @@ pub struct Sealing {
     pub sequential: bool,
     /// Whoever publishes; the namespace's identity if absent.
     pub signer: Option<SigningIdentity>,
+    /// Why a model signature that lies among the members need not be good; `None`: it must be, if there is one.
+    pub allow_unsigned: Option<String>,
     /// Told the number of plaintext bytes sealed so far.
     pub progress: Box<dyn Fn(u64) + Send + Sync>,
 }
@@ -185,6 +191,7 @@ impl Vault {
             sha256: manifest.members.iter().any(|m| m.sha256.is_some()),
             sequential: false,
             signer: None,
+            allow_unsigned: None,
             progress: input.progress,
         };
         let kept = manifest.statements.clone();
@@ -264,7 +271,7 @@ impl Vault {
             Some(version) => {
                 let artifact = self.catalogue.artifact(version.facts.artifact_id)?;
                 let of = Subject::version(&namespace, &artifact, version);
-                let resource = super::opening::resource(&namespace, &artifact);
+                let resource = super::opening::version_resource(&namespace, &artifact, version);
                 (self.permit(caller, act, Action::Open, resource, &subject(of.clone()))?, of)
             }
             None => {
@@ -292,8 +299,17 @@ impl Vault {
     /// The path both seal and import take once they have plaintext sources.
     fn publish(&self, making: Making<'_>, sealing: Sealing) -> Result<Published> {
         let Making { caller, act, action, namespace, name, .. } = making;
-        let subject = Subject::named(namespace, name);
-        let permit = self.permit_new(caller, act, action, namespace, name, &subject)?;
+        let mut subject = Subject::named(namespace, name);
+        let mut allowed = Vec::new();
+        if let Some(reason) = &sealing.allow_unsigned {
+            check_reason(reason)?;
+            allowed.push(ALLOW_UNSIGNED);
+            subject = subject.with("allow", ALLOW_UNSIGNED).with("why", reason);
+        }
+        let permit = self.permit_new_allowing(caller, act, action, (namespace, name), &subject, &allowed)?;
+        if let Some(tag) = &making.tag {
+            self.permit_tag(caller, act, (namespace, name), (sealing.kind, tag), &subject)?;
+        }
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
             return self.replay(&making, &subject, &permit, earlier.version_id);
         }
@@ -306,12 +322,16 @@ impl Vault {
             version_id: VersionId::generate(self.now(), self.random())?,
         })?;
         let made = self.seal_reserved(&making, namespace_id, &reservation, sealing);
-        let published = made.and_then(|(version, row)| {
+        let published = made.and_then(|(version, row, attestations)| {
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
-            let subject = subject.clone().with("version", number).with("root", version.root);
+            let mut subject = subject.clone().with("version", number).with("root", version.root);
+            if !attestations.is_empty() {
+                let signers: BTreeSet<_> = attestations.iter().map(|a| a.signer.to_string()).collect();
+                subject = subject.with("signed_by", signers.into_iter().collect::<Vec<_>>().join(" "));
+            }
             let leaf = self.leaf(caller, act, &subject, &permit);
-            Ok(self.catalogue.publish_version(version, making.tag.clone(), leaf)?)
+            Ok(self.catalogue.publish_attested(version, making.tag.clone(), attestations, leaf)?)
         });
         match published {
             Ok(published) if published.replayed => {
@@ -362,7 +382,7 @@ impl Vault {
         namespace_id: NamespaceId,
         reservation: &Reservation,
         mut sealing: Sealing,
-    ) -> Result<(NewVersion, ArtifactKeyRow)> {
+    ) -> Result<(NewVersion, ArtifactKeyRow, Vec<NewAttestation>)> {
         let version_id = reservation.version_id;
         let key = self.fresh_key(namespace_id, version_id)?;
         let signer = self.signer(namespace_id, &sealing)?;
@@ -381,6 +401,8 @@ impl Vault {
         let sealed = crate::seal::seal(request, self.random(), &*body, 0)?;
         body.finish()?;
         self.store.put(BlobId::Header(version_id, sealed.generation), &sealed.header)?;
+        let allowed = sealing.allow_unsigned.is_some();
+        let attestations = self.signatures_within(making, &key.row, &sealed, allowed)?;
         let version = NewVersion {
             version_id,
             artifact_id: reservation.artifact_id,
@@ -402,7 +424,46 @@ impl Vault {
             artifact_key,
             request_id: making.caller.request_id,
         };
-        Ok((version, key.row))
+        Ok((version, key.row, attestations))
+    }
+
+    /// The model signatures among the members of a sealed file that is about to be published. They are checked against what was
+    /// sealed rather than against its source, which may have changed since.
+    ///
+    /// # Errors
+    /// As [`Vault::own_signatures`], on record, unless `allowed`. What comes in by import was signed for others: it may be by
+    /// strangers, and is recorded then without them.
+    fn signatures_within(
+        &self,
+        making: &Making<'_>,
+        row: &ArtifactKeyRow,
+        sealed: &Sealed,
+        allowed: bool,
+    ) -> Result<Vec<NewAttestation>> {
+        let paths = sealed.manifest.members.iter().map(|m| m.path.as_str());
+        if !paths.into_iter().any(|path| path == BUNDLE_NAME || path == CLAIMS_NAME) {
+            return Ok(Vec::new());
+        }
+        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
+        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped(row), &context)?;
+        let credential = Credential::Kek { id: row.key.id, version: row.key.version, key };
+        let body = self.store.open(BlobId::Body(row.version_id))?;
+        let options =
+            OpenOptions { pins: Pins { root: Some(sealed.root), ..Pins::default() }, ..OpenOptions::default() };
+        let reader = Reader::open(StoreForm::new(sealed.header.clone(), body), &credential, &options)?;
+        let added_by = making.caller.principal.to_string();
+        self.own_signatures(making.namespace, (row.version_id, &added_by), &reader).or_else(|e| {
+            let stranger = e.id() == ErrorId::SignatureMissing && making.action == Action::Import;
+            if allowed || stranger {
+                return Ok(Vec::new());
+            }
+            let hint = match e.id() {
+                ErrorId::SignatureMissing => "trust the signer first: vault key trust NAME --key FILE",
+                _ => "get the model from its signer again",
+            };
+            let e = e.on(BUNDLE_NAME).hint(format!("{hint}; or seal it all the same: --allow unsigned --reason TEXT"));
+            self.refuse(making.caller, making.act, &Subject::named(making.namespace, making.name), e)
+        })
     }
 
     /// Removes what a failed seal made, unless it was published after all: the reservation decides. What cannot be removed now
@@ -438,10 +499,44 @@ impl Vault {
         name: &Name,
         subject: &Subject,
     ) -> Result<super::gate::Permit> {
-        match found(self.catalogue.artifact_named(namespace, name))? {
-            Some(artifact) => self.permit(caller, act, action, super::opening::resource(namespace, &artifact), subject),
-            None => self.permit(caller, act, action, Resource::Namespace(namespace), subject),
-        }
+        self.permit_new_allowing(caller, act, action, (namespace, name), subject, &[])
+    }
+
+    /// The same for a caller who asks to set rules aside.
+    fn permit_new_allowing(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        (namespace, name): (&Name, &Name),
+        subject: &Subject,
+        allowed: &[&'static str],
+    ) -> Result<super::gate::Permit> {
+        let artifact = found(self.catalogue.artifact_named(namespace, name))?;
+        let resource = match &artifact {
+            Some(artifact) => super::opening::resource(namespace, artifact),
+            None => Resource::Namespace(namespace),
+        };
+        self.permit_asked(caller, act, action, resource, subject, Asked { allowed, ..Asked::default() })
+    }
+
+    /// May this caller move a tag to a version that is being made? Nothing was said about that version yet.
+    fn permit_tag(
+        &self,
+        caller: &Caller,
+        act: Act,
+        (namespace, name): (&Name, &Name),
+        (kind, tag): (ArtifactKind, &Tag),
+        subject: &Subject,
+    ) -> Result<()> {
+        let artifact = match found(self.catalogue.artifact_named(namespace, name))? {
+            Some(artifact) => artifact.id,
+            // The id that a new artifact will have is in no policy.
+            None => ArtifactId::generate(self.now(), self.random())?,
+        };
+        let resource = Resource::Artifact { namespace, id: artifact, name, kind, signed: true, version: None };
+        let asked = Asked { tag: Some(tag), ..Asked::default() };
+        self.permit_asked(caller, act, Action::Tag, resource, &subject.clone().with("tag", tag), asked).map(drop)
     }
 
     /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
@@ -487,6 +582,14 @@ fn found<T>(answer: crate::catalogue::Result<T>) -> Result<Option<T>> {
         Err(e) if e.id() == ErrorId::NotFound => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+fn check_reason(reason: &str) -> Result<()> {
+    if reason.trim().is_empty() || reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
+        let text = format!("a reason is one line of at most {MAX_REASON} bytes");
+        return Err(Error::new(ErrorId::InvalidArgument, text).hint("say why with --reason TEXT"));
+    }
+    Ok(())
 }
 
 /// Name, version and time that an artifact statement will carry.

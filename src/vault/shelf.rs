@@ -1,6 +1,6 @@
 //! Names: what there is, what is in it, where tags point, what is unlisted.
 
-use super::gate::{Permit, Subject};
+use super::gate::{Asked, Permit, Subject};
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
@@ -196,9 +196,16 @@ impl Vault {
         let act = Act::ArtifactTag;
         let (artifact, record) = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record).with("tag", tag);
-        let resource = super::opening::resource(&reference.namespace, &artifact);
-        let permit =
-            self.permit(caller, act, Action::Tag, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
+        let permit = self.permit_asked(
+            caller,
+            act,
+            Action::Tag,
+            resource,
+            &subject,
+            Asked { tag: Some(tag), ..Asked::default() },
+        );
+        let permit = permit.map_err(|e| self.veil(caller, e, reference))?;
         let (asked, text) = (reference.to_string(), format!("{tag} {expect:?}"));
         let arguments = [asked.as_bytes(), text.as_bytes()];
         let request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
@@ -283,7 +290,7 @@ impl Vault {
     ) -> Result<(ArtifactRecord, VersionRecord)> {
         let (artifact, record) = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record);
-        let resource = super::opening::resource(&reference.namespace, &artifact);
+        let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
         let permit =
             self.permit(caller, act, action, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
         self.record(caller, act, &subject, &permit)?;

@@ -288,6 +288,7 @@ mod tests {
             sha256: false,
             sequential: true,
             signer: None,
+            allow_unsigned: None,
             progress: Box::new(|_| {}),
         }
     }

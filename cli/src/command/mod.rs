@@ -1,5 +1,6 @@
 //! One file per command. Each takes its arguments, talks to a vault through the session, and prints.
 
+mod attest;
 mod audit;
 mod deliver;
 mod doctor;
@@ -21,6 +22,7 @@ mod serve;
 mod shells;
 pub mod show;
 mod sign;
+mod sign_version;
 mod signers;
 mod status;
 mod tag;
@@ -78,6 +80,7 @@ pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) 
         Command::Rm(args) => rm::run(&cx, &args)?,
         Command::Sign(args) => sign::run(&cx, &args)?,
         Command::Verify(args) => return verify::run(&cx, &args),
+        Command::Attest(args) => return attest::run(&cx, &args),
         Command::Import(args) => import::run(&cx, &args)?,
         Command::Export(args) => export::run(&cx, &args)?,
         Command::Fetch(args) => fetch::run(&cx, &args)?,

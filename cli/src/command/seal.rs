@@ -81,7 +81,16 @@ fn into_vault(
         }
         Access::Remote(client) => {
             let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
-            let upload = Upload { namespace, name, kind: args.kind()?, tag, members, sha256: args.digest.sha256 };
+            let allow_unsigned = args.reason.clone();
+            let upload = Upload {
+                namespace,
+                name,
+                kind: args.kind()?,
+                tag,
+                members,
+                sha256: args.digest.sha256,
+                allow_unsigned,
+            };
             cx.session.wait(client.seal(upload, &bar.callback()))?.0
         }
     };
@@ -234,7 +243,9 @@ fn sealing(
     progress: Box<dyn Fn(u64) + Send + Sync>,
 ) -> Result<Sealing> {
     let members = sources.into_iter().map(|s| SealMember { path: s.path, source: s.bytes }).collect();
-    Ok(Sealing { members, kind: args.kind()?, sha256: args.digest.sha256, sequential: false, signer, progress })
+    let allow_unsigned = args.reason.clone();
+    let sha256 = args.digest.sha256;
+    Ok(Sealing { members, kind: args.kind()?, sha256, sequential: false, signer, allow_unsigned, progress })
 }
 
 fn total(sources: &[source::Source]) -> u64 {

@@ -11,10 +11,10 @@ use model_vault::names::{Clock, KeyId, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::{Context, threads};
+use super::{Context, sign_version, threads};
 use crate::args;
 use crate::files::signature::{Places, claims, put, read_signatures};
-use crate::files::{on, read_small};
+use crate::files::{means_path, on, read_small};
 use crate::output::progress::Progress;
 use crate::output::table::facts;
 use crate::output::text::{count, size};
@@ -24,14 +24,18 @@ const CHAIN_MAX: u64 = 1 << 20;
 
 /// The JSON document of `vault sign`.
 #[derive(Debug, Serialize)]
-struct Signed {
+pub struct Signed {
     name: String,
     /// The subject's digest: names the statement, not the files' names.
     root: String,
-    resources: usize,
-    bytes: u64,
-    signature: Option<PathBuf>,
-    claims: Option<PathBuf>,
+    /// How many digests were signed.
+    pub resources: usize,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// The bundle that every OpenSSF verifier reads, if it was written.
+    pub signature: Option<PathBuf>,
+    /// The signatures beside it, if they were written.
+    pub claims: Option<PathBuf>,
     signers: Vec<SignedBy>,
 }
 
@@ -41,33 +45,76 @@ struct SignedBy {
     algorithm: &'static str,
 }
 
+impl Signed {
+    /// Of a statement, by these keys; written nowhere yet.
+    pub fn over<'a>(statement: &Statement, keys: impl Iterator<Item = &'a SigningKey>) -> Self {
+        Self {
+            name: statement.name.clone(),
+            root: statement.root().to_string(),
+            resources: statement.resources.len(),
+            bytes: bytes_of(statement),
+            signature: None,
+            claims: None,
+            signers: keys.map(|key| SignedBy { keyid: key.key_id(), algorithm: key.algorithm().name() }).collect(),
+        }
+    }
+
+    /// Who signed, for people.
+    pub fn signers(&self) -> String {
+        let signers: Vec<_> = self.signers.iter().map(|s| format!("{} {}", s.algorithm, s.keyid.short())).collect();
+        signers.join(", ")
+    }
+}
+
+/// What the reference implementation does with BLAKE3.
+pub const BLAKE3_NOTE: &str =
+    "note: the reference command line of model_signing verifies sha256 only; its library takes blake3";
+
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     let keys = args.key.iter().map(|path| SigningKey::read(path)).collect::<Result<Vec<_>>>()?;
+    if !means_path(&args.what)? {
+        return sign_version::run(cx, args, keys).map_err(|e| match e.id() {
+            // Artifacts have plain names, as directories have.
+            ErrorId::NotFound | ErrorId::NoVault if Path::new(&args.what).exists() => {
+                e.hint(format!("to sign the files there: vault sign ./{}", args.what))
+            }
+            _ => e,
+        });
+    }
+    let path = Path::new(&args.what);
     let (interoperable, own) = split(keys)?;
     let chain = chain(args.cert_chain.as_deref(), interoperable.as_ref())?;
-    let places = Places::of(&args.path, args.signature.as_deref())?;
+    let places = Places::of(path, args.signature.as_deref())?;
     places.sweep();
-    let statement = measured(cx, args, &places)?;
+    let statement = measured(cx, args, path, &places)?;
     let payload = statement.to_payload().into_bytes();
 
-    let mut signed = Signed {
-        name: statement.name.clone(),
-        root: statement.root().to_string(),
-        resources: statement.resources.len(),
-        bytes: bytes_of(&statement),
-        signature: None,
-        claims: None,
-        signers: Vec::new(),
-    };
-    // All is made before anything is written: a key that fails, or claims that cannot be read, leave the old signatures as
-    // they were.
-    let mut lines = own.iter().map(|key| Bundle::sign(payload.clone(), key, None)).collect::<Result<Vec<_>>>()?;
+    let mut signed = Signed::over(&statement, interoperable.iter().chain(&own));
+    let lines = own.iter().map(|key| Bundle::sign(payload.clone(), key, None)).collect::<Result<Vec<_>>>()?;
     let main = interoperable.as_ref().map(|key| Bundle::sign(payload.clone(), key, chain)).transpose()?;
-    lines.extend(superseded(&places, main.as_ref())?);
-    let claims = claims::with_signatures(&places.claims, &lines, &payload)?;
+    write(&places, &statement, main, lines, &mut signed)?;
+    if args.hash == hash::Algorithm::Blake3.name() {
+        cx.out.message(BLAKE3_NOTE);
+    }
+    cx.out.report(&signed, show)
+}
+
+/// Writes the signatures of a model to their places, beside what others signed of the very same files.
+///
+/// # Errors
+/// All is made before anything is written: claims that cannot be read leave the old signatures as they were.
+pub fn write(
+    places: &Places,
+    statement: &Statement,
+    main: Option<Bundle>,
+    mut lines: Vec<Bundle>,
+    signed: &mut Signed,
+) -> Result<()> {
+    lines.extend(superseded(places, main.as_ref())?);
+    let claims = claims::with_signatures(&places.claims, &lines, statement.to_payload().as_bytes())?;
     let main = main.map(|bundle| bundle.to_json().into_bytes());
-    check_limits(&statement, [main.as_deref().unwrap_or_default(), &claims])?;
+    check_limits(statement, [main.as_deref().unwrap_or_default(), &claims])?;
     if let Some(bundle) = main {
         put(&places.signature, &bundle)?;
         signed.signature = Some(places.signature.clone());
@@ -76,15 +123,13 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
         put(&places.claims, &claims)?;
         signed.claims = Some(places.claims.clone());
     }
-    for key in interoperable.iter().chain(&own) {
-        signed.signers.push(SignedBy { keyid: key.key_id(), algorithm: key.algorithm().name() });
-    }
-    if args.hash == hash::Algorithm::Blake3.name() {
-        cx.out.message(
-            "note: the reference command line of model_signing verifies sha256 only; its library takes blake3",
-        );
-    }
-    cx.out.report(&signed, show)
+    Ok(())
+}
+
+/// `--hash`
+pub fn algorithm(args: &args::Sign) -> Result<hash::Algorithm> {
+    hash::Algorithm::from_name(&args.hash)
+        .ok_or_else(|| Error::new(ErrorId::InvalidArgument, format!("not a hash: {:?}", args.hash)))
 }
 
 /// The bundle that a new one takes the place of, if it is another signer's and says the very same: it moves to the claims.
@@ -117,7 +162,7 @@ fn check_limits(statement: &Statement, files: [&[u8]; 2]) -> Result<()> {
 }
 
 /// The key of the bundle that every OpenSSF verifier reads, and those of the lines beside it.
-fn split(keys: Vec<SigningKey>) -> Result<(Option<SigningKey>, Vec<SigningKey>)> {
+pub fn split(keys: Vec<SigningKey>) -> Result<(Option<SigningKey>, Vec<SigningKey>)> {
     let is_ecdsa = |key: &SigningKey| {
         matches!(key.algorithm(), Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521)
     };
@@ -129,7 +174,7 @@ fn split(keys: Vec<SigningKey>) -> Result<(Option<SigningKey>, Vec<SigningKey>)>
     Ok((ecdsa.pop(), own))
 }
 
-fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec<Vec<u8>>>> {
+pub fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec<Vec<u8>>>> {
     let Some(file) = file else { return Ok(None) };
     let key = key.ok_or_else(|| {
         Error::new(ErrorId::InvalidArgument, "--cert-chain goes with an ECDSA key, and none is given")
@@ -139,31 +184,30 @@ fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec<Vec
     Ok(Some(chain.certificates().to_vec()))
 }
 
-fn measured(cx: &Context<'_>, args: &args::Sign, places: &Places) -> Result<Statement> {
+fn measured(cx: &Context<'_>, args: &args::Sign, path: &Path, places: &Places) -> Result<Statement> {
     // A mistyped name would stay in the statement, and leave out whatever is put there later.
-    let is_there = |ignored: &&String| args.path.join(ignored).symlink_metadata().is_ok();
+    let is_there = |ignored: &&String| path.join(ignored).symlink_metadata().is_ok();
     if let Some(none) = args.ignore.iter().find(|ignored| !is_there(ignored)) {
         return Err(
             Error::new(ErrorId::InvalidArgument, format!("{none:?} is not in the model")).hint("check --ignore")
         );
     }
     let mut ignored = Ignored::new(args.ignore.iter().cloned());
-    places.within(&args.path)?.into_iter().for_each(|path| ignored.insert(path));
+    places.within(path)?.into_iter().for_each(|path| ignored.insert(path));
     let parameters = Parameters {
         method: match args.shard_size {
             Some(size) => Method::Shards(size.get()),
             None if args.method == "shards" => Method::Shards(1_000_000_000),
             None => Method::Files,
         },
-        algorithm: hash::Algorithm::from_name(&args.hash)
-            .ok_or_else(|| Error::new(ErrorId::InvalidArgument, format!("not a hash: {:?}", args.hash)))?,
+        algorithm: algorithm(args)?,
         links: if args.allow_symlinks { Links::FollowToFiles } else { Links::Refuse },
         ignored,
         reference_name: args.compat_1_1,
         threads: threads(),
     };
-    let bar = Progress::new("hashing", total(&args.path), cx.out.json());
-    let statement = measure(&args.path, &parameters, &|n| bar.more(n));
+    let bar = Progress::new("hashing", total(path), cx.out.json());
+    let statement = measure(path, &parameters, &|n| bar.more(n));
     bar.done();
     statement
 }
@@ -183,12 +227,11 @@ fn bytes_of(statement: &Statement) -> u64 {
 
 fn show(signed: &Signed) -> String {
     let place = |path: &Option<PathBuf>| path.as_ref().map(|p| p.display().to_string());
-    let signers: Vec<_> = signed.signers.iter().map(|s| format!("{} {}", s.algorithm, s.keyid.short())).collect();
     facts([
         ("signed", Some(signed.name.clone())),
         ("content", Some(format!("{}, {}", count(signed.resources as u64, "digest"), size(signed.bytes)))),
         ("signature", place(&signed.signature)),
         ("claims", place(&signed.claims)),
-        ("signed by", Some(signers.join(", "))),
+        ("signed by", Some(signed.signers())),
     ])
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod attestations;
 mod bad_input;
 mod cases;
 mod daemon;

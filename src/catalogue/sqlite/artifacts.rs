@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::super::*;
+use super::attestations;
 use super::log;
 use super::page::{bounded, page};
 use super::requests;
@@ -186,7 +187,13 @@ pub(super) fn publication(db: &Db<'_>, request: RequestId) -> Result<Option<Publ
     }))
 }
 
-pub(super) fn publish(db: &Db<'_>, new: NewVersion, tag: Option<&Tag>, audit: &[u8]) -> Result<Published> {
+pub(super) fn publish(
+    db: &Db<'_>,
+    new: NewVersion,
+    tag: Option<&Tag>,
+    attestations: Vec<NewAttestation>,
+    audit: &[u8],
+) -> Result<Published> {
     for (what, text, most) in [
         ("media type", &new.media_type, MAX_WORD),
         ("format", &new.format, MAX_WORD),
@@ -218,6 +225,12 @@ pub(super) fn publish(db: &Db<'_>, new: NewVersion, tag: Option<&Tag>, audit: &[
         shredded: None,
     };
     db.insert(&record)?;
+    for attestation in attestations {
+        if attestation.version_id != record.facts.version_id {
+            return Err(CatalogueError::InvalidArgument("a statement about another version".into()));
+        }
+        attestations::put(db, attestation)?;
+    }
     let latest = Tag::latest();
     let ahead = tag_of(db, artifact.id, &latest)?.is_some_and(|t| t.number > record.facts.number);
     if !ahead && tag != Some(&latest) {

@@ -5,13 +5,14 @@
 //! | `database` | opening a file, its configuration, schema versions |
 //! | `writer`, `readers` | one writing thread with group commit; a few read-only connections |
 //! | `rows`, `tables` | authenticated rows, and which facts they hold |
-//! | `artifacts`, `access`, `log`, `requests`, `keys`, `upkeep` | the commands |
+//! | `artifacts`, `attestations`, `access`, `log`, `requests`, `keys`, `upkeep` | the commands |
 //!
 //! The two files are never written in one transaction (SQLite cannot do that crash-safely with write-ahead logs); each command
 //! that touches both says in which order. Each has its own writer, so a key being scrubbed does not hold up audit rows.
 
 mod access;
 mod artifacts;
+mod attestations;
 mod database;
 mod keys;
 mod log;
@@ -33,7 +34,7 @@ use self::database::{CATALOGUE, Database, KEYS};
 use self::rows::{Db, RowKey};
 use super::*;
 use crate::crypto::keys::{CatalogueKey, Key};
-use crate::names::{Clock, Random};
+use crate::names::{Clock, Random, Sha256};
 
 pub use writer::Limits;
 
@@ -134,8 +135,14 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |db| artifacts::reserve(db, &reservation))
     }
 
-    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: AuditLeaf) -> Result<Published> {
-        self.write(move |db| artifacts::publish(db, version, tag.as_ref(), &audit))
+    fn publish_attested(
+        &self,
+        version: NewVersion,
+        tag: Option<Tag>,
+        attestations: Vec<NewAttestation>,
+        audit: AuditLeaf,
+    ) -> Result<Published> {
+        self.write(move |db| artifacts::publish(db, version, tag.as_ref(), attestations, &audit))
     }
 
     fn publication(&self, request: RequestId) -> Result<Option<Published>> {
@@ -242,6 +249,18 @@ impl Catalogue for SqliteCatalogue {
 
     fn unfinished_shreds(&self) -> Result<Vec<VersionRecord>> {
         self.read(artifacts::unfinished_shreds)
+    }
+
+    fn attest(&self, attestation: NewAttestation, entry: Entry) -> Result<Sequence> {
+        self.write(move |db| attestations::attest(db, attestation, &entry))
+    }
+
+    fn attestations(&self, version: VersionId) -> Result<Vec<AttestationRecord>> {
+        self.read(|db| attestations::of_version(db, version))
+    }
+
+    fn attestation_body(&self, version: VersionId, digest: Sha256) -> Result<Vec<u8>> {
+        self.read(|db| attestations::body(db, version, digest))
     }
 
     fn set_policy(&self, text: String, entry: Entry) -> Result<(u64, Sequence)> {

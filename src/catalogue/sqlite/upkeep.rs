@@ -4,7 +4,7 @@ use super::super::*;
 use super::page::{bounded, page};
 use super::rows::{Db, Row};
 use super::tables::{KeyEntry, Meta};
-use super::{keys, log};
+use super::{attestations, keys, log};
 
 /// The most findings of one report.
 const MAX_FINDINGS: usize = 1000;
@@ -22,6 +22,7 @@ pub(super) fn check_catalogue(db: &Db<'_>, report: &mut IntegrityReport) -> Resu
     check_rows::<CertificateRecord>(db, report)?;
     check_rows::<GrantRecord>(db, report)?;
     check_rows::<RequestRecord>(db, report)?;
+    attestations::check(db, report)?;
     for (what, sql) in [
         ("audit rows are missing", "SELECT coalesce(max(sequence), -1) + 1 - count(*) FROM audit"),
         ("policies are missing", "SELECT coalesce(max(version), 0) - count(*) FROM policies"),
@@ -83,7 +84,7 @@ fn check_structure(db: &Db<'_>, file: &str, report: &mut IntegrityReport) -> Res
     Ok(())
 }
 
-fn check_rows<T: Row>(db: &Db<'_>, report: &mut IntegrityReport) -> Result<()> {
+pub(super) fn check_rows<T: Row>(db: &Db<'_>, report: &mut IntegrityReport) -> Result<()> {
     db.each::<T>("", [], |row| {
         report.rows += 1;
         if let Err(e) = row {

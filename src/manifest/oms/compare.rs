@@ -170,15 +170,15 @@ impl Difference {
 }
 
 /// A file of the statement: one resource, or its shards in order.
-struct SignedFile<'a> {
+pub(super) struct SignedFile<'a> {
     path: String,
-    resources: Vec<&'a Resource>,
-    size: Option<u64>,
+    pub resources: Vec<&'a Resource>,
+    pub size: Option<u64>,
 }
 
 /// The files of a statement. Shards must cover each of them without hole or overlap: a statement that leaves bytes out would
 /// vouch for any bytes there.
-fn signed_files(statement: &Statement) -> Result<HashMap<&str, SignedFile<'_>>, Malformed> {
+pub(super) fn signed_files(statement: &Statement) -> Result<HashMap<&str, SignedFile<'_>>, Malformed> {
     let mut files: HashMap<&str, SignedFile<'_>> = HashMap::with_capacity(statement.resources.len());
     for resource in &statement.resources {
         let file = files.entry(&resource.path).or_insert_with(|| SignedFile {

@@ -9,6 +9,7 @@
 //! | `require` | what must have signed |
 //! | `measure` | a statement made from the files of a model |
 //! | `compare` | a statement held against the files of a model: every difference |
+//! | `recorded` | statements and the digests recorded at seal, without the files |
 //! | `release_0_2` | how bundles of release 0.2 differ: read, never written |
 //!
 //! Where the specification and its reference implementation differ, both are read and the specification is written; where
@@ -18,6 +19,7 @@ mod authenticate;
 mod bundle;
 mod compare;
 mod measure;
+mod recorded;
 mod release_0_2;
 mod require;
 mod resource;
@@ -28,6 +30,7 @@ pub use authenticate::{Signer, Trust, authenticate, is_model_signature};
 pub use bundle::{Bundle, MAX_BUNDLE_LEN, Material};
 pub use compare::{Comparison, Difference, compare};
 pub use measure::{Parameters, measure};
+pub use recorded::{HashRange, Recollection, compare_recorded, recorded_statement};
 pub use require::Requirement;
 pub use resource::Resource;
 pub use statement::{Method, PREDICATE_TYPE, Serialization, Statement};

@@ -1,0 +1,143 @@
+//! Signed statements about versions.
+
+use rusqlite::params;
+use rusqlite::types::Value;
+
+use super::super::*;
+use super::artifacts::{self, missing, short};
+use super::requests;
+use super::rows::{Columns, Db, Row, Table, blob, number, text, time};
+use crate::names::Sha256;
+
+/// The longest principal and path of a member, in bytes.
+const MAX_TEXT: usize = 4096;
+
+/// The sealed bytes of a statement, apart from its facts: those are read at each decision, these when somebody asks for them.
+struct Body {
+    version_id: VersionId,
+    digest: Sha256,
+    sealed: Vec<u8>,
+}
+
+pub(super) fn attest(db: &Db<'_>, new: NewAttestation, entry: &Entry) -> Result<Sequence> {
+    let version = artifacts::version(db, new.version_id)?;
+    if version.shred_begun.is_some() {
+        return Err(CatalogueError::Shredded(format!("version {}", new.version_id)));
+    }
+    put(db, new)?;
+    requests::append(db, entry, 0)
+}
+
+/// Adds a statement in the transaction of the command that calls this.
+pub(super) fn put(db: &Db<'_>, new: NewAttestation) -> Result<()> {
+    short("the predicate type", &new.predicate_type, MAX_PREDICATE_TYPE)?;
+    short("the principal", &new.added_by, MAX_TEXT)?;
+    short("the path of the member", new.member.as_deref().unwrap_or_default(), MAX_TEXT)?;
+    let (version_id, digest) = (new.version_id, new.digest);
+    let key = params![version_id.0, digest.0];
+    if db.one::<AttestationRecord>("WHERE version_id = ?1 AND digest = ?2", key)?.is_some() {
+        return Err(CatalogueError::AlreadyExists("this very statement is attached already".into()));
+    }
+    if db.number("SELECT count(*) FROM attestations WHERE version_id = ?1", [version_id.0])? >= MAX_ATTESTATIONS {
+        let text = format!("a version has at most {MAX_ATTESTATIONS} statements");
+        return Err(CatalogueError::InvalidArgument(text));
+    }
+    let NewAttestation { predicate_type, signer, keyid, by_certificate, whole, member, added_by, sealed, .. } = new;
+    let added = db.now;
+    db.insert(&AttestationRecord {
+        version_id,
+        digest,
+        predicate_type,
+        signer,
+        keyid,
+        by_certificate,
+        whole,
+        member,
+        added_by,
+        added,
+    })?;
+    match sealed {
+        Some(sealed) => db.insert(&Body { version_id, digest, sealed }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn of_version(db: &Db<'_>, version: VersionId) -> Result<Vec<AttestationRecord>> {
+    let mut found: Vec<AttestationRecord> = db.many("WHERE version_id = ?1", [version.0])?;
+    found.sort_by_key(|a| (a.added, a.digest));
+    Ok(found)
+}
+
+pub(super) fn body(db: &Db<'_>, version: VersionId, digest: Sha256) -> Result<Vec<u8>> {
+    let found: Option<Body> = db.one("WHERE version_id = ?1 AND digest = ?2", params![version.0, digest.0])?;
+    Ok(found.ok_or_else(|| missing(format!("a statement {digest} of the version")))?.sealed)
+}
+
+impl Row for AttestationRecord {
+    const TABLE: Table = Table {
+        name: "attestations",
+        columns: &[
+            "version_id",
+            "digest",
+            "predicate_type",
+            "signer",
+            "keyid",
+            "by_certificate",
+            "whole",
+            "member",
+            "added_by",
+            "added",
+        ],
+        key: 2,
+        added: 0,
+    };
+
+    fn values(&self) -> Result<Vec<Value>> {
+        Ok(vec![
+            blob(&self.version_id.0),
+            blob(&self.digest.0),
+            text(&self.predicate_type),
+            text(self.signer.as_str()),
+            blob(&self.keyid.0),
+            number(self.by_certificate.into())?,
+            number(self.whole.into())?,
+            text(self.member.as_deref().unwrap_or_default()),
+            text(&self.added_by),
+            time(self.added),
+        ])
+    }
+
+    fn read(c: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            version_id: c.id()?,
+            digest: c.id()?,
+            predicate_type: c.text()?,
+            signer: c.text()?,
+            keyid: c.id()?,
+            by_certificate: c.number::<u8>()? != 0,
+            whole: c.number::<u8>()? != 0,
+            member: Some(c.text::<String>()?).filter(|path| !path.is_empty()),
+            added_by: c.text()?,
+            added: c.time()?,
+        })
+    }
+}
+
+impl Row for Body {
+    const TABLE: Table =
+        Table { name: "attestation_bodies", columns: &["version_id", "digest", "sealed"], key: 2, added: 0 };
+
+    fn values(&self) -> Result<Vec<Value>> {
+        Ok(vec![blob(&self.version_id.0), blob(&self.digest.0), blob(&self.sealed)])
+    }
+
+    fn read(c: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self { version_id: c.id()?, digest: c.id()?, sealed: c.bytes()? })
+    }
+}
+
+/// Reads every row, as the integrity check does.
+pub(super) fn check(db: &Db<'_>, report: &mut IntegrityReport) -> Result<()> {
+    super::upkeep::check_rows::<AttestationRecord>(db, report)?;
+    super::upkeep::check_rows::<Body>(db, report)
+}
