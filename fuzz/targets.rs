@@ -8,6 +8,7 @@ use model_vault::crypto::sign::{PublicKey, SigningIdentity, SigningKey, Verifyin
 use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations};
 use model_vault::identity::signers::Signers;
 use model_vault::json;
+use model_vault::manifest::attestation::{Attestation, kind_of, predicate_type};
 use model_vault::manifest::oms::{Bundle, Requirement, Statement};
 use model_vault::names::{FileId, Name, Reference, Root, Tag, Timestamp};
 use model_vault::seal::{
@@ -154,6 +155,11 @@ pub fn oms(data: &[u8]) {
     if let Ok(bundle) = Bundle::from_json(data) {
         assert_eq!(Bundle::from_json(bundle.to_json().as_bytes()).expect("its own form"), bundle);
         let _ = Statement::from_payload(&bundle.payload);
+        let _ = Attestation::from_payload(&bundle.payload);
+    }
+    if let Ok(attestation) = Attestation::from_payload(data) {
+        assert_eq!(predicate_type(&kind_of(&attestation.predicate_type)), Some(attestation.predicate_type.clone()));
+        let _ = attestation.coverage(model_vault::names::Root([0; 32]), &[]);
     }
     if let Ok(statement) = Statement::from_payload(data) {
         let written = statement.to_payload();

@@ -58,7 +58,7 @@ pub fn kind_of(predicate_type: &str) -> String {
         let kind = predicate_type.strip_prefix(PREDICATE_BASE)?;
         match kind.split_once("/v1")? {
             (kind, "") if OWN.contains(&kind) => Some(kind.to_owned()),
-            ("approval", tag) => Some(format!("{APPROVAL}{}", tag.strip_prefix('/')?)),
+            ("approval", tag) => Some(format!("{APPROVAL}{}", tag.strip_prefix('/')?.parse::<Tag>().ok()?)),
             _ => None,
         }
     };
