@@ -61,6 +61,8 @@ pub struct RequestRecord {
 pub const MAX_LEAF: usize = 64 * 1024;
 /// The longest policy text, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
+/// The longest document of trusted signers, in bytes.
+pub const MAX_SIGNERS: usize = 4 * 1024 * 1024;
 /// The most tags of one artifact.
 pub const MAX_TAGS: u64 = 1024;
 /// The most rows of one page, whatever the caller asks for.
@@ -334,6 +336,17 @@ pub struct Rewrap {
 /// A policy that was or is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRecord {
+    /// From 1, without gaps.
+    pub version: u64,
+    /// As given.
+    pub text: String,
+    /// Since when.
+    pub created: Timestamp,
+}
+
+/// A document of trusted signers that was or is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignersRecord {
     /// From 1, without gaps.
     pub version: u64,
     /// As given.

@@ -10,6 +10,7 @@ mod artifact;
 mod calls;
 mod connection;
 mod fetch;
+mod keys;
 mod listen;
 mod segments;
 mod shares;
@@ -238,9 +239,11 @@ async fn routes(vault: &Arc<Vault>, calls: &Arc<Calls>, reflection: bool) -> Rou
     use pb::access_service_server::AccessServiceServer;
     use pb::admin_service_server::AdminServiceServer;
     use pb::artifact_service_server::ArtifactServiceServer;
+    use pb::key_service_server::KeyServiceServer;
     let access = access::Access { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let admin = admin::Admin { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let artifacts = artifact::Artifacts { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let keys = keys::Keys { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let opener = Arc::clone(vault);
     let fetches = fetch::Fetches::new(calls, move |caller, r| Ok(Box::new(opener.open(caller, r)?) as _));
     let mut all = base_routes(calls, reflection).await;
@@ -248,10 +251,12 @@ async fn routes(vault: &Arc<Vault>, calls: &Arc<Calls>, reflection: bool) -> Rou
     serving::<AccessServiceServer<access::Access>>(calls).await;
     serving::<AdminServiceServer<admin::Admin>>(calls).await;
     serving::<ArtifactServiceServer<artifact::Artifacts>>(calls).await;
+    serving::<KeyServiceServer<keys::Keys>>(calls).await;
     all.add_service(fetches)
         .add_service(AccessServiceServer::new(access).max_decoding_message_size(MESSAGE_LIMIT))
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MESSAGE_LIMIT))
-        .add_service(ArtifactServiceServer::new(artifacts).max_decoding_message_size(MESSAGE_LIMIT));
+        .add_service(ArtifactServiceServer::new(artifacts).max_decoding_message_size(MESSAGE_LIMIT))
+        .add_service(KeyServiceServer::new(keys).max_decoding_message_size(MESSAGE_LIMIT));
     all.routes().prepare()
 }
 

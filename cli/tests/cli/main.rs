@@ -5,6 +5,7 @@
 mod bad_input;
 mod cases;
 mod daemon;
+mod keys;
 mod local;
 mod portable;
 mod quickstart;

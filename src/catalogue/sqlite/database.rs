@@ -32,7 +32,7 @@ pub(super) struct Kind {
 pub(super) const CATALOGUE: Kind = Kind {
     file: "catalogue.db",
     application_id: 0x4d56_4341, // "MVCA"
-    steps: &[include_str!("schema_v1.sql"), include_str!("schema_v2.sql")],
+    steps: &[include_str!("schema_v1.sql"), include_str!("schema_v2.sql"), include_str!("schema_v3.sql")],
     secure_delete: false,
     readers: 4,
 };
