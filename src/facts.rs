@@ -232,6 +232,49 @@ pub struct PolicyFacts {
     pub text: String,
 }
 
+/// Whose signatures are believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustFacts {
+    /// How often the vault's trust store was changed; absent where there is no vault.
+    pub version: Option<u64>,
+    /// Keys and CAs, in the order in which they were trusted.
+    pub signers: Vec<TrustedFacts>,
+    /// Keys that are believed no more, under whatever name or certificate.
+    pub revoked: Vec<RevokedFacts>,
+}
+
+/// One key or CA of a signer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustedFacts {
+    /// The signer.
+    pub name: Name,
+    /// `key` or `ca`.
+    pub kind: String,
+    /// Of the key, or the CA's.
+    pub keyids: Vec<KeyId>,
+    /// Of a key: `ed25519` and so on.
+    pub algorithm: Option<String>,
+    /// Of these a certificate of the CA must have one; none: any.
+    pub names: Vec<String>,
+    /// When the trust ends.
+    pub until: Option<Timestamp>,
+    /// For which namespaces it counts; absent: for all.
+    pub namespaces: Option<Vec<Name>>,
+    /// `trusted`, `retired` or `revoked`.
+    pub state: String,
+}
+
+/// A revoked key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedFacts {
+    /// The key.
+    pub keyid: KeyId,
+    /// Not believed from this moment on.
+    pub since: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
 /// State of a vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusFacts {

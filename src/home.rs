@@ -31,6 +31,7 @@ const SOCKET_PATH_MAX: usize = 107;
 const CONFIG_MAX: u64 = 64 << 10;
 const INIT_MARK: &str = "init.part";
 const LOCK: &str = "lock";
+const SIGNERS: &str = "signers.json";
 /// Ends the names of files that are about to replace others.
 const TEMPORARY: &str = ".new";
 /// Made by mkfs in the root of a volume; a home may be a whole volume.
@@ -84,7 +85,27 @@ impl Home {
 
     /// `signers.json`.
     pub fn signers_path(&self) -> PathBuf {
-        self.0.join("signers.json")
+        self.0.join(SIGNERS)
+    }
+
+    /// Whether there are trusted signers here, put there by nobody but its owner.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` if it is no file, or if others may write to it or to the home.
+    pub fn has_signers(&self) -> Result<bool> {
+        let path = self.signers_path();
+        let facts = match fs::symlink_metadata(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            facts => facts.map_err(|e| Error::from(e).on(path.display()))?,
+        };
+        let home = fs::metadata(&self.0).map_err(|e| Error::from(e).on(self.0.display()))?;
+        let owner = [home.uid(), 0, rustix::process::geteuid().as_raw()].contains(&facts.uid());
+        if !facts.is_file() || !owner || (facts.mode() | home.mode()) & 0o022 != 0 {
+            let text = format!("{}: others may have put it there", path.display());
+            return Err(Error::new(ErrorId::ConfigInvalid, text)
+                .hint("see that it is right, then let nobody else write to it and its directory: chmod go-w"));
+        }
+        Ok(true)
     }
 
     /// `keyring.bin`.
@@ -174,7 +195,7 @@ impl Home {
         Ok(made)
     }
 
-    /// Empty, or left by an init that was cut short. Only the mark says the latter: a home that merely lost its vault.toml
+    /// Empty but for trusted signers, or left by an init that was cut short. Only the mark says the latter: a home that merely lost its vault.toml
     /// still has somebody's keys in it.
     fn may_be_filled(&self) -> Result<bool> {
         if self.mark_path().exists() {
@@ -182,19 +203,20 @@ impl Home {
         }
         for entry in fs::read_dir(&self.0).map_err(|e| Error::from(e).on(self.0.display()))? {
             let name = entry?.file_name();
-            if name != LOST_FOUND && name != LOCK {
+            if !is_kept(&name) && !is_copy_of_signers(&name) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Removes all but mark and lock. Called only under the lock, in a directory that was empty when the mark was made.
+    /// Removes all but mark, lock and trusted signers. Called only under the lock, in a directory that held nothing else when
+    /// the mark was made.
     fn clear(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let name = entry.file_name();
-            if name == LOST_FOUND || name == LOCK || name == INIT_MARK {
+            if is_kept(&name) || name == INIT_MARK {
                 continue;
             }
             if entry.file_type()?.is_dir() {
@@ -265,6 +287,22 @@ impl Home {
         self.take_lock()
     }
 
+    /// The same for a home without a vault, for its trusted signers alone; made (mode 0700) if it is missing.
+    ///
+    /// # Errors
+    /// `Busy` if another process holds it, or a vault was made there; `ConfigInvalid` if strangers may enter it.
+    pub fn lock_without_vault(&self) -> Result<HomeLock> {
+        make_dirs(&self.0).map_err(|e| Error::from(e).on(self.0.display()))?;
+        self.private()?;
+        let lock = self.take_lock()?;
+        match self.must_have_vault() {
+            Err(e) if e.id() == ErrorId::NoVault => Ok(lock),
+            Err(e) => Err(e),
+            Ok(()) => Err(Error::new(ErrorId::Busy, format!("a vault was made in {}", self.0.display()))
+                .hint("run the command again")),
+        }
+    }
+
     fn take_lock(&self) -> Result<HomeLock> {
         let path = self.lock_path();
         let fail = |e: io::Error| Error::from(e).on(path.display());
@@ -314,6 +352,16 @@ impl Home {
             .or_else(|| Some(self.0.join(&file)).filter(fits))
             .unwrap_or_else(|| PathBuf::from(format!("/tmp/modelvault-{uid}")).join(&file))
     }
+}
+
+/// What an init neither wants gone nor removes: what mkfs made, the lock, and the trusted signers, which the vault takes over.
+fn is_kept(name: &std::ffi::OsStr) -> bool {
+    name == LOST_FOUND || name == LOCK || name == SIGNERS
+}
+
+/// Left by a process that died while it replaced them.
+fn is_copy_of_signers(name: &std::ffi::OsStr) -> bool {
+    name.to_str().and_then(|n| n.strip_prefix('.')?.strip_suffix(TEMPORARY)) == Some(SIGNERS)
 }
 
 /// Makes the directory of a socket (mode 0700) if it is missing, then checks it like [`check_socket_dir`].

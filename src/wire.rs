@@ -50,6 +50,7 @@ const DETAIL_KEYS: &[&str] = &[
     "policy_version",
     "position",
     "range",
+    "reason",
     "record",
     "reference",
     "rule",

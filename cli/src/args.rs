@@ -3,11 +3,12 @@
 //! Every set-up flag has an environment twin `MODELVAULT_*`; another product's `VAULT_*` is never read.
 
 mod attest;
+pub mod key;
 
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use model_vault::identity::signer::SignerName;
 use model_vault::manifest::oms::Requirement;
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
@@ -134,6 +135,9 @@ pub enum Command {
     Workload(Workload),
     /// Let a workload read an artifact
     Grant(Grant),
+    /// Say whose signatures are believed
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Key(key::Key),
     /// Show or replace the policy
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Policy(Policy),
@@ -333,11 +337,17 @@ pub struct Verify {
 
 /// `vault verify PATH`
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Signed models")]
+#[command(
+    next_help_heading = "Signed models",
+    group = ArgGroup::new("authorities").args(["ca", "trust"]).multiple(true)
+)]
 pub struct VerifyModel {
     /// Public key of a signer you trust (PEM); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
+    /// A signer you trust by name (vault key ls); '*': any; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub trust: Vec<key::Trusted>,
     /// Certificates of authorities whose signers you trust (PEM)
     #[arg(long, value_name = "FILE")]
     pub ca: Vec<PathBuf>,
@@ -345,7 +355,7 @@ pub struct VerifyModel {
     #[arg(long, value_name = "NAME", requires = "ca")]
     pub signer_name: Vec<SignerName>,
     /// Revocation list of an authority (PEM or DER); may be repeated
-    #[arg(long, value_name = "FILE", requires = "ca")]
+    #[arg(long, value_name = "FILE", requires = "authorities")]
     pub crl: Vec<PathBuf>,
     /// The signature [default: model.sig in a directory, FILE.sig beside a file]
     #[arg(long, value_name = "FILE")]
@@ -361,8 +371,8 @@ pub struct VerifyModel {
 impl VerifyModel {
     /// Whether any of these was given.
     pub fn given(&self) -> bool {
-        let Self { key, ca, signer_name, crl, signature, require, ignore_unsigned_files } = self;
-        let lists = [key.is_empty(), ca.is_empty(), signer_name.is_empty(), crl.is_empty(), require.is_empty()];
+        let Self { key, trust, ca, signer_name, crl, signature, require, ignore_unsigned_files } = self;
+        let lists = [key.is_empty(), trust.is_empty(), ca.is_empty(), signer_name.is_empty(), crl.is_empty(), require.is_empty()];
         lists.contains(&false) || signature.is_some() || *ignore_unsigned_files
     }
 }

@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         &["seal", "open", "inspect", "ls", "tag", "rm", "sign", "verify", "attest", "import", "export", "fetch"],
     ),
     ("Daemon and checks", &["serve", "status", "doctor", "whoami"]),
-    ("Administration", &["workload", "grant", "policy", "audit"]),
+    ("Administration", &["workload", "grant", "key", "policy", "audit"]),
     ("About this program", &["help", "man", "completions"]),
 ];
 
@@ -56,7 +56,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "vault verify model@gold",
             "vault verify model.mvlt --keyless --signer-key publisher.pem",
-            "vault verify ./model --key signer.pub              # a model on disk and its signature",
+            "vault verify ./model --trust alice                 # a model on disk; vault key trust makes alice known",
         ],
     ),
     (
@@ -81,6 +81,15 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("workload ls", &["vault workload ls"]),
     ("workload revoke", &["vault workload revoke serving", "vault workload revoke serving --serial 0a:ff"]),
     ("grant", &["vault grant serving prod/resnet", "vault grant serving prod/resnet --revoke"]),
+    (
+        "key trust",
+        &[
+            "vault key trust alice --key alice.pub",
+            "vault key trust ci --ca company.pem --signer-name spiffe://example.org/ci --namespace prod",
+        ],
+    ),
+    ("key untrust", &["vault key untrust alice", "vault key untrust alice 0123456789abcdef --revoke --reason stolen"]),
+    ("key ls", &["vault key ls"]),
     ("policy get", &["vault policy get > policy.cedar"]),
     ("policy set", &["vault policy set policy.cedar"]),
     ("audit tail", &["vault audit tail -n 50", "vault audit tail --follow --json"]),

@@ -83,6 +83,22 @@ impl Session {
         }
     }
 
+    /// The home, if the settings name one without a vault: it may hold trusted signers all the same.
+    ///
+    /// # Errors
+    /// Those of looking into it.
+    pub fn home_without_vault(&self) -> Result<Option<Home>> {
+        if matches!(self.target, Target::Server { .. }) {
+            return Ok(None);
+        }
+        let home = self.home()?;
+        match home.config() {
+            Ok(_) => Ok(None),
+            Err(e) if e.id() == ErrorId::NoVault => Ok(Some(home)),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The runtime for everything that waits.
     pub fn runtime(&self) -> Result<&tokio::runtime::Runtime> {
         if let Some(runtime) = self.runtime.get() {

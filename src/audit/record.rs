@@ -94,6 +94,14 @@ acts! {
     VaultCheck = "vault.check",
     /// Leftovers of processes that died were removed; details: how many of which.
     VaultSweep = "vault.sweep",
+    /// A signer was trusted, or until when or where it is was changed; details: `signer`, `keys`.
+    KeyTrust = "key.trust",
+    /// A signer was dropped, or its keys revoked; details: `signer`, `keys`, `revoked`, `reason`.
+    KeyUntrust = "key.untrust",
+    /// Trusted signers and keys were listed.
+    KeyList = "key.list",
+    /// The copy of the trust store in the home differed and was written anew.
+    TrustRestore = "trust.restore",
     /// A signing key was made.
     KeyNew = "key.new",
     /// A namespace's KEK was rotated.

@@ -24,6 +24,7 @@ pub(super) const SUITE: &[(&str, Check)] = &[
     ("keys are kept and rewrapped", keys_are_kept_and_rewrapped),
     ("shredding is final and resumable", shredding_is_final_and_resumable),
     ("policies keep their history", policies_keep_their_history),
+    ("trust stores keep their history", trust_stores_keep_their_history),
     ("revocation holds", revocation_holds),
     ("grants", grants),
     ("audit rows are gapless", audit_rows_are_gapless),
@@ -465,6 +466,17 @@ fn policies_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
     refused!(c.policy_version(3), NotFound(_));
     refused!(c.policy_version(u64::MAX), NotFound(_));
     refused!(c.set_policy("x".repeat(MAX_POLICY + 1), entry("p3")), InvalidArgument(_));
+}
+
+fn trust_stores_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
+    assert_eq!(c.signers().unwrap(), None);
+    assert_eq!(c.set_signers("nobody".into(), entry("t1")).unwrap(), (1, 0));
+    assert_eq!(c.set_signers("alice".into(), entry("t2")).unwrap(), (2, 1));
+    let now = clock.now();
+    assert_eq!(c.signers().unwrap(), Some(SignersRecord { version: 2, text: "alice".into(), created: now }));
+    refused!(c.set_signers("x".repeat(MAX_SIGNERS + 1), entry("t3")), InvalidArgument(_));
+    refused!(c.set_signers("all".into(), Vec::new().into()), InvalidArgument(_));
+    assert_eq!(c.signers().unwrap().unwrap().version, 2);
 }
 
 fn certificate(namespace_id: NamespaceId, workload: &str, serial: u8) -> NewCertificate {

@@ -196,6 +196,14 @@ pub trait Catalogue: Send + Sync {
     /// A policy that was in force, or `NotFound`.
     fn policy_version(&self, version: u64) -> Result<PolicyRecord>;
 
+    // Trusted signers
+
+    /// Puts a document of trusted signers in force and returns its version. Earlier ones are kept.
+    fn set_signers(&self, text: String, entry: Entry) -> Result<(u64, Sequence)>;
+
+    /// The document of trusted signers in force; `None` if none was ever set.
+    fn signers(&self) -> Result<Option<SignersRecord>>;
+
     // Workloads and grants
 
     /// Enrols the workload that this certificate names, and records it as its first: at no time is there a workload that

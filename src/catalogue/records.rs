@@ -65,6 +65,8 @@ pub const MAX_ATTESTATIONS: u64 = 256;
 pub const MAX_PREDICATE_TYPE: usize = 512;
 /// The longest policy text, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
+/// The longest document of trusted signers, in bytes.
+pub const MAX_SIGNERS: usize = 4 * 1024 * 1024;
 /// The most tags of one artifact.
 pub const MAX_TAGS: u64 = 1024;
 /// The most rows of one page, whatever the caller asks for.
@@ -388,6 +390,17 @@ pub struct Rewrap {
 /// A policy that was or is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRecord {
+    /// From 1, without gaps.
+    pub version: u64,
+    /// As given.
+    pub text: String,
+    /// Since when.
+    pub created: Timestamp,
+}
+
+/// A document of trusted signers that was or is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignersRecord {
     /// From 1, without gaps.
     pub version: u64,
     /// As given.

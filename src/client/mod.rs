@@ -4,6 +4,7 @@
 mod connect;
 mod fetch;
 mod floor;
+mod keys;
 mod transfer;
 
 use std::io::Write;

@@ -3,17 +3,21 @@
 //! `signers.json` lies in the vault's home, beside `vault.toml`. Not in an enrolment beside `trust.json`: that is a workload's,
 //! comes from the vault, and is replaced as a whole at each renewal, while signers are chosen by a person, once for all
 //! commands on the machine. It is no secret, but who may write it decides what is believed: the home is its owner's alone.
+//! Where there is a vault, the file is a copy for whoever verifies without unlocking; the truth is in the catalogue.
 //!
 //! ```json
 //! {"version":1,
 //!  "signers":[{"name":"alice","key":"<base64 SPKI>","trusted_until":"2027-01-01T00:00:00.000Z"},
-//!             {"name":"alice","key":"<base64 SPKI>"},
+//!             {"name":"alice","key":"<base64 SPKI>","namespaces":["prod"]},
 //!             {"name":"ci","ca":["<base64 certificate>"],"names":["uri:spiffe://example.org/ci"]}],
 //!  "revoked":[{"keyid":"<64 hex digits>","since":"2026-11-01T00:00:00.000Z","reason":"laptop stolen"}]}
 //! ```
 //!
 //! Rotation: a signer has as many entries as keys; the old one ends at `trusted_until`. Every lookup takes the time that
-//! counts: now, or that of a trusted time stamp.
+//! counts: now, or that of a trusted time stamp. `namespaces` limits for which namespaces of a vault an entry counts; without
+//! it, for all.
+
+mod change;
 
 use std::path::Path;
 
@@ -31,6 +35,12 @@ const VERSION: u64 = 1;
 const MAX_BYTES: u64 = 4 << 20;
 /// Most bytes of a reason.
 const MAX_REASON_BYTES: usize = 1024;
+/// Most keys and CAs, and most revocations: each is compared with all others when it is added.
+const MAX_ENTRIES: usize = 8192;
+
+#[cfg(feature = "daemon")]
+pub use change::update;
+pub use change::{Trusting, Untrusting};
 
 /// One key or CA that stands for a signer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +51,8 @@ pub struct Signer {
     pub trust: Trust,
     /// Not believed from this moment on; none: no end is set.
     pub trusted_until: Option<Timestamp>,
+    /// For these namespaces of a vault alone; empty: for all, and for models on disk.
+    pub namespaces: Vec<Name>,
 }
 
 /// What is believed of a signer.
@@ -97,10 +109,7 @@ impl Signers {
     /// `InvalidArgument` if it has grown too large, `IoError`, `DiskFull`; the old file is untouched.
     #[cfg(feature = "daemon")]
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = self.to_json();
-        if text.len() as u64 > MAX_BYTES {
-            return Err(Error::new(ErrorId::InvalidArgument, format!("the trust store is above {MAX_BYTES} bytes")));
-        }
+        let text = self.to_text()?;
         crate::home::replace_file(path, text.as_bytes()).map_err(|e| Error::from(e).on(path.display()))
     }
 
@@ -143,6 +152,21 @@ impl Signers {
         format!("{:#}\n", serde_json::json!({"version": VERSION, "signers": signers, "revoked": revoked}))
     }
 
+    /// The same, if it is not too large to be read again.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn to_text(&self) -> Result<String> {
+        let text = self.to_json();
+        match text.len() as u64 <= MAX_BYTES {
+            true => Ok(text),
+            false => {
+                Err(Error::new(ErrorId::InvalidArgument, format!("the trust store is above {MAX_BYTES} bytes"))
+                    .hint("drop signers that are no more: vault key untrust NAME"))
+            }
+        }
+    }
+
     /// Adds a key or CA under a name.
     ///
     /// # Errors
@@ -151,6 +175,7 @@ impl Signers {
         if let Some(other) = self.signers.iter().find(|other| other.trust == signer.trust) {
             return Err(Error::new(ErrorId::AlreadyExists, format!("it is trusted already, as {}", other.name)));
         }
+        self.room(self.signers.len())?;
         self.signers.push(signer);
         Ok(())
     }
@@ -191,7 +216,10 @@ impl Signers {
         match self.revoked.iter_mut().find(|other| other.key == revoked.key) {
             Some(other) if other.since <= revoked.since => {}
             Some(other) => *other = revoked,
-            None => self.revoked.push(revoked),
+            None => {
+                self.room(self.revoked.len())?;
+                self.revoked.push(revoked);
+            }
         }
         Ok(())
     }
@@ -206,12 +234,35 @@ impl Signers {
         &self.revoked
     }
 
-    /// The keys that are believed at a time.
-    pub fn keys(&self, at: Timestamp) -> impl Iterator<Item = (&Name, &VerifyingKey)> {
+    /// The keys that are believed at a time, with whose they are.
+    pub fn keys(&self, at: Timestamp) -> impl Iterator<Item = (&Signer, &VerifyingKey)> {
         self.signers.iter().filter(move |signer| signer.is_trusted(at)).filter_map(move |signer| match &signer.trust {
-            Trust::Key(key) if self.check_revoked(&key.key_id(), at).is_ok() => Some((&signer.name, key)),
+            Trust::Key(key) if self.check_revoked(&key.key_id(), at).is_ok() => Some((signer, key)),
             _ => None,
         })
+    }
+
+    /// The keys that are believed for a namespace at a time.
+    pub fn keys_in<'a>(
+        &'a self,
+        namespace: &'a Name,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (&'a Signer, &'a VerifyingKey)> {
+        self.keys(at).filter(|(signer, _)| signer.covers(namespace))
+    }
+
+    /// Whose key has this id, if it is believed for a namespace at a time.
+    ///
+    /// # Errors
+    /// As [`Signers::of_key`]; also with the `reason` `namespace`: believed, but not there.
+    pub fn of_key_id(&self, id: &KeyId, namespace: &Name, at: Timestamp) -> Result<&Signer> {
+        self.check_revoked(id, at)?;
+        match self.signers.iter().find(|signer| matches!(&signer.trust, Trust::Key(k) if k.key_id() == *id)) {
+            Some(signer) if !signer.is_trusted(at) => Err(signer.retired()),
+            Some(signer) if !signer.covers(namespace) => Err(signer.elsewhere(namespace)),
+            Some(signer) => Ok(signer),
+            None => Err(unknown(id)),
+        }
     }
 
     /// Whose key this is, if it is believed at a time.
@@ -224,7 +275,7 @@ impl Signers {
         match known {
             Some(signer) if signer.is_trusted(at) => Ok(signer),
             Some(signer) => Err(signer.retired()),
-            None => Err(untrusted("unknown_key", format!("key {} belongs to no trusted signer", key.key_id()))),
+            None => Err(unknown(&key.key_id())),
         }
     }
 
@@ -239,8 +290,36 @@ impl Signers {
         revocations: &Revocations,
         at: Timestamp,
     ) -> Result<(&Signer, CertifiedSigner)> {
+        self.of_chain_among(|_| true, chain, revocations, at)
+    }
+
+    /// The same for a namespace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_chain_in(
+        &self,
+        namespace: &Name,
+        chain: &[impl AsRef<[u8]>],
+        revocations: &Revocations,
+        at: Timestamp,
+    ) -> Result<(&Signer, CertifiedSigner)> {
+        self.of_chain_among(|signer| signer.covers(namespace), chain, revocations, at)
+    }
+
+    /// The same for those signers alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_chain_among(
+        &self,
+        among: impl Fn(&Signer) -> bool,
+        chain: &[impl AsRef<[u8]>],
+        revocations: &Revocations,
+        at: Timestamp,
+    ) -> Result<(&Signer, CertifiedSigner)> {
         let mut failure = Error::from(ChainError::UnknownCa);
-        for signer in &self.signers {
+        for signer in self.signers.iter().filter(|signer| among(signer)) {
             let Trust::Ca { anchors, names } = &signer.trust else { continue };
             match (ChainPolicy { anchors, names, revocations }).verify(chain, at) {
                 Ok(_) if !signer.is_trusted(at) => failure = signer.retired(),
@@ -260,11 +339,23 @@ impl Signers {
         match self.signers.iter().any(|signer| signer.name == *name) {
             true => Ok(()),
             false => Err(Error::new(ErrorId::NotFound, format!("no trusted signer {name}"))
-                .hint("compare the key with those in signers.json")),
+                .hint("vault key ls shows those there are")),
         }
     }
 
-    fn check_revoked(&self, key: &KeyId, at: Timestamp) -> Result<()> {
+    fn room(&self, taken: usize) -> Result<()> {
+        match taken < MAX_ENTRIES {
+            true => Ok(()),
+            false => Err(Error::new(ErrorId::InvalidArgument, format!("the trust store holds {MAX_ENTRIES} of a kind"))
+                .hint("have signers certified by a CA, and trust that: vault key trust NAME --ca FILE")),
+        }
+    }
+
+    /// That a key was not revoked by a time.
+    ///
+    /// # Errors
+    /// `SignatureMissing`, with the `reason` `revoked` in its details.
+    pub fn check_revoked(&self, key: &KeyId, at: Timestamp) -> Result<()> {
         match self.revoked.iter().find(|revoked| revoked.key == *key && revoked.since <= at) {
             None => Ok(()),
             Some(Revoked { since, reason, .. }) => {
@@ -275,8 +366,26 @@ impl Signers {
 }
 
 impl Signer {
-    fn is_trusted(&self, at: Timestamp) -> bool {
+    /// Whether its end has not come.
+    pub fn is_trusted(&self, at: Timestamp) -> bool {
         self.trusted_until.is_none_or(|end| at < end)
+    }
+
+    /// Whether it counts for a namespace.
+    pub fn covers(&self, namespace: &Name) -> bool {
+        self.namespaces.is_empty() || self.namespaces.contains(namespace)
+    }
+
+    /// Its keys: one, or those of its CAs.
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        match &self.trust {
+            Trust::Key(key) => vec![key.key_id()],
+            Trust::Ca { anchors, .. } => anchors.keys().collect(),
+        }
+    }
+
+    fn elsewhere(&self, namespace: &Name) -> Error {
+        untrusted("namespace", format!("{} is not trusted for namespace {namespace}", self.name))
     }
 
     fn retired(&self) -> Error {
@@ -286,13 +395,13 @@ impl Signer {
 
     fn parse(entry: &Value) -> Option<Self> {
         let text = |key| entry.get(key).and_then(Value::as_str);
+        let list = |key| entry.get(key).and_then(Value::as_array);
         let decode = |value: &str| STANDARD.decode(value).ok();
         let trust = if entry.get("key").is_some() {
-            entry.exactly(&["name", "key", "trusted_until"])?;
+            entry.exactly(&["name", "key", "trusted_until", "namespaces"])?;
             Trust::Key(VerifyingKey::from_spki(&decode(text("key")?)?).ok()?)
         } else {
-            entry.exactly(&["name", "ca", "names", "trusted_until"])?;
-            let list = |key| entry.get(key).and_then(Value::as_array);
+            entry.exactly(&["name", "ca", "names", "trusted_until", "namespaces"])?;
             let certificates = list("ca")?.iter().map(|c| c.as_str().and_then(decode)).collect::<Option<Vec<_>>>()?;
             let names = list("names")?.iter().map(|name| name.as_str()?.parse().ok()).collect::<Option<_>>()?;
             Trust::Ca { anchors: Anchors::from_der(&certificates).ok()?, names }
@@ -301,7 +410,16 @@ impl Signer {
             None => None,
             Some(end) => Some(end.as_str()?.parse().ok()?),
         };
-        Some(Self { name: text("name")?.parse().ok()?, trust, trusted_until })
+        let namespaces = match entry.get("namespaces") {
+            None => Vec::new(),
+            Some(_) => {
+                let namespaces = list("namespaces")?.iter();
+                let namespaces = namespaces.map(|name| name.as_str()?.parse().ok()).collect::<Option<Vec<_>>>()?;
+                // For none would be for all, to who reads it otherwise.
+                Some(namespaces).filter(|list| !list.is_empty())?
+            }
+        };
+        Some(Self { name: text("name")?.parse().ok()?, trust, trusted_until, namespaces })
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -315,6 +433,9 @@ impl Signer {
         };
         if let Some(end) = self.trusted_until {
             entry["trusted_until"] = end.to_string().into();
+        }
+        if !self.namespaces.is_empty() {
+            entry["namespaces"] = serde_json::json!(self.namespaces);
         }
         entry
     }
@@ -334,6 +455,10 @@ impl Revoked {
     fn to_json(&self) -> serde_json::Value {
         serde_json::json!({"keyid": self.key.to_string(), "since": self.since.to_string(), "reason": self.reason})
     }
+}
+
+fn unknown(key: &KeyId) -> Error {
+    untrusted("unknown_key", format!("key {key} belongs to no trusted signer"))
 }
 
 fn untrusted(reason: &'static str, why: String) -> Error {
@@ -358,7 +483,7 @@ mod tests {
     }
 
     fn signer(who: &str, key: &VerifyingKey) -> Signer {
-        Signer { name: name(who), trust: Trust::Key(key.clone()), trusted_until: None }
+        Signer { name: name(who), trust: Trust::Key(key.clone()), trusted_until: None, namespaces: Vec::new() }
     }
 
     fn reason(error: &Error) -> &str {
@@ -438,6 +563,8 @@ mod tests {
             ("\"trusted_until\": \"2", "\"trusted_until\": \"x"),
             ("\"trusted_until\"", "\"trustedUntil\""),
             ("\"key\": \"M", "\"key\": \"N"),
+            ("\"trusted_until\"", "\"namespaces\": [], \"trusted_until\""),
+            ("\"trusted_until\"", "\"namespaces\": [\"A\"], \"trusted_until\""),
             ("\"reason\": \"left\"", "\"reason\": \"a\\nb\""),
             ("\"keyid\": \"", "\"keyid\": \"0"),
         ] {

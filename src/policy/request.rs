@@ -77,6 +77,10 @@ actions! {
     SetPolicy = "setPolicy",
     /// Read, test and explain the policies.
     ReadPolicy = "readPolicy",
+    /// Change whose signatures are believed.
+    TrustSigner = "trustSigner",
+    /// See whose signatures are believed.
+    ReadSigners = "readSigners",
     /// Read, verify and export the audit log.
     ReadAudit = "readAudit",
     /// Issue a workload its next certificate.

@@ -47,11 +47,12 @@ impl World {
 
     /// A resource that `action` applies to.
     fn any_resource(&self, action: Action) -> Resource<'_> {
-        use Action::{Enroll, Init, List, ListWorkloads, ReadAudit, ReadPolicy, Serve, SetPolicy, Status, Whoami};
+        use Action::{Enroll, Init, List, ListWorkloads, ReadAudit, ReadPolicy, ReadSigners};
+        use Action::{Serve, SetPolicy, Status, TrustSigner, Whoami};
         match action {
             List | Enroll | ListWorkloads => Resource::Namespace(&self.namespace),
             Action::Revoke | Action::Renew => self.own(),
-            Init | Serve | Status | SetPolicy | ReadPolicy | ReadAudit | Whoami => Resource::Vault,
+            Init | Serve | Status | SetPolicy | ReadPolicy | TrustSigner | ReadSigners | ReadAudit | Whoami => Resource::Vault,
             _ => self.artifact(),
         }
     }
@@ -167,8 +168,8 @@ fn an_anonymous_caller_is_denied_everywhere_whatever_the_policies_say() {
 fn a_workload_administers_nothing_even_under_a_careless_policy() {
     let (world, serve) = (World::new(), serve());
     let careless = Policies::parse(r#"@id("all") permit (principal, action, resource);"#).unwrap();
-    use Action::{Enroll, Grant, Init, ListWorkloads, ReadAudit, Revoke, Serve, SetPolicy, Status};
-    for action in [Grant, Enroll, ListWorkloads, Revoke, Init, Serve, Status, SetPolicy, ReadAudit] {
+    use Action::{Enroll, Grant, Init, ListWorkloads, ReadAudit, Revoke, Serve, SetPolicy, Status, TrustSigner};
+    for action in [Grant, Enroll, ListWorkloads, Revoke, Init, Serve, Status, SetPolicy, ReadAudit, TrustSigner] {
         let decision = careless.decide(&ask(&serve, Transport::Mtls, action, world.any_resource(action), false));
         assert!(!decision.allowed && !decision.errors.is_empty(), "{action}");
     }

@@ -80,7 +80,7 @@ impl pb::access_service_server::AccessService for Access {
         let (call, m) = received(request, |_| &[])?;
         let namespace = call.parse(&m.namespace)?;
         let vault = Arc::clone(&self.vault);
-        let signers = self.calls.answer(call, move |caller| vault.signers(caller, &namespace)).await?;
+        let signers = self.calls.answer(call, move |caller| vault.statement_signers(caller, &namespace)).await?;
         Ok(Response::new(pb::ListSignersResponse { signers: wire::signers_to_wire(&signers) }))
     }
 

@@ -11,6 +11,7 @@ mod attestation;
 mod calls;
 mod connection;
 mod fetch;
+mod keys;
 mod listen;
 mod segments;
 mod shares;
@@ -240,10 +241,12 @@ async fn routes(vault: &Arc<Vault>, calls: &Arc<Calls>, reflection: bool) -> Rou
     use pb::admin_service_server::AdminServiceServer;
     use pb::artifact_service_server::ArtifactServiceServer;
     use pb::attestation_service_server::AttestationServiceServer;
+    use pb::key_service_server::KeyServiceServer;
     let access = access::Access { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let admin = admin::Admin { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let artifacts = artifact::Artifacts { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let attestations = attestation::Attestations { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let keys = keys::Keys { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let opener = Arc::clone(vault);
     let fetches = fetch::Fetches::new(calls, move |caller, r| Ok(Box::new(opener.open(caller, r)?) as _));
     let mut all = base_routes(calls, reflection).await;
@@ -252,11 +255,13 @@ async fn routes(vault: &Arc<Vault>, calls: &Arc<Calls>, reflection: bool) -> Rou
     serving::<AdminServiceServer<admin::Admin>>(calls).await;
     serving::<ArtifactServiceServer<artifact::Artifacts>>(calls).await;
     serving::<AttestationServiceServer<attestation::Attestations>>(calls).await;
+    serving::<KeyServiceServer<keys::Keys>>(calls).await;
     all.add_service(fetches)
         .add_service(AccessServiceServer::new(access).max_decoding_message_size(MESSAGE_LIMIT))
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MESSAGE_LIMIT))
         .add_service(ArtifactServiceServer::new(artifacts).max_decoding_message_size(MESSAGE_LIMIT))
-        .add_service(AttestationServiceServer::new(attestations).max_decoding_message_size(MESSAGE_LIMIT));
+        .add_service(AttestationServiceServer::new(attestations).max_decoding_message_size(MESSAGE_LIMIT))
+        .add_service(KeyServiceServer::new(keys).max_decoding_message_size(MESSAGE_LIMIT));
     all.routes().prepare()
 }
 

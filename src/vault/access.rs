@@ -116,7 +116,7 @@ impl Vault {
     }
 
     /// Keys whose artifact statements a reader of the namespace may trust: those an enrolment in it would carry.
-    pub fn signers(&self, caller: &Caller, namespace: &Name) -> Result<Vec<SignerFacts>> {
+    pub fn statement_signers(&self, caller: &Caller, namespace: &Name) -> Result<Vec<SignerFacts>> {
         let act = Act::WorkloadList;
         let subject = Subject::namespace(namespace).with("asked", "signers");
         let permit = self.permit(caller, act, Action::List, Resource::Namespace(namespace), &subject)?;

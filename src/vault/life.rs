@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
 use super::gate::Subject;
+use super::trust::{self, TrustInForce};
 use super::{Caller, Channel, PolicyInForce, RootCredential, Vault, record};
 use crate::audit::{self, Act, Log, Record};
 use crate::catalogue::{Catalogue, NamespaceRecord, SqliteCatalogue};
@@ -42,7 +43,7 @@ pub enum InitSpec {
 }
 
 impl Vault {
-    /// Makes a vault in an empty or new directory, all or nothing, and unlocks it.
+    /// Makes a vault in an empty or new directory, all or nothing, and unlocks it. Signers that were trusted there stay so.
     pub fn init(home: &Path, spec: InitSpec, machine: Machine) -> Result<Self> {
         let home = Home::at(home)?;
         let mut made = None;
@@ -88,6 +89,7 @@ impl Vault {
         let catalogue = SqliteCatalogue::open(home.path(), keyring.catalogue_key().clone(), machine.clock.clone())?;
         let store = LocalStore::open(home.blobs_path())?;
         let policies = PolicyInForce::of(&catalogue)?;
+        let trust = TrustInForce::of(&catalogue)?;
         let ca = keyring
             .ca()
             .ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the keyring holds no certificate authority"))?;
@@ -105,6 +107,8 @@ impl Vault {
             store: Box::new(store),
             policies: RwLock::new(policies),
             setting_policy: Mutex::new(()),
+            trust: RwLock::new(trust),
+            setting_trust: Mutex::new(()),
             authority,
             log: Mutex::new(log),
             refusals: Mutex::new(record::Refusals::default()),
@@ -117,6 +121,9 @@ impl Vault {
         // What is left over harms nobody: better a vault that opens than one that is clean.
         if let Err(e) = vault.sweep_at_unlock() {
             tracing::warn!(error = %e, "not all leftovers of processes that died could be removed");
+        }
+        if let Err(e) = vault.heal_signers() {
+            tracing::warn!(error = %e, "the copy of the trust store in the home could not be written");
         }
         Ok(vault)
     }
@@ -191,6 +198,7 @@ fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machi
         .detail("vault", config.vault)
         .detail("custody", config.custody.kind());
     catalogue.create_namespace(NamespaceRecord { id: namespace, name, created: now }, record.to_leaf())?;
+    trust::adopt(home, &catalogue, Record::new(now, RequestId::generate(now, random)?, &caller, Act::KeyTrust))?;
     LocalStore::open(home.blobs_path())?;
     home.write_config(config)
 }

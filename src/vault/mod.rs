@@ -16,6 +16,7 @@
 //! | `attesting` | signed statements about versions |
 //! | `shelf` | names: list, inspect, tag, remove, verify |
 //! | `access` | workloads, grants, policy |
+//! | `trust` | who is believed: trusted signers, the gate for publishers |
 //! | `record` | the audit log as a whole, status |
 //! | `upkeep` | leftovers of processes that died |
 
@@ -31,6 +32,7 @@ mod opening;
 mod record;
 mod sealing;
 mod shelf;
+mod trust;
 mod upkeep;
 
 use std::sync::{Arc, Mutex, RwLock};
@@ -41,6 +43,7 @@ pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
 pub use sealing::{ImportInput, ImportSource, PortableInput, Published, SealInput, SealMember, Sealing};
 pub use shelf::{Page, sealed_facts, slot_facts};
+pub use trust::trust_facts;
 pub use upkeep::Swept;
 
 pub use crate::keyring::Credential as RootCredential;
@@ -67,6 +70,8 @@ pub struct Vault {
     store: Box<dyn BlobStore>,
     policies: RwLock<PolicyInForce>,
     setting_policy: Mutex<()>,
+    trust: RwLock<trust::TrustInForce>,
+    setting_trust: Mutex<()>,
     authority: Authority,
     log: Mutex<Log>,
     refusals: Mutex<record::Refusals>,

@@ -152,7 +152,7 @@ impl Vault {
     /// Seals a new version.
     ///
     /// # Errors
-    /// `Denied`; `InvalidArgument` for members that break a rule of docs/format.md 7.2; `SourceChanged`; `DiskFull`. After an
+    /// `Denied`, also for a publisher whom the namespace does not trust; `InvalidArgument` for members that break a rule of docs/format.md 7.2; `SourceChanged`; `DiskFull`. After an
     /// error there is no version, and nothing of it is left.
     pub fn seal(&self, caller: &Caller, input: SealInput) -> Result<Published> {
         let SealInput { namespace, name, tag, sealing } = input;
@@ -162,6 +162,9 @@ impl Vault {
 
     /// Takes a sealed file in: opens it, checks all of it, and seals its content anew under a key of this vault alone, so that
     /// nobody who could open the file can open the version. Statements inside are kept beside the new one.
+    ///
+    /// # Errors
+    /// `Denied`, also for a file that was signed, and by nobody whom the namespace trusts; integrity errors of the file.
     pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
         let act = Act::ArtifactImport;
         let subject = Subject::named(&input.namespace, &input.name);
@@ -178,6 +181,7 @@ impl Vault {
                 None => subject.clone(),
             })?,
         };
+        self.must_trust_seal(caller, act, &subject, &input.namespace, &reader)?;
         reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
         let reader = std::sync::Arc::new(reader);
         let manifest = reader.manifest();
@@ -313,6 +317,12 @@ impl Vault {
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
             return self.replay(&making, &subject, &permit, earlier.version_id);
         }
+        let publisher = sealing.signer.as_ref().map(SigningIdentity::key_id);
+        let trusted = || match &publisher {
+            Some(key) => self.must_trust(caller, act, &subject, namespace, key).map(drop),
+            None => Ok(()),
+        };
+        trusted()?;
         let namespace_id = self.ensure_namespace(caller, namespace)?;
         let reservation = self.catalogue.reserve_version(NewReservation {
             namespace_id,
@@ -323,6 +333,8 @@ impl Vault {
         })?;
         let made = self.seal_reserved(&making, namespace_id, &reservation, sealing);
         let published = made.and_then(|(version, row, attestations)| {
+            // Sealing took its time: what holds is who is trusted when the version becomes visible.
+            trusted()?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
             let mut subject = subject.clone().with("version", number).with("root", version.root);

@@ -11,6 +11,7 @@ mod help;
 mod import;
 mod init;
 mod inspect;
+mod key;
 mod ls;
 mod open;
 mod policy;
@@ -26,6 +27,7 @@ mod sign_version;
 mod signers;
 mod status;
 mod tag;
+mod trusted;
 mod verify;
 mod verify_model;
 mod whoami;
@@ -90,6 +92,7 @@ pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) 
         Command::Whoami => whoami::run(&cx)?,
         Command::Workload(args) => workload::run(&cx, &args)?,
         Command::Grant(args) => grant::run(&cx, &args)?,
+        Command::Key(args) => key::run(&cx, &args)?,
         Command::Policy(args) => policy::run(&cx, &args)?,
         Command::Audit(args) => audit::run(&cx, &args)?,
         Command::Completions(_) | Command::Man(_) | Command::Help(_) => {}

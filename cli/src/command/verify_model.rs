@@ -1,14 +1,17 @@
 //! `vault verify` of a model on disk: who signed it, and whether it is what was signed.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use model_vault::crypto::sign::VerifyingKey;
-use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations, SignerName};
+use model_vault::identity::signer::{Anchors, CertifiedSigner, ChainPolicy, Revocations, SignerName};
 use model_vault::manifest::oms::{Bundle, Comparison, Difference, Signer, Statement, Trust, authenticate, compare};
-use model_vault::names::{Clock, SystemClock};
+use model_vault::names::{Clock, KeyId, Name, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use super::trusted::Store;
 use super::{Context, Outcome, threads};
 use crate::args;
 use crate::files::signature::{Places, claims, read_signatures};
@@ -29,7 +32,7 @@ struct Verified {
     /// Name that the signers gave it.
     name: String,
     root: String,
-    signers: Vec<Signer>,
+    signers: Vec<SignedBy>,
     files: u64,
     bytes: u64,
     /// Empty files, which signatures by shards do not cover.
@@ -37,6 +40,15 @@ struct Verified {
     /// What is there and was left out by the signers, each with everything below it.
     not_covered: Vec<String>,
     differences: Vec<Difference>,
+}
+
+/// A trusted signature.
+#[derive(Debug, Serialize)]
+struct SignedBy {
+    #[serde(flatten)]
+    signer: Signer,
+    /// What the trust store calls the signer.
+    name: Option<Name>,
 }
 
 /// Verifies.
@@ -47,26 +59,59 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
             ErrorId::InvalidArgument,
             "--keyless, --require-signer and --signer-key are for sealed files and artifacts",
         )
-        .hint("a signed model on disk takes --key, --ca and --require"));
+        .hint("a signed model on disk takes --key, --trust, --ca and --require"));
     }
     let places = Places::of(path, args.model.signature.as_deref())?;
     let bundles = bundles(&places)?;
-    let keys = args.model.key.iter().map(|file| VerifyingKey::read(file)).collect::<Result<Vec<_>>>()?;
+    let store = Store::read(cx, &args.model.trust)?;
+    let given = args.model.key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?;
+    let mut keys = store.unrevoked(given.concat())?;
     let authorities = Authorities::read(&args.model)?;
-    if keys.is_empty() && authorities.is_none() {
+    if keys.is_empty() && args.model.trust.is_empty() && authorities.anchors.is_none() {
         return Err(Error::new(
             ErrorId::InvalidArgument,
             "no signer is trusted: a signature by anybody proves nothing",
         )
-        .hint("give the signer's public key with --key FILE, or its authority with --ca FILE"));
+        .hint("give the signer's public key with --key FILE, its authority with --ca FILE, or its name with --trust NAME"));
     }
-    let chain = |certificates: &[Vec<u8>]| match &authorities {
-        Some(authorities) => authorities.judge(certificates),
-        None => Err(Error::new(ErrorId::SignatureMissing, "signed with a certificate, and no authority is trusted")
-            .hint("name the authority with --ca FILE")),
+    let names: RefCell<BTreeMap<KeyId, Name>> = RefCell::default();
+    for (name, key) in store.keys() {
+        names.borrow_mut().insert(key.key_id(), name.clone());
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    let chain = |certificates: &[Vec<u8>]| {
+        let given = authorities.judge(certificates).map(|certified| {
+            let certified = certified?;
+            store.check_path(&certified).map(|()| certified.key)
+        });
+        let by_name = || {
+            store.judge(certificates, &authorities.revocations).map(|judged| {
+                let (name, key) = judged?;
+                names.borrow_mut().insert(key.key_id(), name);
+                Ok(key)
+            })
+        };
+        match (given, by_name()) {
+            (Some(Ok(key)), _) | (_, Some(Ok(key))) => Ok(key),
+            (Some(Err(e)), _) | (None, Some(Err(e))) => Err(e),
+            (None, None) => {
+                Err(Error::new(ErrorId::SignatureMissing, "signed with a certificate, and no authority is trusted")
+                    .hint("name the authority with --ca FILE, or its signer with --trust NAME"))
+            }
+        }
     };
     let trust = Trust { keys: &keys, chain: &chain, required: &args.model.require };
-    let (statement, signers) = authenticate(&bundles, &trust).map_err(|e| e.on(places.signature.display()))?;
+    let (statement, signers) = authenticate(&bundles, &trust)
+        .map_err(|e| match e.id() {
+            ErrorId::SignatureMissing => store.why_not(&bundles).unwrap_or(e),
+            _ => e,
+        })
+        .map_err(|e| e.on(places.signature.display()))?;
+    let names = names.borrow();
+    let signed_by = |signer: Signer| SignedBy { name: names.get(&signer.keyid).cloned(), signer };
+    let signers = signers.into_iter().map(signed_by).collect();
 
     let bar = Progress::new("verifying", statement_bytes(&statement), cx.out.json());
     let within = places.within(path)?;
@@ -78,16 +123,13 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
 
 /// Whose certificates count.
 struct Authorities {
-    anchors: Anchors,
+    anchors: Option<Anchors>,
     names: Vec<SignerName>,
     revocations: Revocations,
 }
 
 impl Authorities {
-    fn read(args: &args::VerifyModel) -> Result<Option<Self>> {
-        if args.ca.is_empty() {
-            return Ok(None);
-        }
+    fn read(args: &args::VerifyModel) -> Result<Self> {
         let mut text = Vec::new();
         for file in &args.ca {
             text.extend(read_small(file, AUTHORITIES_MAX).map_err(on(file))?);
@@ -98,13 +140,15 @@ impl Authorities {
             let list = read_small(file, AUTHORITIES_MAX).map_err(on(file))?;
             revocations.add(&list).map_err(|e| e.on(file.display()))?;
         }
-        Ok(Some(Self { anchors: Anchors::from_pem(&text)?, names: args.signer_name.clone(), revocations }))
+        let anchors = if args.ca.is_empty() { None } else { Some(Anchors::from_pem(&text)?) };
+        Ok(Self { anchors, names: args.signer_name.clone(), revocations })
     }
 
-    /// As of now: when a signature was made, it alone says.
-    fn judge(&self, certificates: &[Vec<u8>]) -> Result<VerifyingKey> {
-        let policy = ChainPolicy { anchors: &self.anchors, names: &self.names, revocations: &self.revocations };
-        Ok(policy.verify(certificates, SystemClock.now())?.key)
+    /// As of now: when a signature was made, it alone says. `None` if no authority was given.
+    fn judge(&self, certificates: &[Vec<u8>]) -> Option<Result<CertifiedSigner>> {
+        let anchors = self.anchors.as_ref()?;
+        let policy = ChainPolicy { anchors, names: &self.names, revocations: &self.revocations };
+        Some(policy.verify(certificates, SystemClock.now()).map_err(Error::from))
     }
 }
 
@@ -112,7 +156,7 @@ fn report(
     cx: &Context<'_>,
     path: &Path,
     statement: &Statement,
-    signers: Vec<Signer>,
+    signers: Vec<SignedBy>,
     comparison: Comparison,
 ) -> Result<Outcome> {
     let verified = Verified {
@@ -156,7 +200,11 @@ fn statement_bytes(statement: &Statement) -> u64 {
 }
 
 fn show(v: &Verified, styled: bool) -> String {
-    let signers: Vec<_> = v.signers.iter().map(|s| format!("{} {}", s.algorithm, s.keyid.short())).collect();
+    let by = |s: &SignedBy| {
+        let name = s.name.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+        format!("{name}{} {}", s.signer.algorithm, s.signer.keyid.short())
+    };
+    let signers: Vec<_> = v.signers.iter().map(by).collect();
     let mut text = facts([
         (if v.verified { "verified" } else { "refused" }, Some(v.model.display().to_string())),
         ("signed as", Some(v.name.clone())),

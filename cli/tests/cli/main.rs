@@ -6,6 +6,7 @@ mod attestations;
 mod bad_input;
 mod cases;
 mod daemon;
+mod keys;
 mod local;
 mod portable;
 mod quickstart;

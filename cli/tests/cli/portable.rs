@@ -112,6 +112,8 @@ fn a_publisher_signs_with_a_key_of_their_own() {
     assert_eq!(verified["signers"].as_array().unwrap().len(), 1);
     m.ok(&["verify", "m.mvlt", "--keyless", "--signer-key", "pub.pem"]);
 
+    m.fails(&["seal", "model.onnx", "--sign-key", "key.pem"], 5, "Denied");
+    m.checked("keys", &["key", "trust", "publisher", "--key", "pub.pem", "--json"]);
     let published = m.checked("version", &["seal", "model.onnx", "--sign-key", "key.pem", "--json"]);
     assert_eq!(published["signer"], verified["signers"][0]);
     m.ok(&["seal", "model.onnx", "-o", "vaults.mvlt"]);

@@ -1,4 +1,4 @@
-//! Who may read what: policies, workloads, certificates, grants.
+//! Who may read what, and who is believed: policies, trusted signers, workloads, certificates, grants.
 
 use rusqlite::params;
 
@@ -29,6 +29,23 @@ pub(super) fn policy_version(db: &Db<'_>, version: u64) -> Result<PolicyRecord> 
     let lost = || missing(format!("policy {version}"));
     let at = i64::try_from(version).map_err(|_| lost())?;
     db.one("WHERE version = ?1", [at])?.ok_or_else(lost)
+}
+
+pub(super) fn set_signers(db: &Db<'_>, text: String, entry: &Entry) -> Result<(u64, Sequence)> {
+    short("the trust store", &text, MAX_SIGNERS)?;
+    let version = signers(db)?.map_or(1, |s| s.version + 1);
+    db.insert(&SignersRecord { version, text, created: db.now })?;
+    Ok((version, requests::append(db, entry, version)?))
+}
+
+pub(super) fn signers(db: &Db<'_>) -> Result<Option<SignersRecord>> {
+    let newest: Option<SignersRecord> = db.one("ORDER BY version DESC LIMIT 1", [])?;
+    // As for policies.
+    let count = db.number("SELECT count(*) FROM signers", [])?;
+    match newest {
+        Some(s) if s.version != count => Err(CatalogueError::Damaged("a trust store is missing".into())),
+        newest => Ok(newest),
+    }
 }
 
 pub(super) fn enroll(db: &Db<'_>, first: NewCertificate, entry: &Entry) -> Result<(WorkloadRecord, Sequence)> {

@@ -86,7 +86,7 @@ fn read_checkpoints(db: &Db<'_>, condition: &str, params: impl rusqlite::Params)
         Ok(Checkpoint {
             // The column is the key and was checked when it was written.
             size: size.unsigned_abs(),
-            root: crate::names::Sha256(row.get(1)?),
+            root: Sha256(row.get(1)?),
             note: row.get(2)?,
             frontier: row.get(3)?,
             created: Timestamp::from_millis(row.get(4)?),

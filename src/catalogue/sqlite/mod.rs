@@ -275,6 +275,14 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| access::policy_version(db, version))
     }
 
+    fn set_signers(&self, text: String, entry: Entry) -> Result<(u64, Sequence)> {
+        self.write(move |db| access::set_signers(db, text, &entry))
+    }
+
+    fn signers(&self) -> Result<Option<SignersRecord>> {
+        self.read(access::signers)
+    }
+
     fn enroll_workload(&self, first: NewCertificate, entry: Entry) -> Result<(WorkloadRecord, Sequence)> {
         self.write(move |db| access::enroll(db, first, &entry))
     }

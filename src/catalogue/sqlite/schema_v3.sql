@@ -25,3 +25,11 @@ CREATE TABLE attestation_bodies (
     PRIMARY KEY (version_id, digest),
     FOREIGN KEY (version_id, digest) REFERENCES attestations (version_id, digest)
 ) STRICT;
+
+-- Trusted signers, a document a change, as policies are kept.
+CREATE TABLE signers (
+    version INTEGER PRIMARY KEY,
+    text TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    mac BLOB NOT NULL
+) STRICT;

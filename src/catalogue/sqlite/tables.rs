@@ -220,6 +220,18 @@ impl Row for PolicyRecord {
     }
 }
 
+impl Row for SignersRecord {
+    const TABLE: Table = Table { name: "signers", columns: &["version", "text", "created"], key: 1, added: 0 };
+
+    fn values(&self) -> Result<Vec<Value>> {
+        Ok(vec![number(self.version)?, text(&self.text), time(self.created)])
+    }
+
+    fn read(c: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self { version: c.number()?, text: c.text()?, created: c.time()? })
+    }
+}
+
 impl Row for WorkloadRecord {
     const TABLE: Table = Table {
         name: "workloads",

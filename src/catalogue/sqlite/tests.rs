@@ -124,6 +124,7 @@ fn an_altered_row_is_refused_not_believed() {
         c.is_granted(NS, &name("serve"), artifact.rows[0].artifact.id).map(drop)
     };
     let policy: Reading = |c| c.policy().map(drop);
+    let signers: Reading = |c| c.signers().map(drop);
     let stored_key: Reading = |c| c.artifact_keys_under(NS, 1, None, 9).map(drop);
     let cases: &[(&str, &str, Reading)] = &[
         ("catalogue.db", "UPDATE versions SET root = zeroblob(32) WHERE number = 2", resolve),
@@ -143,6 +144,8 @@ fn an_altered_row_is_refused_not_believed() {
         ("catalogue.db", "DELETE FROM policies WHERE version = 1", policy),
         ("catalogue.db", "UPDATE policies SET mac = zeroblob(32)", policy),
         ("catalogue.db", "UPDATE policies SET mac = x''", policy),
+        ("catalogue.db", "UPDATE signers SET text = replace(text, '2', '3') WHERE version = 2", signers),
+        ("catalogue.db", "DELETE FROM signers WHERE version = 1", signers),
         ("keys.db", "UPDATE slots SET bytes = zeroblob(112)", stored_key),
         ("keys.db", "UPDATE slots SET bytes = (SELECT s.bytes FROM slots s WHERE s.slot <> slots.slot)", stored_key),
         ("keys.db", "UPDATE artifact_keys SET kek_version = 1, version_id = zeroblob(16)", stored_key),
@@ -153,6 +156,7 @@ fn an_altered_row_is_refused_not_believed() {
         for n in 1..=2 {
             publish(&catalogue, NS, "resnet", n);
             catalogue.set_policy(format!("policy {n}"), b"policy".to_vec().into()).unwrap();
+            catalogue.set_signers(format!("signers {n}"), b"signers".to_vec().into()).unwrap();
         }
         let new = NewCertificate {
             serial: vec![1; 16],
@@ -197,7 +201,7 @@ fn a_planted_trigger_or_a_damaged_page_is_found_at_open() {
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
-    for (file, known) in [("catalogue.db", 2), ("keys.db", 1)] {
+    for (file, known) in [("catalogue.db", 3), ("keys.db", 1)] {
         let (home, catalogue) = Home::new();
         drop(catalogue);
         let found = known + 1;

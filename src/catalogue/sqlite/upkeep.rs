@@ -18,6 +18,7 @@ pub(super) fn check_catalogue(db: &Db<'_>, report: &mut IntegrityReport) -> Resu
     check_rows::<VersionRecord>(db, report)?;
     check_rows::<TagRecord>(db, report)?;
     check_rows::<PolicyRecord>(db, report)?;
+    check_rows::<SignersRecord>(db, report)?;
     check_rows::<WorkloadRecord>(db, report)?;
     check_rows::<CertificateRecord>(db, report)?;
     check_rows::<GrantRecord>(db, report)?;
@@ -26,6 +27,7 @@ pub(super) fn check_catalogue(db: &Db<'_>, report: &mut IntegrityReport) -> Resu
     for (what, sql) in [
         ("audit rows are missing", "SELECT coalesce(max(sequence), -1) + 1 - count(*) FROM audit"),
         ("policies are missing", "SELECT coalesce(max(version), 0) - count(*) FROM policies"),
+        ("trust stores are missing", "SELECT coalesce(max(version), 0) - count(*) FROM signers"),
         (
             "tags are at another number than their version",
             "SELECT count(*) FROM tags t JOIN versions v ON v.id = t.version_id

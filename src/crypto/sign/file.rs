@@ -40,6 +40,16 @@ impl VerifyingKey {
     }
 }
 
+impl VerifyingKey {
+    /// Reads the public keys ([`VerifyingKey::all_from_pem`]) of one signer from a file.
+    ///
+    /// # Errors
+    /// `NotFound`, `IoError`; `BadCredential` if it holds anything else.
+    pub fn read_all(path: &Path) -> Result<Vec<Self>> {
+        Self::all_from_pem(&contents(open(path)?, path)?).map_err(|e| Error::from(e).on(path.display()))
+    }
+}
+
 impl SigningIdentity {
     /// As [`SigningKey::read`], for an Ed25519 key.
     ///

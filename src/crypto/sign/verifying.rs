@@ -42,6 +42,25 @@ impl VerifyingKey {
         Self::from_spki(&pem::one(text, "PUBLIC KEY")?)
     }
 
+    /// The same, of one or more sections: the parts of a composite identity, each an algorithm of its own.
+    ///
+    /// # Errors
+    /// Any [`KeyError`]; also for two keys of one algorithm.
+    pub fn all_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let mut keys: Vec<Self> = Vec::new();
+        for section in pem::sections(text)? {
+            if section.label != "PUBLIC KEY" {
+                return Err(KeyError::Malformed("PEM file of public keys"));
+            }
+            let key = Self::from_spki(&section.decode()?)?;
+            if keys.iter().any(|other| other.algorithm() == key.algorithm()) {
+                return Err(KeyError::Malformed("PEM file of one signer: two keys of one algorithm"));
+            }
+            keys.push(key);
+        }
+        if keys.is_empty() { Err(KeyError::Malformed("PEM file of public keys")) } else { Ok(keys) }
+    }
+
     /// From the bytes within a SubjectPublicKeyInfo.
     pub(super) fn from_raw(algorithm: Algorithm, raw: &[u8]) -> Result<Self, KeyError> {
         let malformed = || KeyError::Malformed("public key of its algorithm");

@@ -70,6 +70,11 @@ impl Anchors {
         self.facts.iter().map(|facts| &facts.der[..])
     }
 
+    /// The ids of their keys.
+    pub fn keys(&self) -> impl Iterator<Item = KeyId> {
+        self.facts.iter().map(|facts| facts.key)
+    }
+
     fn add(&mut self, der: &[u8]) -> Result<()> {
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| invalid("not X.509".into()))?;
         if !rest.is_empty() || der.len() > MAX_CERTIFICATE_BYTES {

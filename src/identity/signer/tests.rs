@@ -390,6 +390,7 @@ fn the_trust_store_finds_the_signer_of_a_chain_and_no_revoked_key_on_its_path() 
         name: name.parse().unwrap(),
         trust: Trust::Ca { anchors: ca.anchors(), names: vec![wanted.parse().unwrap()] },
         trusted_until: None,
+        namespaces: Vec::new(),
     };
     let reason = |store: &Signers| {
         let error = store.of_chain(&chain, Revocations::NONE, NOW).unwrap_err();

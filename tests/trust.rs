@@ -1,0 +1,215 @@
+//! Who may publish in a vault, as time goes by; and homes of earlier releases.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model_vault::crypto::random::SystemRandom;
+use model_vault::crypto::sign::{SigningIdentity, VerifyingKey};
+use model_vault::identity::signers::{Trusting, Untrusting};
+use model_vault::names::{ArtifactKind, Clock, Name, SystemClock, Timestamp};
+use model_vault::vault::{
+    Caller, ImportInput, ImportSource, InitSpec, Machine, PortableInput, RootCredential, SealInput, SealMember, Sealing,
+    Vault,
+};
+use model_vault::{ErrorId, Result};
+
+/// A clock that a test moves on.
+struct Hands(Mutex<Timestamp>);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    vault: Vault,
+    clock: Arc<Hands>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Hands(Mutex::new(SystemClock.now())));
+        let machine = Machine { clock: Arc::clone(&clock) as _, ..Machine::default() };
+        let key = InitSpec::KeyFile(dir.path().join("root.key"));
+        let vault = Vault::init(&dir.path().join("home"), key, machine).unwrap();
+        Self { dir, vault, clock }
+    }
+
+    fn caller(&self) -> Caller {
+        self.vault.local_caller().unwrap()
+    }
+
+    fn step(&self, by: Duration) {
+        let mut now = self.clock.0.lock().unwrap();
+        *now = now.plus(by);
+    }
+
+    fn seal(&self, namespace: &str, publisher: &SigningIdentity) -> Result<Name> {
+        self.seal_reading(namespace, publisher, Box::new(|| {}))
+    }
+
+    /// `meanwhile` runs when the plaintext is read.
+    fn seal_reading(
+        &self,
+        namespace: &str,
+        publisher: &SigningIdentity,
+        meanwhile: Box<dyn Fn() + Send + Sync>,
+    ) -> Result<Name> {
+        let sealing = Sealing { progress: Box::new(move |_| meanwhile()), ..sealing(Some(publisher.clone())) };
+        let input = SealInput { namespace: name(namespace), name: name("m"), tag: None, sealing };
+        Ok(self.vault.seal(&self.caller(), input)?.version.name)
+    }
+
+    /// A portable file under a key of this vault, taken in again.
+    fn import(&self, from: &str, publisher: Option<&SigningIdentity>, to: &str) -> Result<Name> {
+        let path = self.dir.path().join(format!("{}.mvlt", self.caller().request_id));
+        let file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        let input =
+            PortableInput { namespace: name(from), name: name("m"), sealing: sealing(publisher.cloned()) };
+        self.vault.seal_portable(&self.caller(), input, &file).unwrap();
+        let input = ImportInput {
+            namespace: name(to),
+            name: name("m"),
+            tag: None,
+            source: ImportSource::File(Box::new(file)),
+            credential: None,
+            progress: Box::new(|_| {}),
+        };
+        Ok(self.vault.import(&self.caller(), input)?.version.name)
+    }
+
+    fn trust(&self, who: &str, key: &SigningIdentity) -> Trusting {
+        Trusting::keys(name(who), vec![(*key.public()).into()])
+    }
+
+    fn rows(&self, act: &str) -> Vec<String> {
+        let rows = self.vault.audit_rows(&self.caller(), 1, 1000).unwrap();
+        let rows = rows.into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap());
+        rows.filter(|row| row.contains(&format!("\"{act}\""))).collect()
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn sealing(signer: Option<SigningIdentity>) -> Sealing {
+    let member = SealMember { path: "w".into(), source: Box::new(b"weights".to_vec()) };
+    let kind = ArtifactKind::Model;
+    Sealing { members: vec![member], kind, sha256: true, sequential: false, signer, progress: Box::new(|_| {}) }
+}
+
+fn reason(outcome: Result<Name>) -> String {
+    let error = outcome.unwrap_err();
+    assert_eq!(error.id(), ErrorId::Denied, "{error}");
+    assert!(error.hint_text().unwrap().contains("vault key trust NAME --key FILE"));
+    error.details().iter().find(|(key, _)| *key == "reason").unwrap().1.clone()
+}
+
+#[test]
+fn a_publisher_is_trusted_until_retired_where_it_may_publish_and_never_once_revoked() {
+    let f = Fixture::new();
+    let (alice, next) = (SigningIdentity::generate(&SystemRandom).unwrap(), SigningIdentity::generate(&SystemRandom).unwrap());
+    assert_eq!(reason(f.seal("prod", &alice)), "unknown_key");
+    assert_eq!(f.vault.status(&f.caller()).unwrap().namespaces, [name("default")], "a refusal makes no namespace");
+    let refused = f.rows("artifact.seal");
+    assert!(refused.len() == 1 && refused[0].contains("\"Denied\"") && refused[0].contains(&alice.key_id().to_string()));
+
+    let trusting = f.trust("alice", &alice);
+    f.vault.trust_signer(&f.caller(), &Trusting { namespaces: vec![name("prod")], ..trusting.clone() }).unwrap();
+    f.seal("prod", &alice).unwrap();
+    assert_eq!(reason(f.seal("default", &alice)), "namespace");
+    let end = f.vault.clock().now().plus(Duration::from_secs(60));
+    f.vault.trust_signer(&f.caller(), &Trusting { until: Some(end), ..trusting }).unwrap();
+    f.vault.trust_signer(&f.caller(), &f.trust("alice", &next)).unwrap();
+    f.seal("prod", &alice).unwrap();
+    f.step(Duration::from_secs(60));
+    assert_eq!(reason(f.seal("prod", &alice)), "retired");
+    f.seal("prod", &next).unwrap();
+    f.seal("default", &next).unwrap();
+
+    let id = next.key_id().to_string();
+    let revoking = Untrusting { name: name("alice"), key: Some(id.clone()), revoke: Some("stolen".into()) };
+    f.vault.untrust_signer(&f.caller(), &revoking).unwrap();
+    assert_eq!(reason(f.seal("prod", &next)), "revoked");
+    let row = f.rows("key.untrust").pop().unwrap();
+    assert!(row.contains(&id) && row.contains("\"reason\":\"stolen\"") && row.contains("\"revoked\":\"true\""), "{row}");
+    assert_eq!(f.vault.trust_signer(&f.caller(), &f.trust("bob", &next)).unwrap_err().id(), ErrorId::InvalidArgument);
+}
+
+#[test]
+fn trust_that_ends_while_a_version_is_sealed_keeps_it_from_being_published() {
+    let f = Fixture::new();
+    let alice = SigningIdentity::generate(&SystemRandom).unwrap();
+    let end = f.vault.clock().now().plus(Duration::from_secs(60));
+    f.vault.trust_signer(&f.caller(), &Trusting { until: Some(end), ..f.trust("alice", &alice) }).unwrap();
+    let clock = Arc::clone(&f.clock);
+    let late = move || *clock.0.lock().unwrap() = end;
+    assert_eq!(reason(f.seal_reading("default", &alice, Box::new(late))), "retired");
+    assert_eq!(f.vault.status(&f.caller()).unwrap().versions, 0);
+    assert!(f.vault.check(&f.caller()).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_sealed_file_is_taken_in_if_nobody_or_somebody_trusted_signed_it() {
+    let f = Fixture::new();
+    let stranger = SigningIdentity::generate(&SystemRandom).unwrap();
+    // What another namespace of this vault signed is the vault's own word.
+    f.import("other", None, "default").unwrap();
+    assert_eq!(reason(f.import("default", Some(&stranger), "default")), "unknown_key");
+    let refused = f.rows("artifact.import").pop().unwrap();
+    assert!(refused.contains("\"Denied\"") && refused.contains(&stranger.key_id().to_string()), "{refused}");
+    let limited = Trusting { namespaces: vec![name("prod")], ..f.trust("carol", &stranger) };
+    f.vault.trust_signer(&f.caller(), &limited).unwrap();
+    assert_eq!(reason(f.import("default", Some(&stranger), "default")), "namespace");
+    f.import("default", Some(&stranger), "prod").unwrap();
+}
+
+#[test]
+fn a_change_that_comes_again_gets_the_first_answer_and_one_row() {
+    let f = Fixture::new();
+    let alice = SigningIdentity::generate(&SystemRandom).unwrap();
+    let (caller, trusting) = (f.caller(), f.trust("alice", &alice));
+    let first = f.vault.trust_signer(&caller, &trusting).unwrap();
+    std::fs::remove_file(f.vault.home().signers_path()).unwrap();
+    assert_eq!(f.vault.trust_signer(&caller, &trusting).unwrap(), first);
+    assert!(f.vault.home().signers_path().exists(), "and the copy is made where the first could not");
+    assert_eq!((f.rows("key.trust").len(), first.version), (1, Some(1)));
+    let other = Trusting { namespaces: vec![name("prod")], ..trusting };
+    assert_eq!(f.vault.trust_signer(&caller, &other).unwrap_err().id(), ErrorId::AlreadyExists);
+    let untrusting = Untrusting { name: name("alice"), key: None, revoke: None };
+    let caller = f.caller();
+    f.vault.untrust_signer(&caller, &untrusting).unwrap();
+    f.vault.untrust_signer(&caller, &untrusting).unwrap();
+    assert_eq!(f.vault.untrust_signer(&f.caller(), &untrusting).unwrap_err().id(), ErrorId::NotFound);
+    assert_eq!((f.rows("key.untrust").len(), f.vault.signers().signers().len()), (2, 0));
+}
+
+#[test]
+fn a_home_of_an_earlier_release_opens_and_believes_nobody_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/homes/schema-2.tar.gz");
+    let unpacked = Command::new("tar").arg("-xzf").arg(golden).arg("-C").arg(dir.path()).status().unwrap();
+    assert!(unpacked.success());
+    let key = || Some(RootCredential::KeyFile(dir.path().join("root.key")));
+    let unlock = || Vault::unlock(&dir.path().join("home"), key(), Machine::default()).unwrap();
+    // A file from before the vault kept signers is somebody's, not the vault's.
+    let path = dir.path().join("home/signers.json");
+    std::fs::write(&path, "{\"version\":1,\"signers\":[],\"revoked\":[ ]}").unwrap();
+    let vault = unlock();
+    let caller = || vault.local_caller().unwrap();
+    assert_eq!(vault.read_signers(&caller()).unwrap().version, Some(0));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), model_vault::identity::signers::Signers::default().to_json());
+    assert!(vault.check(&caller()).unwrap().findings.is_empty());
+    assert_eq!(vault.verify(&caller(), &"m@gold".parse().unwrap()).unwrap().payload_size, 7);
+    let key = VerifyingKey::from(*SigningIdentity::generate(&SystemRandom).unwrap().public());
+    vault.trust_signer(&caller(), &Trusting::keys(name("alice"), vec![key])).unwrap();
+    drop(vault);
+    assert_eq!(unlock().signers().signers().len(), 1);
+}
