@@ -372,7 +372,14 @@ impl VerifyModel {
     /// Whether any of these was given.
     pub fn given(&self) -> bool {
         let Self { key, trust, ca, signer_name, crl, signature, require, ignore_unsigned_files } = self;
-        let lists = [key.is_empty(), trust.is_empty(), ca.is_empty(), signer_name.is_empty(), crl.is_empty(), require.is_empty()];
+        let lists = [
+            key.is_empty(),
+            trust.is_empty(),
+            ca.is_empty(),
+            signer_name.is_empty(),
+            crl.is_empty(),
+            require.is_empty(),
+        ];
         lists.contains(&false) || signature.is_some() || *ignore_unsigned_files
     }
 }

@@ -52,7 +52,9 @@ impl World {
         match action {
             List | Enroll | ListWorkloads => Resource::Namespace(&self.namespace),
             Action::Revoke | Action::Renew => self.own(),
-            Init | Serve | Status | SetPolicy | ReadPolicy | TrustSigner | ReadSigners | ReadAudit | Whoami => Resource::Vault,
+            Init | Serve | Status | SetPolicy | ReadPolicy | TrustSigner | ReadSigners | ReadAudit | Whoami => {
+                Resource::Vault
+            }
             _ => self.artifact(),
         }
     }

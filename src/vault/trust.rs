@@ -137,7 +137,9 @@ impl Vault {
         self.once(&request, |_| Ok(()), carry_out)?;
         // Also for a request that comes again: the first may have failed just here.
         self.write_signers().map_err(|e| {
-            e.hint("the change is in force in the vault; commands that verify without it see it when its copy is written")
+            e.hint(
+                "the change is in force in the vault; commands that verify without it see it when its copy is written",
+            )
         })?;
         Ok(self.trust_facts())
     }

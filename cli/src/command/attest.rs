@@ -196,8 +196,11 @@ fn verify(cx: &Context<'_>, args: &AttestVerify) -> Result<Outcome> {
         attestations = good;
     }
     let refused = verdict(args, &version, &attestations);
+    if attestations.is_empty() {
+        return Err(refused.unwrap_or_else(|| Error::new(ErrorId::SignatureMissing, "nothing was said about it")));
+    }
     let listing = Listing { version, attestations };
-    cx.out.report(&listing, |l| if l.attestations.is_empty() { String::new() } else { table(l, cx.out.styled()) })?;
+    cx.out.report(&listing, |l| table(l, cx.out.styled()))?;
     Ok(refused.map_or(Outcome::Done, Outcome::Refused))
 }
 
