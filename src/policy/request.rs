@@ -10,7 +10,7 @@ use cedar_policy::{
     RestrictedExpression as Expression, Schema,
 };
 
-use crate::names::{ArtifactId, ArtifactKind, Name, Principal, PrincipalKind, Timestamp};
+use crate::names::{ArtifactId, ArtifactKind, Name, Principal, PrincipalKind, Tag, Timestamp};
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),* $(,)?) => {
@@ -166,6 +166,8 @@ pub struct Context {
     pub signer_trusted: bool,
     /// The connection's key exchange is a post-quantum one.
     pub pq_tls: bool,
+    /// The tag that the call is to move. That every publication moves `latest` is not told.
+    pub tag: Option<Tag>,
 }
 
 impl Context {
@@ -179,6 +181,7 @@ impl Context {
             bytes_today: None,
             signer_trusted: false,
             pq_tls: false,
+            tag: None,
         }
     }
 
@@ -197,7 +200,9 @@ impl Context {
             ("signer_trusted", Expression::new_bool(self.signer_trusted)),
             ("pq_tls", Expression::new_bool(self.pq_tls)),
         ];
-        CedarContext::from_pairs(members.map(|(key, value)| (key.into(), value))).map_err(|e| e.to_string())
+        let tag = self.tag.as_ref().map(|tag| ("tag", word(tag.as_str())));
+        CedarContext::from_pairs(members.into_iter().chain(tag).map(|(key, value)| (key.into(), value)))
+            .map_err(|e| e.to_string())
     }
 }
 

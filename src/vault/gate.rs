@@ -4,7 +4,7 @@ use super::{Caller, Transport, Vault};
 use crate::audit::{self, Act, Channel as AuditChannel, Object, Record, Text};
 use crate::catalogue::{ArtifactRecord, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Name, PrincipalKind, Root, Timestamp};
+use crate::names::{Name, PrincipalKind, Root, Tag, Timestamp};
 use crate::policy::{Action, Context, Decision, Request, Resource};
 
 /// What a decision was about, for the audit row.
@@ -124,9 +124,12 @@ impl Vault {
 
     /// What the policy says, without recording it.
     pub(super) fn decide(&self, caller: &Caller, action: Action, resource: Resource<'_>) -> Result<Permit> {
+        self.decide_of(&self.request(caller, action, resource)?)
+    }
+
+    fn decide_of(&self, request: &Request<'_>) -> Result<Permit> {
         let (version, policies) = self.policy_in_force();
-        let decision = policies.decide(&self.request(caller, action, resource)?);
-        Ok(Permit { decision, policy_version: version })
+        Ok(Permit { decision: policies.decide(request), policy_version: version })
     }
 
     /// The question that is put to the policy.
@@ -167,8 +170,23 @@ impl Vault {
         resource: Resource<'_>,
         subject: &Subject,
     ) -> Result<Permit> {
+        self.permit_moving(caller, act, action, resource, None, subject)
+    }
+
+    /// The same for an act that moves a tag, which the policy is told.
+    pub(super) fn permit_moving(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        resource: Resource<'_>,
+        tag: Option<&Tag>,
+        subject: &Subject,
+    ) -> Result<Permit> {
         self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
-        let permit = self.decide(caller, action, resource)?;
+        let mut request = self.request(caller, action, resource)?;
+        request.context.tag = tag.cloned();
+        let permit = self.decide_of(&request)?;
         if permit.decision.allowed {
             return Ok(permit);
         }
@@ -209,7 +227,7 @@ impl Vault {
         Ok(())
     }
 
-    fn row(&self, caller: &Caller, act: Act, subject: &Subject, permit: Option<&Permit>) -> Record {
+    pub(super) fn row(&self, caller: &Caller, act: Act, subject: &Subject, permit: Option<&Permit>) -> Record {
         let mut record = Record::new(self.now(), caller.request_id, &caller.principal, act).through(AuditChannel {
             transport: match caller.channel.transport {
                 Transport::Local => audit::Transport::Local,

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::gate::Subject;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewReservation, NewVersion, Reservation};
+use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewReservation, NewVersion, OfMoves, Reservation, TagMove};
 use crate::crypto::keys::{ArtifactKey, Key};
 use crate::crypto::sign::SigningIdentity;
 use crate::error::{Error, ErrorId, Result};
@@ -159,7 +159,7 @@ impl Vault {
     pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
         let act = Act::ArtifactImport;
         let subject = Subject::named(&input.namespace, &input.name);
-        self.permit_new(caller, act, Action::Import, &input.namespace, &input.name, &subject)?;
+        self.permit_new(caller, act, Action::Import, (&input.namespace, &input.name), input.tag.as_ref(), &subject)?;
         let file = match input.source {
             ImportSource::File(file) => file,
             ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
@@ -213,7 +213,7 @@ impl Vault {
     pub fn seal_portable(&self, caller: &Caller, input: PortableInput, out: &dyn WriteAt) -> Result<Sealed> {
         let subject = Subject::named(&input.namespace, &input.name).with("portable", true);
         let permit =
-            self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &input.namespace, &input.name, &subject)?;
+            self.permit_new(caller, Act::ArtifactSeal, Action::Seal, (&input.namespace, &input.name), None, &subject)?;
         let namespace = self.ensure_namespace(caller, &input.namespace)?;
         let owner = VersionId::generate(self.now(), self.random())?;
         let key = self.fresh_key(namespace, owner)?;
@@ -293,7 +293,7 @@ impl Vault {
     fn publish(&self, making: Making<'_>, sealing: Sealing) -> Result<Published> {
         let Making { caller, act, action, namespace, name, .. } = making;
         let subject = Subject::named(namespace, name);
-        let permit = self.permit_new(caller, act, action, namespace, name, &subject)?;
+        let permit = self.permit_new(caller, act, action, (namespace, name), making.tag.as_ref(), &subject)?;
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
             return self.replay(&making, &subject, &permit, earlier.version_id);
         }
@@ -310,7 +310,8 @@ impl Vault {
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
             let subject = subject.clone().with("version", number).with("root", version.root);
-            let leaf = self.leaf(caller, act, &subject, &permit);
+            let row = self.row(caller, act, &subject, Some(&permit));
+            let leaf: OfMoves = Box::new(move |moves| row.detail("moves", told(moves)).to_leaf());
             Ok(self.catalogue.publish_version(version, making.tag.clone(), leaf)?)
         });
         match published {
@@ -434,26 +435,33 @@ impl Vault {
         caller: &Caller,
         act: Act,
         action: Action,
-        namespace: &Name,
-        name: &Name,
+        (namespace, name): (&Name, &Name),
+        tag: Option<&Tag>,
         subject: &Subject,
     ) -> Result<super::gate::Permit> {
-        match found(self.catalogue.artifact_named(namespace, name))? {
-            Some(artifact) => self.permit(caller, act, action, super::opening::resource(namespace, &artifact), subject),
-            None => self.permit(caller, act, action, Resource::Namespace(namespace), subject),
+        let artifact = found(self.catalogue.artifact_named(namespace, name))?;
+        let resource = match &artifact {
+            Some(artifact) => super::opening::resource(namespace, artifact),
+            None => Resource::Namespace(namespace),
+        };
+        let permit = self.permit_moving(caller, act, action, resource, tag, subject)?;
+        // A version that takes a tag with it moves the tag of an artifact that is there.
+        if let (Some(tag), Some(_)) = (tag, &artifact) {
+            self.permit_moving(caller, act, Action::Tag, resource, Some(tag), &subject.clone().with("tag", tag))?;
         }
+        Ok(permit)
     }
 
     /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_seal(&self, caller: &Caller, namespace: &Name, name: &Name) -> Result<()> {
-        let subject = Subject::named(namespace, name);
-        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, namespace, name, &subject).map(drop)
+    pub(crate) fn may_seal(&self, caller: &Caller, new: (&Name, &Name), tag: Option<&Tag>) -> Result<()> {
+        let subject = Subject::named(new.0, new.1);
+        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, new, tag, &subject).map(drop)
     }
 
     /// The same for [`Self::import`].
-    pub(crate) fn may_import(&self, caller: &Caller, namespace: &Name, name: &Name) -> Result<()> {
-        let subject = Subject::named(namespace, name);
-        self.permit_new(caller, Act::ArtifactImport, Action::Import, namespace, name, &subject).map(drop)
+    pub(crate) fn may_import(&self, caller: &Caller, new: (&Name, &Name), tag: Option<&Tag>) -> Result<()> {
+        let subject = Subject::named(new.0, new.1);
+        self.permit_new(caller, Act::ArtifactImport, Action::Import, new, tag, &subject).map(drop)
     }
 
     fn fresh_key(&self, namespace: NamespaceId, owner: VersionId) -> Result<FreshKey> {
@@ -478,6 +486,11 @@ impl Vault {
             None => Ok(self.keyring().namespace(namespace)?.identity().clone()),
         }
     }
+}
+
+/// Moves of tags as the audit row tells them.
+fn told(moves: &[TagMove]) -> String {
+    moves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What is there, or `None`. Any other failure stays one: it must not turn into the weaker question.

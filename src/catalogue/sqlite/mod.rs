@@ -134,8 +134,8 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |db| artifacts::reserve(db, &reservation))
     }
 
-    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: AuditLeaf) -> Result<Published> {
-        self.write(move |db| artifacts::publish(db, version, tag.as_ref(), &audit))
+    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: OfMoves) -> Result<Published> {
+        self.write(move |db| artifacts::publish(db, version, tag.as_ref(), audit))
     }
 
     fn publication(&self, request: RequestId) -> Result<Option<Published>> {
@@ -170,9 +170,9 @@ impl Catalogue for SqliteCatalogue {
         tag: Tag,
         number: u64,
         expect: Option<u64>,
-        entry: Entry,
-    ) -> Result<(TagRecord, Sequence)> {
-        self.write(move |db| artifacts::set_tag(db, artifact, &tag, number, expect, &entry))
+        entry: OfMove,
+    ) -> Result<(TagMove, Sequence)> {
+        self.write(move |db| artifacts::set_tag(db, artifact, &tag, number, expect, entry))
     }
 
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>> {
