@@ -8,6 +8,7 @@ use model_vault::crypto::sign::{PublicKey, SigningIdentity, SigningKey, Verifyin
 use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations};
 use model_vault::identity::signers::Signers;
 use model_vault::json;
+use model_vault::manifest::TagStatement;
 use model_vault::manifest::attestation::{Attestation, kind_of, predicate_type};
 use model_vault::manifest::oms::{Bundle, Requirement, Statement};
 use model_vault::names::{FileId, Name, Reference, Root, Tag, Timestamp};
@@ -88,8 +89,13 @@ pub fn signatures(data: &[u8]) {
     let _ = signatures::check(data, &[vectors_signer()], &FileId([1; 32]), &Root([2; 32]));
 }
 
-/// One envelope. What is accepted reads back the same.
+/// One envelope, and what a tag statement says. What is accepted reads back the same, and nothing here is signed.
 pub fn dsse(data: &[u8]) {
+    if let Ok(statement) = TagStatement::from_payload(data) {
+        let again = TagStatement::from_payload(statement.to_payload().as_bytes()).expect("what we write we read");
+        assert_eq!(again, statement);
+    }
+    assert!(TagStatement::verify(data, &[trusted_by_nobody()]).is_err());
     let Ok(value) = json::parse(data, 16) else { return };
     let Ok(envelope) = Envelope::from_json(&value) else { return };
     let mut text = String::new();
@@ -159,7 +165,7 @@ pub fn oms(data: &[u8]) {
     }
     if let Ok(attestation) = Attestation::from_payload(data) {
         assert_eq!(predicate_type(&kind_of(&attestation.predicate_type)), Some(attestation.predicate_type.clone()));
-        let _ = attestation.coverage(model_vault::names::Root([0; 32]), &[]);
+        let _ = attestation.coverage(Root([0; 32]), &[]);
     }
     if let Ok(statement) = Statement::from_payload(data) {
         let written = statement.to_payload();

@@ -97,6 +97,22 @@ pub struct TagFacts {
     pub tag: Tag,
     /// Number of the version.
     pub version: u64,
+    /// Grows by one with every move of the tag; from 1.
+    pub sequence: u64,
+}
+
+/// A move of a tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagMoveFacts {
+    /// The version the tag came to.
+    #[serde(flatten)]
+    pub version: VersionFacts,
+    /// The tag.
+    pub tag: Tag,
+    /// Number of the version it was at; absent: it is new.
+    pub from: Option<u64>,
+    /// Number of the move; from 1.
+    pub sequence: u64,
 }
 
 /// One member of a sealed file.
@@ -128,6 +144,8 @@ pub struct SlotFacts {
 pub struct SealedFacts {
     /// The version, if it is one of this vault's.
     pub version: Option<VersionFacts>,
+    /// The tags that point there now, with the number of their last move.
+    pub tags: Vec<TagFacts>,
     /// `MVLT 1`.
     pub format: String,
     /// Id of the sealed file.

@@ -268,14 +268,21 @@ pub(crate) fn artifact_to_wire(a: &ArtifactFacts) -> pb::Artifact {
     pb::Artifact {
         newest: Some(version_to_wire(&a.newest)),
         versions: a.versions,
-        tags: a.tags.iter().map(|t| pb::TagAt { tag: t.tag.to_string(), number: t.version }).collect(),
+        tags: a.tags.iter().map(tag_to_wire).collect(),
     }
+}
+
+#[cfg(feature = "daemon")]
+fn tag_to_wire(t: &TagFacts) -> pb::TagAt {
+    pb::TagAt { tag: t.tag.to_string(), number: t.version, sequence: t.sequence }
 }
 
 /// An artifact as it was received.
 pub(crate) fn artifact_from_wire(a: pb::Artifact) -> Result<ArtifactFacts> {
     let newest = version_from_wire(a.newest)?;
-    let tag = |t: pb::TagAt| -> Result<TagFacts> { Ok(TagFacts { tag: t.tag.parse()?, version: t.number }) };
+    let tag = |t: pb::TagAt| -> Result<TagFacts> {
+        Ok(TagFacts { tag: t.tag.parse()?, version: t.number, sequence: t.sequence })
+    };
     let tags = a.tags.into_iter().map(tag).collect::<Result<_>>();
     Ok(ArtifactFacts {
         namespace: newest.namespace.clone(),

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model_vault::crypto::sign::PublicKey;
+use model_vault::manifest::{TAG_VALIDITY, TagStatement};
 use model_vault::names::{ArtifactKind, Clock, Name, Reference, SystemClock, Tag, Timestamp};
 use model_vault::vault::{
     Caller, Channel, ImportInput, ImportSource, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing,
@@ -265,9 +267,79 @@ fn tags_move_only_from_where_they_were_expected() {
     let set = |at: &str, expect| fixture.vault.set_tag(&fixture.caller(), &at.parse().unwrap(), &prod, expect);
     set("m@v1", Some(0)).unwrap();
     assert_eq!(set("m@v2", Some(0)).unwrap_err().id(), ErrorId::TagMoved);
-    assert_eq!(set("m@v2", Some(1)).unwrap().version, 2);
+    let moved = set("m@v2", Some(1)).unwrap();
+    assert_eq!((moved.version.version, moved.from, moved.sequence), (2, Some(1), 2));
     assert_eq!(fixture.read("m@prod").unwrap(), [bytes(10, 1)]);
     assert_eq!(set("m@v9", None).unwrap_err().id(), ErrorId::NotFound);
+    let rows: Vec<_> = fixture.acts().into_iter().filter(|r| r.contains("\"artifact.tag\"")).collect();
+    assert!(rows[0].contains(r#""details":{"from":"none","sequence":"1","tag":"prod","to":"v1"}"#), "{}", rows[0]);
+    let second = rows.iter().find(|r| r.contains(r#""sequence":"2""#)).unwrap();
+    assert!(second.contains(r#""details":{"from":"v1","sequence":"2","tag":"prod","to":"v2"}"#), "{second}");
+    let seals: Vec<_> = fixture.acts().into_iter().filter(|r| r.contains("\"artifact.seal\"")).collect();
+    assert!(seals[1].contains(r#""moves":"latest v1 -> v2 (2)""#), "{}", seals[1]);
+}
+
+#[test]
+fn where_a_tag_points_is_signed_by_the_namespace_under_a_number_that_only_grows() {
+    let (fixture, clock) = Fixture::with_clock();
+    let (namespace, prod): (Name, Tag) = ("default".parse().unwrap(), "prod".parse().unwrap());
+    let identity = fixture.vault.signers(&fixture.caller(), &namespace).unwrap().remove(0);
+    let identity = PublicKey::from_spki(&identity.spki).unwrap();
+    let said = |reference: &str| {
+        let open = fixture.vault.open(&fixture.caller(), &reference.parse().unwrap()).unwrap();
+        let (envelope, root) = (open.tag_statement().unwrap(), open.version().root);
+        if envelope.is_empty() {
+            return None;
+        }
+        let statement = TagStatement::verify(&envelope, &[identity]).unwrap();
+        let now = fixture.vault.clock().now();
+        statement.check(&reference.parse().unwrap(), &statement.tag, now).unwrap();
+        assert_eq!((statement.created, statement.expires, statement.root), (now, now.plus(TAG_VALIDITY), root));
+        Some((statement.tag.to_string(), statement.version, statement.sequence))
+    };
+    let at = |tag: &str, version, sequence| Some((tag.to_owned(), version, sequence));
+    let set = |at: &str, tag: &Tag| fixture.vault.set_tag(&fixture.caller(), &at.parse().unwrap(), tag, None).unwrap();
+    fixture.seal("m", &[("w", bytes(10, 0))]).unwrap();
+    assert_eq!(said("m"), at("latest", 1, 1));
+    assert_eq!(said("m@v1"), None);
+    fixture.seal("m", &[("w", bytes(10, 1))]).unwrap();
+    assert_eq!(said("m"), at("latest", 2, 2));
+    set("m@v1", &prod);
+    set("m@v2", &prod);
+    set("m@v1", &prod);
+    clock.step(3600);
+    assert_eq!(said("m@prod"), at("prod", 1, 3));
+    set("m@v1", &Tag::latest());
+    assert_eq!(said("m@latest"), at("latest", 1, 3));
+    let all: Reference = "m".parse().unwrap();
+    fixture.vault.remove(&fixture.caller(), &all, true).unwrap();
+    fixture.vault.restore(&fixture.caller(), &all, true).unwrap();
+    assert_eq!(said("m@prod"), at("prod", 1, 3));
+    fixture.seal("m", &[("w", bytes(10, 2))]).unwrap();
+    assert_eq!(said("m"), at("latest", 3, 4));
+}
+
+#[test]
+fn a_policy_can_keep_a_tag_where_it_is() {
+    let fixture = Fixture::new();
+    fixture.seal("m", &[("w", bytes(10, 0))]).unwrap();
+    let caller = fixture.caller();
+    let (prod, test): (Tag, Tag) = ("prod".parse().unwrap(), "test".parse().unwrap());
+    let text = fixture.vault.policy(&caller).unwrap().text
+        + r#"@id("prod-stays") forbid (principal, action == ModelVault::Action::"tag", resource)
+             when { context.tag == "prod" };"#;
+    fixture.vault.set_policy(&fixture.caller(), &text).unwrap();
+    let v1: Reference = "m@v1".parse().unwrap();
+    assert_eq!(fixture.vault.set_tag(&fixture.caller(), &v1, &prod, None).unwrap_err().id(), ErrorId::Denied);
+    fixture.vault.set_tag(&fixture.caller(), &v1, &test, None).unwrap();
+    // A version does not take it along either.
+    let seal = |tag: &Tag| {
+        let (namespace, name) = ("default".parse().unwrap(), "m".parse().unwrap());
+        let sealing = sealing(&[("w", bytes(10, 1))]);
+        fixture.vault.seal(&fixture.caller(), SealInput { namespace, name, tag: Some(tag.clone()), sealing })
+    };
+    assert_eq!(seal(&prod).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(seal(&test).unwrap().version.version, 2);
 }
 
 #[test]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from ._client import MAX_MEMBER, Client, connect, fetch
 from ._fetch import Artifact
 from ._statement import ArtifactStatement, Member
+from ._tag import TagStatement
 from .errors import (
     Conflict,
     Denied,
@@ -42,6 +43,7 @@ __all__ = [
     "NotFound",
     "QuotaExceeded",
     "StorageError",
+    "TagStatement",
     "Unauthenticated",
     "Unavailable",
     "UsageError",

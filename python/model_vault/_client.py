@@ -14,7 +14,7 @@ import grpc
 from . import _channel
 from ._enrolment import Enrolment
 from ._fetch import Artifact, Source, wanted_members
-from ._floor import VersionFloor, default_path
+from ._floor import TagFloor, default_path
 from ._names import Reference
 from ._proto import access_pb2
 from ._proto.access_pb2_grpc import AccessServiceStub
@@ -35,9 +35,10 @@ StatePath = str | os.PathLike[str] | _Default | None
 class Client:
     """A connection to a vault; see ``connect``. May be used by several threads. Made anew by itself when it was cut."""
 
-    def __init__(self, source: Source, trusted: list[Signer] | None) -> None:
+    def __init__(self, source: Source, trusted: list[Signer] | None, tag_signers: list[Signer] | None) -> None:
         self._source = source
         self._trusted = trusted
+        self._tag_signers = tag_signers
         self._told: dict[str, list[Signer]] = {}
 
     def __enter__(self) -> Client:
@@ -64,17 +65,20 @@ class Client:
         ``reference``: ``[NAMESPACE/]NAME[@REVISION]`` with a revision ``v3``, a tag (default ``latest``) or
         ``b3:<hex>``, or
         ``vault://namespace/name@revision/path/inside``. ``members``: only these paths. ``require_signer``: ids (16 or
-        64 hex digits) of the trusted keys of which one must have signed.
+        64 hex digits) of the trusted keys of which one must have signed; where a tag points stays the word of the
+        namespace.
 
         Raises a ``VaultError``: IntegrityError where something is not what was signed, NotFound for what does not exist
         and for what this workload was not granted, Denied, Unauthenticated, QuotaExceeded, Unavailable.
         """
         asked = Reference.parse(reference)
         wanted = wanted_members(asked, members)
-        trusted = required(self._signers(asked.namespace), require_signer)
+        known = self._signers(asked.namespace)
+        trusted = required(known, require_signer)
         if not trusted:
             raise no_signers()
-        return Artifact(self._source, replace(asked, member=None), trusted, wanted)
+        tag_signers = known if self._tag_signers is None else self._tag_signers
+        return Artifact(self._source, replace(asked, member=None), trusted, tag_signers, wanted)
 
     def _signers(self, namespace: str) -> list[Signer]:
         if self._trusted is not None:
@@ -104,8 +108,9 @@ def connect(
       is. Whom to believe comes from ``signers``, from an ``enrolment``, or, with ``trust_socket=True``, from the vault
       itself: then the socket and its folder must belong to this user or to root.
 
-    ``signers``: public keys (DER or PEM bytes, PEM text, paths of PEM files) that replace those of the enrolment.
-    ``state``: file that remembers the highest version seen for each tag, so that a tag that moves back is refused; None
+    ``signers``: public keys (DER or PEM bytes, PEM text, paths of PEM files) that replace those of the enrolment for
+    what was published; where a tag points is always the word of the enrolment's, where there is one.
+    ``state``: file that remembers where each tag was seen last, so that an older state of it is refused; None
     remembers nothing. ``max_member``: largest member, in bytes, held in memory. ``silence``: seconds a server may say
     nothing.
     """
@@ -138,8 +143,9 @@ def connect(
         )
     if state is _Default.STATE:
         state = default_path(identity.directory if identity is not None else None)
-    floor = VersionFloor(Path(state)) if state is not None else None
-    return Client(Source(channel, scope=scope, floor=floor, silence=silence, max_member=max_member), trusted)
+    floor = TagFloor(Path(state)) if state is not None else None
+    source = Source(channel, scope=scope, floor=floor, silence=silence, max_member=max_member)
+    return Client(source, trusted, identity.signers if identity is not None else None)
 
 
 def fetch(

@@ -2,14 +2,15 @@
 
 - Paths, sizes and bytes of the members, namespace, name, version, kind and file id: by the signature of the artifact
   statement, made by a key the caller trusts, and by each member's BLAKE3 digest in it.
-- That a tag was not moved back below what this client saw: by the record of versions seen. That it points where its
-  owner wants now is the server's word.
+- Where a tag points: by the tag statement, signed by the namespace's identity and good for a week; that it is not an
+  older one than this client saw: by the record of tags seen.
 - ``b3:``, the sealed root: by the seal statement. The artifact statement lies inside the sealed file and cannot name
   the root over itself; both name the file id, random for each sealing, and the same key must have signed both.
 """
 
 from __future__ import annotations
 
+import datetime
 import io
 import os
 import secrets
@@ -20,13 +21,14 @@ from typing import BinaryIO
 import grpc
 from blake3 import blake3
 
-from ._floor import VersionFloor
+from ._floor import TagFloor
 from ._names import Reference, refuse_merging
 from ._proto import fetch_pb2 as pb
 from ._save import Tree
 from ._signers import Signer
 from ._statement import ArtifactStatement, Member, verify, verify_root
 from ._stream import FetchStream
+from ._tag import TagStatement, verify_tag
 from .errors import VaultError, error, from_os
 
 _NOTHING = blake3(b"").hexdigest()
@@ -36,7 +38,7 @@ class Source:
     """Where artifacts come from, and what is remembered and required there."""
 
     def __init__(
-        self, channel: grpc.Channel, *, scope: str, floor: VersionFloor | None, silence: float, max_member: int
+        self, channel: grpc.Channel, *, scope: str, floor: TagFloor | None, silence: float, max_member: int
     ) -> None:
         self.channel = channel
         self.scope = scope
@@ -73,9 +75,16 @@ class Artifact:
     """The files that were asked for, in path order."""
     root: str
     """The sealed root (``b3:``), proven by the seal statement."""
+    tag: TagStatement | None
+    """Where the tag points, if one was asked for, as the namespace signed it."""
 
     def __init__(
-        self, source: Source, asked: Reference, trusted: Sequence[Signer], wanted: Sequence[str] | None
+        self,
+        source: Source,
+        asked: Reference,
+        trusted: Sequence[Signer],
+        tag_signers: Sequence[Signer],
+        wanted: Sequence[str] | None,
     ) -> None:
         self._source = source
         self._trusted = trusted
@@ -84,6 +93,7 @@ class Artifact:
             self.statement, signers = verify(self._envelope, trusted)
             _check_identity(asked, start, self.statement)
             self.signers = _sealers(start, self.statement, [s for s in trusted if s.keyid in signers])
+            self.tag = None if asked.tag is None else _tag_at(asked, start, tag_signers)
             stream.end()
         self._check_floor(asked)
         self._pinned = Reference(asked.namespace, asked.name, version=self.statement.version)
@@ -169,7 +179,7 @@ class Artifact:
         return spool
 
     def _receive(self, stream: FetchStream, member: Member, write: Callable[[bytes], object]) -> None:
-        """Check 4. ``write`` puts the bytes where nobody else sees them until this has returned."""
+        """Check 5. ``write`` puts the bytes where nobody else sees them until this has returned."""
         digest = blake3()
         for piece in stream.pieces(self._positions[member.path], member.size, 1 << self.statement.group_log2):
             digest.update(piece)
@@ -206,14 +216,25 @@ class Artifact:
 
     def _check_floor(self, asked: Reference) -> None:
         floor = self._source.floor
-        if asked.tag is None or floor is None:
+        if self.tag is None or floor is None:
             return
         key = f"{self._source.scope} {asked}"
-        seen = floor.of(key)
-        if seen is not None and self.version < seen:
-            message = f"{asked}: {asked.tag} led to v{seen} before, the server offers v{self.version}"
-            raise error("VersionRollback", message)
-        floor.raise_to(key, self.version)
+        if (seen := floor.of(key)) is not None:
+            seen.allows(self.tag)
+        floor.raise_to(key, self.tag)
+
+
+def _tag_at(asked: Reference, start: pb.FetchStart, trusted: Sequence[Signer]) -> TagStatement:
+    """The signed word that the tag is at the version and root that were verified."""
+    now = datetime.datetime.now(datetime.UTC)
+    statement = verify_tag(start.tag_statement, trusted, asked, now)
+    offered = (start.version.number, bytes(start.version.root).hex())
+    if (statement.version, statement.root) != offered:
+        raise _other(
+            f"{asked}: the tag statement names v{statement.version} (b3:{statement.root}), the server offers "
+            f"v{offered[0]} (b3:{offered[1]})"
+        )
+    return statement
 
 
 def _check_identity(asked: Reference, start: pb.FetchStart, statement: ArtifactStatement) -> None:

@@ -73,11 +73,11 @@ class ArtifactStatement:
     """In path order."""
 
 
-class _Malformed(ValueError):
-    pass
+class Malformed(ValueError):
+    """Authentic, but it breaks a rule."""
 
 
-_Opened = tuple[str, bytes, list[tuple[str, bytes]]]
+Opened = tuple[str, bytes, list[tuple[str, bytes]]]
 """An envelope: payload type, payload, (key id, signature) of each who signed."""
 
 
@@ -88,16 +88,16 @@ def verify(envelope: bytes, trusted: Sequence[Signer]) -> tuple[ArtifactStatemen
     that breaks a rule.
     """
     try:
-        opened = _open(_json.parse(envelope, 32))
+        opened = open_envelope(_json.parse(envelope, 32))
     except ValueError as e:
-        raise _invalid("the artifact statement") from e
-    signers = _signed_by(opened, trusted, "the artifact statement")
+        raise invalid("the artifact statement") from e
+    signers = signed_by(opened, trusted, "the artifact statement")
     if not signers:
         raise error("SignatureMissing", "the artifact statement is not signed by a key you trust")
     payload_type, payload, _ = opened
     try:
         if payload_type != IN_TOTO:
-            raise _Malformed("payload type")
+            raise Malformed("payload type")
         return _statement(_json.parse(payload, 8)), tuple(signers)
     except ValueError as e:
         raise error("ManifestInvalid", f"the artifact statement is malformed: {e}") from e
@@ -113,20 +113,20 @@ def verify_root(seal_statements: bytes, trusted: Sequence[Signer], file_id: str,
     try:
         listed = _json.parse(seal_statements, 16) if seal_statements else []
         if not isinstance(listed, list) or len(listed) > _MAX_ENVELOPES:
-            raise _Malformed("a list of envelopes")
-        envelopes = [_open(value) for value in listed]
+            raise Malformed("a list of envelopes")
+        envelopes = [open_envelope(value) for value in listed]
     except ValueError as e:
-        raise _invalid(what) from e
+        raise invalid(what) from e
     signers: list[str] = []
     for envelope in envelopes:
-        verified = _signed_by(envelope, trusted, what)
+        verified = signed_by(envelope, trusted, what)
         payload_type, payload, _ = envelope
         if not verified or payload_type != IN_TOTO:
             continue
         try:
             statement = _json.parse(payload, 64)
         except ValueError as e:
-            raise _invalid(what) from e
+            raise invalid(what) from e
         # A trusted key may have signed something else beside it, a scan report for example: that is no seal.
         if not isinstance(statement, dict) or statement.get("predicateType") != SEAL_PREDICATE_TYPE:
             continue
@@ -148,7 +148,7 @@ def _names_root(statement: dict[str, Any], file_id: str, root: str) -> bool:
     return subject.get("name") == file_id and isinstance(digest, dict) and digest.get("mvlt-root-v1") == root
 
 
-def _signed_by(envelope: _Opened, trusted: Sequence[Signer], what: str) -> list[str]:
+def signed_by(envelope: Opened, trusted: Sequence[Signer], what: str) -> list[str]:
     """Key ids of the trusted keys that signed; others are ignored."""
     payload_type, payload, signatures = envelope
     message = pre_authentication(payload_type, payload)
@@ -158,7 +158,7 @@ def _signed_by(envelope: _Opened, trusted: Sequence[Signer], what: str) -> list[
             if signer.keyid == keyid:
                 # A signature that names a trusted key and does not verify is a forgery, not a stranger's signature.
                 if not signer.verifies(message, signature):
-                    raise _invalid(what)
+                    raise invalid(what)
                 signers.append(keyid)
     return signers
 
@@ -169,101 +169,101 @@ def pre_authentication(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def _invalid(what: str) -> VaultError:
+def invalid(what: str) -> VaultError:
     return error("SignatureInvalid", f"the signature of {what} does not verify")
 
 
-def _open(value: Any) -> _Opened:
+def open_envelope(value: Any) -> Opened:
     """Exactly the keys of the DSSE specification, base64 padded and canonical, 1 to 16 signatures."""
     if not _json.has_only(value, "payloadType", "payload", "signatures"):
-        raise _Malformed("unknown key")
+        raise Malformed("unknown key")
     listed = value.get("signatures")
     if not isinstance(listed, list) or not 1 <= len(listed) <= _MAX_SIGNATURES:
-        raise _Malformed("number of signatures")
+        raise Malformed("number of signatures")
     signatures = []
     for entry in listed:
         if not _json.has_only(entry, "keyid", "sig"):
-            raise _Malformed("unknown key")
-        signatures.append((_text(entry, "keyid"), decode_base64(_text(entry, "sig"))))
-    return _text(value, "payloadType"), decode_base64(_text(value, "payload")), signatures
+            raise Malformed("unknown key")
+        signatures.append((text_of(entry, "keyid"), decode_base64(text_of(entry, "sig"))))
+    return text_of(value, "payloadType"), decode_base64(text_of(value, "payload")), signatures
 
 
 def _statement(value: Any) -> ArtifactStatement:
     if not _json.has_only(value, "_type", "subject", "predicateType", "predicate"):
-        raise _Malformed("unknown key")
+        raise Malformed("unknown key")
     if value.get("_type") != STATEMENT_TYPE:
-        raise _Malformed("_type")
+        raise Malformed("_type")
     if value.get("predicateType") != PREDICATE_TYPE:
-        raise _Malformed("predicateType")
+        raise Malformed("predicateType")
     predicate = value.get("predicate")
     if not _json.has_only(predicate, *_PREDICATE_KEYS):
-        raise _Malformed("predicate")
+        raise Malformed("predicate")
     subjects, sizes = value.get("subject"), predicate.get("members")
     if not isinstance(subjects, list) or not isinstance(sizes, list) or len(subjects) != len(sizes):
-        raise _Malformed("as many members as subjects")
+        raise Malformed("as many members as subjects")
     members = tuple(_member(s, m) for s, m in zip(subjects, sizes, strict=True))
     paths = [member.path.encode() for member in members]
     if any(a >= b for a, b in zip(paths, paths[1:], strict=False)):
-        raise _Malformed("subjects are not in path order")
-    namespace, name = _text(predicate, "namespace"), _text(predicate, "name")
+        raise Malformed("subjects are not in path order")
+    namespace, name = text_of(predicate, "namespace"), text_of(predicate, "name")
     if not is_name(namespace) or not is_name(name):
-        raise _Malformed("name")
-    kind = _text(predicate, "kind")
+        raise Malformed("name")
+    kind = text_of(predicate, "kind")
     if kind not in ("model", "dataset", "opaque"):
-        raise _Malformed("kind")
-    group_log2 = _number(predicate, "group_log2")
+        raise Malformed("kind")
+    group_log2 = number_of(predicate, "group_log2")
     if not 16 <= group_log2 <= 28:
-        raise _Malformed("group_log2")
+        raise Malformed("group_log2")
     return ArtifactStatement(
         namespace=namespace,
         name=name,
-        version=_number(predicate, "version"),
+        version=number_of(predicate, "version"),
         kind=kind,
-        file_id=_hex(predicate, "file_id"),
-        payload_size=_number(predicate, "payload_size"),
+        file_id=hex_of(predicate, "file_id"),
+        payload_size=number_of(predicate, "payload_size"),
         group_log2=group_log2,
-        created=_time(_text(predicate, "created")),
+        created=time_of(text_of(predicate, "created")),
         members=members,
     )
 
 
 def _member(subject: Any, member: Any) -> Member:
     if not _json.has_only(subject, "name", "digest") or not _json.has_only(member, "size"):
-        raise _Malformed("a subject")
+        raise Malformed("a subject")
     digest = subject.get("digest")
     if not _json.has_only(digest, "blake3", "sha256"):
-        raise _Malformed("digest of a subject")
-    path = _text(subject, "name")
+        raise Malformed("digest of a subject")
+    path = text_of(subject, "name")
     if not path_is_valid(path):
-        raise _Malformed(f"not a member's path: {path!r}")
-    sha256 = _hex(digest, "sha256") if "sha256" in digest else None
-    return Member(path, _number(member, "size"), _hex(digest, "blake3"), sha256)
+        raise Malformed(f"not a member's path: {path!r}")
+    sha256 = hex_of(digest, "sha256") if "sha256" in digest else None
+    return Member(path, number_of(member, "size"), hex_of(digest, "blake3"), sha256)
 
 
-def _text(value: dict[str, Any], key: str) -> str:
+def text_of(value: dict[str, Any], key: str) -> str:
     text = value.get(key)
     if not _json.is_text(text):
-        raise _Malformed(key)
+        raise Malformed(key)
     return text
 
 
-def _number(value: dict[str, Any], key: str) -> int:
+def number_of(value: dict[str, Any], key: str) -> int:
     number = _json.as_u64(value.get(key))
     if number is None:
-        raise _Malformed(key)
+        raise Malformed(key)
     return number
 
 
-def _hex(value: dict[str, Any], key: str) -> str:
-    text = _text(value, key)
+def hex_of(value: dict[str, Any], key: str) -> str:
+    text = text_of(value, key)
     if not _HEX_32.fullmatch(text):
-        raise _Malformed(key)
+        raise Malformed(key)
     return text
 
 
-def _time(text: str) -> str:
+def time_of(text: str) -> str:
     match = _TIME.fullmatch(text)
     if match is None:
-        raise _Malformed("created")
+        raise Malformed("created")
     datetime.datetime.fromisoformat(match[1])  # raises ValueError for a day or an hour that does not exist
     return text

@@ -16,6 +16,7 @@ import grpc
 from ._proto import fetch_pb2 as pb
 from ._proto.fetch_pb2_grpc import FetchServiceStub
 from ._statement import MAX_SEAL_STATEMENTS_LEN, MAX_STATEMENT_LEN
+from ._tag import MAX_TAG_STATEMENT_LEN
 from .errors import broken, error, from_rpc
 
 PIECE_LEN = 1 << 20
@@ -96,6 +97,8 @@ class FetchStream:
             raise error("LimitExceeded", f"the server announces a statement of {announced} bytes")
         if (sealed := len(start.seal_statements)) > MAX_SEAL_STATEMENTS_LEN:
             raise error("LimitExceeded", f"the server sends {sealed} bytes of seal statements")
+        if (told := len(start.tag_statement)) > MAX_TAG_STATEMENT_LEN:
+            raise error("LimitExceeded", f"the server sends a tag statement of {told} bytes")
         envelope = bytearray()
         while len(envelope) < announced:
             piece = self._expect("statement").statement

@@ -146,7 +146,7 @@ _CLASSES: dict[str, type[VaultError]] = {
 _HINTS = {
     "InvalidArgument": None,
     "SignatureMissing": "give the signer's public key with signers=, or enrol with the vault whose key signed",
-    "VersionRollback": "ask the operator why the tag moved back; state=None accepts it",
+    "VersionRollback": "ask the operator whether an old backup was restored; state=None accepts it",
     "NoCredential": "connect with enrolment=DIR, as made by vault workload enroll NAME -o DIR",
     "BadCredential": "renew the enrolment (vault workload renew DIR), or have the workload enrolled anew",
     "NotFound": "vault ls shows an operator what there is; a workload sees what it was granted",

@@ -20,9 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from model_vault._names import Reference
 from model_vault._proto import access_pb2, access_pb2_grpc, common_pb2, fetch_pb2, fetch_pb2_grpc
 from model_vault._signers import Signer
 from model_vault._statement import IN_TOTO, PREDICATE_TYPE, SEAL_PREDICATE_TYPE, STATEMENT_TYPE, pre_authentication
+from model_vault._tag import TAG_PREDICATE_TYPE
 
 Message = fetch_pb2.FetchResponse
 VAULT_ID = "0123456789abcdef" * 2
@@ -59,6 +61,42 @@ def seal_statements(root: str, *keys: Ed25519PrivateKey, file_id: str = "09" * 3
     return b"[" + b",".join(envelope(payload, key) for key in keys) + b"]"
 
 
+def moment(days: float) -> str:
+    """The time in so many days, as statements write it."""
+    then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    return then.strftime("%Y-%m-%dT%H:%M:%S.") + f"{then.microsecond // 1000:03}Z"
+
+
+def tag_payload(**changes: object) -> dict:
+    """A tag statement about what ``Content`` holds by default."""
+    predicate = {
+        "namespace": "default",
+        "name": "digits",
+        "tag": "latest",
+        "version": 3,
+        "root": "07" * 32,
+        "sequence": 5,
+        "created": moment(0),
+        "expires": moment(7),
+        **changes,
+    }
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {
+                "name": "{namespace}/{name}@{tag}".format(**predicate),
+                "digest": {"mvlt-root-v1": predicate["root"]},
+            }
+        ],
+        "predicateType": TAG_PREDICATE_TYPE,
+        "predicate": predicate,
+    }
+
+
+def tag_statement(*keys: Ed25519PrivateKey, **changes: object) -> bytes:
+    return envelope(json.dumps(tag_payload(**changes)).encode(), *keys)
+
+
 @dataclass
 class Content:
     """An artifact as an honest vault holds it."""
@@ -68,6 +106,7 @@ class Content:
     name: str = "digits"
     version: int = 3
     group_log2: int = 16
+    sequence: int = 5
     key: Ed25519PrivateKey = field(default_factory=lambda: signing_key(1))
 
     def statement(self) -> dict:
@@ -117,6 +156,9 @@ class Content:
             request_id=request.request_id,
             seal_statements=seal_statements("07" * 32, self.key),
         )
+        if tag := Reference.parse(request.reference).tag:
+            about = {"namespace": self.namespace, "name": self.name, "version": self.version}
+            start.tag_statement = tag_statement(self.key, tag=tag, sequence=self.sequence, **about)
         out = [Message(start=start)]
         out += [Message(statement=sealed[i : i + (1 << 20)]) for i in range(0, len(sealed), 1 << 20)]
         paths = sorted(self.members, key=str.encode)

@@ -13,7 +13,20 @@ from pathlib import Path
 import grpc
 import pytest
 from blake3 import blake3
-from lying import Content, Message, Server, envelope, keyid_of, seal_statements, signing_key, spki_of
+from lying import (
+    Authority,
+    Content,
+    Message,
+    Server,
+    envelope,
+    keyid_of,
+    moment,
+    seal_statements,
+    signing_key,
+    spki_of,
+    tag_payload,
+    tag_statement,
+)
 
 import model_vault
 from model_vault._proto import common_pb2, fetch_pb2
@@ -114,6 +127,10 @@ def test_require_signer_narrows_the_trusted_keys(server, connect):
     assert client.fetch("digits", require_signer=[keyid_of(one)[:16]]).version == 3
     assert client.fetch("digits", require_signer=keyid_of(one)).version == 3
     refused("SignatureMissing", lambda: client.fetch("digits", require_signer=[keyid_of(two)]))
+    # Where a tag points stays the word of the namespace.
+    publisher = Content(MEMBERS, key=two)
+    server.answer = lambda request, context: retagged(publisher.answer(request), tag_statement(one))
+    assert client.fetch("digits", require_signer=[keyid_of(two)]).signers == (keyid_of(two),)
     refused("SignatureMissing", lambda: client.fetch("digits", require_signer=[keyid_of(signing_key(3))]))
     refused("InvalidArgument", lambda: client.fetch("digits", require_signer=["ab"]))
     refused("InvalidArgument", lambda: client.fetch("digits", require_signer=[]))
@@ -238,23 +255,115 @@ def test_a_version_does_not_change_between_two_streams(server, connect):
     refused("BindingMismatch", lambda: artifact.read("config.json"))
 
 
-def test_a_tag_that_moves_back_is_refused(server, connect, tmp_path):
+def retagged(messages: list[Message], statement: bytes) -> list[Message]:
+    messages[0].start.tag_statement = statement
+    return messages
+
+
+def test_a_tag_goes_forward_by_its_moves(server, connect, tmp_path):
     state = tmp_path / "seen.json"
-    honest(server, Content(MEMBERS, version=5))
-    assert connect(state=state).fetch("digits").version == 5
-    honest(server, Content(MEMBERS, version=4))
-    refused("VersionRollback", lambda: connect(state=state).fetch("digits@latest"))
-    assert connect(state=state).fetch("digits@other").version == 4
-    assert connect(state=state).fetch("digits@v4").version == 4
-    assert connect(state=None).fetch("digits").version == 4
+    honest(server, Content(MEMBERS, version=5, sequence=7))
+    first = connect(state=state).fetch("digits")
+    assert (first.version, first.tag.sequence, str(first.tag)) == (5, 7, "default/digits@latest")
+    for older in ({"version": 4, "sequence": 6}, {"version": 9, "sequence": 6}):
+        honest(server, Content(MEMBERS, **older))
+        failure = refused("VersionRollback", lambda: connect(state=state).fetch("digits@latest"))
+        assert "rollback" in failure.message
+        assert "state=None" in failure.hint
+        assert connect(state=state).fetch("digits@other").version == older["version"]
+        assert connect(state=state).fetch(f"digits@v{older['version']}").tag is None
+        assert connect(state=None).fetch("digits").version == older["version"]
+    # Two places at one move.
+    content = Content(MEMBERS, version=5)
+    other = tag_statement(content.key, version=5, sequence=7, root="08" * 32)
+
+    def answer(request, context):
+        messages = retagged(content.answer(request), other)
+        messages[0].start.version.root = b"\x08" * 32
+        messages[0].start.seal_statements = seal_statements("08" * 32, content.key)
+        return messages
+
+    server.answer = answer
+    refused("VersionRollback", lambda: connect(state=state).fetch("digits"))
+    # An operator moved it back, and signed that.
+    honest(server, Content(MEMBERS, version=4, sequence=8))
+    assert connect(state=state).fetch("digits").version == 4
+    honest(server, Content(MEMBERS, version=5, sequence=7))
+    refused("VersionRollback", lambda: connect(state=state).fetch("digits"))
     state.write_text("{}")
     refused("ConfigInvalid", lambda: connect(state=state).fetch("digits"))
 
 
-def test_versions_are_remembered_unless_told_otherwise(server, connect, tmp_path):
-    honest(server, Content(MEMBERS, version=5))
+@pytest.mark.parametrize(
+    ("id", "statement"),
+    [
+        ("SignatureMissing", b""),
+        ("SignatureMissing", tag_statement(signing_key(9))),
+        ("SignatureInvalid", b"{"),
+        ("SignatureInvalid", envelope(json.dumps(tag_payload()).encode(), signing_key(1), payload_type="text/plain")),
+        ("SignatureInvalid", Content(MEMBERS).envelope()),
+        ("SignatureInvalid", tag_statement(signing_key(1), extra=1)),
+        ("SignatureInvalid", tag_statement(signing_key(1), version=0)),
+        ("SignatureInvalid", tag_statement(signing_key(1), sequence=0)),
+        ("SignatureInvalid", tag_statement(signing_key(1), tag="v3")),
+        ("SignatureInvalid", tag_statement(signing_key(1), root="0A" * 32)),
+        ("SignatureInvalid", tag_statement(signing_key(1), expires=moment(32))),
+        ("SignatureInvalid", tag_statement(signing_key(1), expires=moment(-1))),
+        ("SignatureInvalid", tag_statement(signing_key(1), created="now")),
+        ("BindingMismatch", tag_statement(signing_key(1), tag="prod")),
+        ("BindingMismatch", tag_statement(signing_key(1), name="letters")),
+        ("BindingMismatch", tag_statement(signing_key(1), namespace="other")),
+        ("BindingMismatch", tag_statement(signing_key(1), version=4)),
+        ("BindingMismatch", tag_statement(signing_key(1), root="08" * 32)),
+        ("TagStale", tag_statement(signing_key(1), created=moment(-8), expires=moment(-1))),
+        ("TagStale", tag_statement(signing_key(1), created=moment(0.01))),
+        ("LimitExceeded", b" " * ((16 << 10) + 1)),
+    ],
+)
+def test_where_a_tag_points_is_not_the_servers_word(server, connect, id, statement):
+    def answer(request, context):
+        messages = Content(MEMBERS).answer(request)
+        return retagged(messages, statement) if request.reference.endswith("@latest") else messages
+
+    server.answer = answer
+    refused(id, lambda: connect(state=None).fetch("digits"))
+    # A version is found without it.
+    assert connect().fetch("digits@v3").tag is None
+
+
+def test_a_forged_tag_statement_and_one_with_another_subject_are_refused(server, connect):
+    forged = json.loads(tag_statement(signing_key(1)))
+    forged["signatures"] = json.loads(tag_statement(signing_key(1), sequence=9))["signatures"]
+    other = tag_payload()
+    other["subject"][0]["name"] = "default/digits@prod"
+    for statement in (json.dumps(forged).encode(), envelope(json.dumps(other).encode(), signing_key(1))):
+        server.answer = lambda request, context, s=statement: retagged(Content(MEMBERS).answer(request), s)
+        refused("SignatureInvalid", lambda: connect().fetch("digits"))
+
+
+def test_a_clock_may_be_a_little_behind(server, connect):
+    statement = tag_statement(signing_key(1), created=moment(4 / 1440))
+    server.answer = lambda request, context: retagged(Content(MEMBERS).answer(request), statement)
+    assert connect().fetch("digits").version == 3
+
+
+def test_the_enrolments_keys_speak_for_tags_whatever_signers_says(server, tmp_path):
+    authority, (one, two) = Authority(), (signing_key(1), signing_key(2))
+    address = server.on_tls(authority)
+    enrolment = authority.enrol(tmp_path / "enrolment", address, one)
+    publisher = Content(MEMBERS, key=two)
+    client = model_vault.connect(enrolment=enrolment, signers=[spki_of(two)])
+    honest(server, publisher)
+    refused("SignatureMissing", lambda: client.fetch("digits"))
+    server.answer = lambda request, context: retagged(publisher.answer(request), tag_statement(one))
+    assert client.fetch("digits").signers == (keyid_of(two),)
+    client.close()
+
+
+def test_tags_are_remembered_unless_told_otherwise(server, connect, tmp_path):
+    honest(server, Content(MEMBERS, sequence=5))
     connect().fetch("digits")
-    honest(server, Content(MEMBERS, version=4))
+    honest(server, Content(MEMBERS, sequence=4))
     refused("VersionRollback", lambda: connect().fetch("digits"))
     assert (tmp_path / "state/modelvault/versions-seen.json").stat().st_mode & 0o777 == 0o600
 

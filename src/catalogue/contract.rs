@@ -17,6 +17,7 @@ pub(super) const SUITE: &[(&str, Check)] = &[
     ("latest only moves forward", latest_only_moves_forward),
     ("references resolve", references_resolve),
     ("tags move as expected", tags_move_as_expected),
+    ("moves are numbered for life", moves_are_numbered_for_life_and_told_to_the_audit_row),
     ("unlisting is recoverable", unlisting_is_recoverable),
     ("listings page", listings_page),
     ("statements are attached once", statements_are_attached_once),
@@ -147,10 +148,19 @@ pub(super) fn key_row(facts: &NewVersion, namespace_id: NamespaceId, fill: u8) -
     }
 }
 
+/// The same row whatever moved.
+pub(super) fn of_moves(leaf: AuditLeaf) -> OfMoves {
+    Box::new(move |_| leaf)
+}
+
+fn of_move(entry: Entry) -> OfMove {
+    Box::new(move |_| entry)
+}
+
 pub(super) fn publish(c: &dyn Catalogue, namespace: NamespaceId, artifact: &str, n: u32) -> NewVersion {
     let facts = facts(&reserve(c, namespace, artifact, n).unwrap(), n);
     c.put_artifact_key(key_row(&facts, namespace, n as u8)).unwrap();
-    let published = c.publish_version(facts.clone(), None, leaf("publish")).unwrap();
+    let published = c.publish_version(facts.clone(), None, of_moves(leaf("publish"))).unwrap();
     assert!(!published.replayed);
     facts
 }
@@ -197,22 +207,22 @@ fn reservations_and_publication(c: &dyn Catalogue, clock: &StepClock) {
     refused!(resolve(c, "prod/resnet"), NotFound(_));
 
     let wrong_number = NewVersion { number: 1, ..facts(&second, 2) };
-    refused!(c.publish_version(wrong_number, None, leaf("x")), NotFound(_));
+    refused!(c.publish_version(wrong_number, None, of_moves(leaf("x"))), NotFound(_));
     let unreserved = NewVersion { version_id: version_id(3), ..facts(&second, 2) };
-    refused!(c.publish_version(unreserved, None, leaf("x")), NotFound(_));
+    refused!(c.publish_version(unreserved, None, of_moves(leaf("x"))), NotFound(_));
     let too_large = NewVersion { body_len: u64::MAX, ..facts(&second, 2) };
-    refused!(c.publish_version(too_large, None, leaf("x")), InvalidArgument(_));
+    refused!(c.publish_version(too_large, None, of_moves(leaf("x"))), InvalidArgument(_));
     let wordy = NewVersion { media_type: "x".repeat(10_000), ..facts(&second, 2) };
-    refused!(c.publish_version(wordy, None, leaf("x")), InvalidArgument(_));
+    refused!(c.publish_version(wordy, None, of_moves(leaf("x"))), InvalidArgument(_));
 
     let new = facts(&second, 2);
-    let published = c.publish_version(new.clone(), Some(tag("gold")), leaf("publish")).unwrap();
+    let published = c.publish_version(new.clone(), Some(tag("gold")), of_moves(leaf("publish"))).unwrap();
     assert_eq!((published.number, published.version_id), (2, new.version_id));
     let record = c.version(new.version_id).unwrap();
     assert_eq!((record.facts, record.sequence, record.kind), (new.clone(), published.sequence, ArtifactKind::Model));
     assert_eq!(c.audit_range(published.sequence, 1).unwrap(), [(published.sequence, leaf("publish"))]);
     let twice = NewVersion { request_id: RequestId([5; 16]), ..new };
-    refused!(c.publish_version(twice, None, leaf("x")), NotFound(_));
+    refused!(c.publish_version(twice, None, of_moves(leaf("x"))), NotFound(_));
     refused!(reserve(c, ns, "resnet", 2), AlreadyExists(_));
     assert_eq!(c.audit_len().unwrap(), 2, "refused commands leave no audit row");
 }
@@ -224,26 +234,26 @@ fn publication_is_idempotent(c: &dyn Catalogue, _: &StepClock) {
     // A client that lost the answer seals anew: another version id and number, the same request.
     let again = facts(&reserve(c, ns, "resnet", 2).unwrap(), 2);
     let again = NewVersion { request_id: first.request_id, ..again };
-    let replayed = c.publish_version(again, Some(tag("gold")), leaf("publish")).unwrap();
+    let replayed = c.publish_version(again, Some(tag("gold")), of_moves(leaf("publish"))).unwrap();
     assert_eq!((replayed.number, replayed.version_id, replayed.replayed), (1, first.version_id, true));
     assert_eq!(c.publication(first.request_id).unwrap(), Some(replayed));
     assert_eq!((c.audit_len().unwrap(), c.stats().unwrap().versions), (len, 1));
     refused!(resolve(c, "prod/resnet@gold"), NotFound(_));
     let other = facts(&reserve(c, ns, "other", 3).unwrap(), 3);
     let stolen = NewVersion { request_id: first.request_id, ..other };
-    refused!(c.publish_version(stolen, None, leaf("x")), AlreadyExists(_));
+    refused!(c.publish_version(stolen, None, of_moves(leaf("x"))), AlreadyExists(_));
     assert_eq!(c.publication(RequestId([1; 16])).unwrap(), None);
 }
 
 fn latest_only_moves_forward(c: &dyn Catalogue, _: &StepClock) {
     let ns = prod(c);
     let (slow, fast) = (reserve(c, ns, "resnet", 1).unwrap(), reserve(c, ns, "resnet", 2).unwrap());
-    c.publish_version(facts(&fast, 2), None, leaf("fast")).unwrap();
-    c.publish_version(facts(&slow, 1), Some(tag("slow")), leaf("slow")).unwrap();
+    c.publish_version(facts(&fast, 2), None, of_moves(leaf("fast"))).unwrap();
+    c.publish_version(facts(&slow, 1), Some(tag("slow")), of_moves(leaf("slow"))).unwrap();
     assert_eq!(resolve(c, "prod/resnet").unwrap().facts.number, 2);
     assert_eq!(resolve(c, "prod/resnet@slow").unwrap().facts.number, 1);
     // Moved back by hand, it follows the next seal again.
-    c.set_tag(slow.artifact_id, Tag::latest(), 1, Some(2), entry("back")).unwrap();
+    c.set_tag(slow.artifact_id, Tag::latest(), 1, Some(2), of_move(entry("back"))).unwrap();
     publish(c, ns, "resnet", 3);
     assert_eq!(resolve(c, "prod/resnet").unwrap().facts.number, 3);
 }
@@ -273,19 +283,44 @@ fn tags_move_as_expected(c: &dyn Catalogue, clock: &StepClock) {
     let artifact = publish(c, ns, "resnet", 1).artifact_id;
     publish(c, ns, "resnet", 2);
     let gold = || tag("gold");
-    let absent = c.set_tag(artifact, gold(), 1, Some(2), entry("x"));
+    let absent = c.set_tag(artifact, gold(), 1, Some(2), of_move(entry("x")));
     assert_eq!(absent, Err(CatalogueError::TagMoved { tag: "gold".into(), expected: 2, found: None }));
-    let (at, sequence) = c.set_tag(artifact, gold(), 1, None, entry("first")).unwrap();
-    assert_eq!((at.number, at.moves, sequence), (1, 1, c.audit_len().unwrap() - 1));
+    let (at, sequence) = c.set_tag(artifact, gold(), 1, None, of_move(entry("first"))).unwrap();
+    assert_eq!((at.from, at.to, at.sequence, sequence), (None, 1, 1, c.audit_len().unwrap() - 1));
     let later = clock.step(Duration::from_secs(60));
-    let (at, _) = c.set_tag(artifact, gold(), 2, Some(1), entry("second")).unwrap();
-    assert_eq!((at.number, at.moves, at.moved), (2, 2, later));
-    let moved = c.set_tag(artifact, gold(), 1, Some(1), entry("x"));
+    let (at, _) = c.set_tag(artifact, gold(), 2, Some(1), of_move(entry("second"))).unwrap();
+    assert_eq!((at.from, at.to, at.sequence), (Some(1), 2, 2));
+    assert_eq!(c.tags_of(artifact).unwrap()[0].moved, later);
+    let moved = c.set_tag(artifact, gold(), 1, Some(1), of_move(entry("x")));
     assert_eq!(moved, Err(CatalogueError::TagMoved { tag: "gold".into(), expected: 1, found: Some(2) }));
-    refused!(c.set_tag(artifact, gold(), 9, None, entry("x")), NotFound(_));
-    refused!(c.set_tag(ArtifactId([0; 16]), gold(), 1, None, entry("x")), NotFound(_));
+    refused!(c.set_tag(artifact, gold(), 9, None, of_move(entry("x"))), NotFound(_));
+    refused!(c.set_tag(ArtifactId([0; 16]), gold(), 1, None, of_move(entry("x"))), NotFound(_));
     let tags: Vec<_> = c.tags_of(artifact).unwrap().into_iter().map(|t| (t.tag.to_string(), t.number)).collect();
     assert_eq!(tags, [("gold".to_string(), 2), ("latest".to_string(), 2)]);
+}
+
+fn moves_are_numbered_for_life_and_told_to_the_audit_row(c: &dyn Catalogue, _: &StepClock) {
+    let ns = prod(c);
+    let v1 = facts(&reserve(c, ns, "resnet", 1).unwrap(), 1);
+    let told = |moves: &[TagMove]| moves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into_bytes();
+    let published = c.publish_version(v1.clone(), Some(tag("gold")), Box::new(move |m| told(m))).unwrap();
+    let row = |sequence| String::from_utf8(c.audit_range(sequence, 1).unwrap()[0].1.clone()).unwrap();
+    assert_eq!(row(published.sequence), "latest -> v1 (1), gold -> v1 (1)");
+    let v2 = facts(&reserve(c, ns, "resnet", 2).unwrap(), 2);
+    let published = c.publish_version(v2.clone(), Some(Tag::latest()), Box::new(move |m| told(m))).unwrap();
+    assert_eq!(row(published.sequence), "latest v1 -> v2 (2)");
+    let set = |n, expect| {
+        let of_move: OfMove = Box::new(|m| entry(&m.to_string()));
+        c.set_tag(v1.artifact_id, tag("gold"), n, expect, of_move)
+    };
+    assert_eq!(row(set(2, None).unwrap().1), "gold v1 -> v2 (2)");
+    assert_eq!(row(set(2, None).unwrap().1), "gold v2 -> v2 (3)", "to where it is: a move all the same");
+    // Neither a refusal nor a version that goes away takes or gives a number.
+    refused!(set(1, Some(1)), TagMoved { .. });
+    c.unlist(ListingScope::Version(v2.version_id), entry("rm")).unwrap();
+    c.relist(ListingScope::Version(v2.version_id), entry("undo")).unwrap();
+    c.shred(v2.version_id, leaf("shred")).unwrap();
+    assert_eq!(row(set(1, Some(2)).unwrap().1), "gold v2 -> v1 (4)");
 }
 
 fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
@@ -296,7 +331,7 @@ fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
     refused!(resolve(c, "prod/resnet"), NotFound(_));
     refused!(resolve(c, "prod/resnet@v2"), NotFound(_));
     refused!(resolve(c, &format!("prod/resnet@b3:{}", v2.root)), NotFound(_));
-    refused!(c.set_tag(v2.artifact_id, tag("gold"), 2, None, entry("x")), NotFound(_));
+    refused!(c.set_tag(v2.artifact_id, tag("gold"), 2, None, of_move(entry("x"))), NotFound(_));
     let all = c.resolve(&name("prod"), &name("resnet"), &Revision::Version(2), Visibility::All).unwrap();
     assert_eq!(all.unlisted, Some(since));
     let later = clock.step(Duration::from_secs(1));
@@ -435,7 +470,7 @@ fn shredding_is_final_and_resumable(c: &dyn Catalogue, _: &StepClock) {
     refused!(resolve(c, "prod/resnet@v1"), Shredded(_));
     refused!(c.artifact_key(v1.artifact_key), NotFound(_));
     refused!(c.relist(ListingScope::Version(v1.version_id), entry("x")), Shredded(_));
-    refused!(c.set_tag(v1.artifact_id, tag("gold"), 1, None, entry("x")), Shredded(_));
+    refused!(c.set_tag(v1.artifact_id, tag("gold"), 1, None, of_move(entry("x"))), Shredded(_));
     let rotation = HeaderRotation {
         version_id: v1.version_id,
         expect_generation: 1,
@@ -610,13 +645,13 @@ fn a_failed_command_leaves_no_trace(c: &dyn Catalogue, _: &StepClock) {
     refused!(c.set_policy("permit all".into(), Vec::new().into()), InvalidArgument(_));
     refused!(c.enroll_workload(certificate(ns, "serve", 1), vec![0; MAX_LEAF + 1].into()), InvalidArgument(_));
     let r = reserve(c, ns, "resnet", 1).unwrap();
-    refused!(c.publish_version(facts(&r, 1), None, Vec::new()), InvalidArgument(_));
+    refused!(c.publish_version(facts(&r, 1), None, of_moves(Vec::new())), InvalidArgument(_));
     assert_eq!(c.policy().unwrap(), None);
     refused!(c.workload(ns, &name("serve")), NotFound(_));
     refused!(c.certificate(&[1; 16]), NotFound(_));
     refused!(c.version(r.version_id), NotFound(_));
     assert_eq!((c.audit_len().unwrap(), c.stats().unwrap().artifacts), before);
-    c.publish_version(facts(&r, 1), None, leaf("now")).unwrap();
+    c.publish_version(facts(&r, 1), None, of_moves(leaf("now"))).unwrap();
 }
 
 fn checkpoints_grow(c: &dyn Catalogue, _: &StepClock) {
@@ -656,7 +691,7 @@ fn orphans_can_be_found(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(c.unused_reservations(later, None, 9).unwrap().rows, [reserved]);
     assert_eq!(c.abandon_reservation(reserved.version_id), Ok(true));
     assert_eq!(c.abandon_reservation(reserved.version_id), Ok(false));
-    refused!(c.publish_version(facts(&reserved, 2), None, leaf("late")), NotFound(_));
+    refused!(c.publish_version(facts(&reserved, 2), None, of_moves(leaf("late"))), NotFound(_));
     assert_eq!(reserve(c, ns, "resnet", 3).unwrap().number, 3, "its number is not given out again");
 }
 
@@ -690,10 +725,10 @@ fn requests_are_carried_out_once(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(known.once, request(1, "policy").once.unwrap());
     let before = (c.policy().unwrap(), c.audit_len().unwrap());
     refused!(c.set_policy("other".into(), request(1, "again")), AlreadyExists(_));
-    refused!(c.set_tag(artifact, tag("gold"), 1, None, request(1, "again")), AlreadyExists(_));
+    refused!(c.set_tag(artifact, tag("gold"), 1, None, of_move(request(1, "again"))), AlreadyExists(_));
     assert_eq!((c.policy().unwrap(), c.audit_len().unwrap()), before, "without effect");
     // What a failed command asked for is not remembered.
-    refused!(c.set_tag(artifact, tag("gold"), 9, None, request(2, "x")), NotFound(_));
+    refused!(c.set_tag(artifact, tag("gold"), 9, None, of_move(request(2, "x"))), NotFound(_));
     assert_eq!(c.request(RequestId([2; 16])), Ok(None));
     assert_eq!(c.unlist(ListingScope::Artifact(artifact), request(2, "rm")).unwrap().0, 1);
     assert_eq!(c.request(RequestId([2; 16])).unwrap().unwrap().number, 1);
@@ -743,8 +778,8 @@ fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
     let next = reserve(c, ns, "resnet", 2).unwrap();
     let (good, stray) = (statement(next.version_id, 1, None), statement(of, 4, None));
     let both = vec![good.clone(), stray];
-    refused!(c.publish_attested(facts(&next, 2), None, both, leaf("x")), InvalidArgument(_));
-    c.publish_attested(facts(&next, 2), None, vec![good], leaf("publish")).unwrap();
+    refused!(c.publish_attested(facts(&next, 2), None, both, of_moves(leaf("x"))), InvalidArgument(_));
+    c.publish_attested(facts(&next, 2), None, vec![good], of_moves(leaf("publish"))).unwrap();
     assert_eq!(c.attestations(next.version_id).unwrap().len(), 1);
     assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
     c.shred(of, leaf("shred")).unwrap();

@@ -63,7 +63,7 @@ pub trait Catalogue: Send + Sync {
     /// Makes a sealed version visible; its blobs and its key row must be durable. Moves `latest` to it unless that is at a
     /// higher number already (seals that end in another order than they began), and `tag` in any case.
     /// `NotFound` without an unused reservation of exactly this version and number.
-    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: AuditLeaf) -> Result<Published> {
+    fn publish_version(&self, version: NewVersion, tag: Option<Tag>, audit: OfMoves) -> Result<Published> {
         self.publish_attested(version, tag, Vec::new(), audit)
     }
 
@@ -73,7 +73,7 @@ pub trait Catalogue: Send + Sync {
         version: NewVersion,
         tag: Option<Tag>,
         attestations: Vec<NewAttestation>,
-        audit: AuditLeaf,
+        audit: OfMoves,
     ) -> Result<Published>;
 
     /// What a request has published, if it has: ask before sealing anew after a cut.
@@ -108,8 +108,8 @@ pub trait Catalogue: Send + Sync {
         tag: Tag,
         number: u64,
         expect: Option<u64>,
-        entry: Entry,
-    ) -> Result<(TagRecord, Sequence)>;
+        entry: OfMove,
+    ) -> Result<(TagMove, Sequence)>;
 
     /// The tags of an artifact, by name.
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>>;

@@ -241,7 +241,8 @@ pub struct TagRecord {
     pub version_id: VersionId,
     /// Where it is, as `vN`.
     pub number: u64,
-    /// Grows by one with every move; the first is 1.
+    /// Grows by one with every move, also to where the tag is already; the first is 1. Tags are never removed and artifact ids never
+    /// given out again, so no number comes twice.
     pub moves: u64,
     /// When it came here.
     pub moved: Timestamp,
@@ -296,6 +297,32 @@ pub struct AttestationRecord {
     /// When: the signature is at least as old.
     pub added: Timestamp,
 }
+
+/// A move of a tag, as it is about to commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagMove {
+    /// The tag.
+    pub tag: Tag,
+    /// Number of the version it was at; `None`: it did not exist.
+    pub from: Option<u64>,
+    /// Number of the version it comes to.
+    pub to: u64,
+    /// [`TagRecord::moves`] from then on.
+    pub sequence: u64,
+}
+
+impl std::fmt::Display for TagMove {
+    /// `prod v1 -> v3 (4)`, for the audit log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let from = self.from.map_or_else(String::new, |n| format!("v{n} "));
+        write!(f, "{} {from}-> v{} ({})", self.tag, self.to, self.sequence)
+    }
+}
+
+/// Makes what commits with the move of a tag: only the transaction knows where the tag was and its sequence.
+pub type OfMove = Box<dyn FnOnce(&TagMove) -> Entry + Send>;
+/// Makes the audit row of a publication from the moves it makes.
+pub type OfMoves = Box<dyn FnOnce(&[TagMove]) -> AuditLeaf + Send>;
 
 /// Which artifacts to list.
 #[derive(Clone, Debug, PartialEq, Eq)]

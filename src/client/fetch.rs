@@ -2,12 +2,13 @@
 //!
 //! - Paths, sizes and bytes of the members, namespace, name, version, kind and file id: by the signature of the artifact
 //!   statement, made by a key the caller trusts, and by the tree of each member's digest in it.
-//! - That a tag was not moved back below what this client saw: by the floor the caller remembers. That the tag points where
-//!   its owner wants now is the server's word.
+//! - Where a tag points: by the tag statement, signed by the identity of the namespace and good for a week; that it is not an
+//!   older one than this client saw, by the floor the caller remembers. A server can keep a move back for as long as the
+//!   statement before it holds, and no longer.
 //! - `b3:`, the sealed root: by the seal statement. The artifact statement lies inside the sealed file, so it cannot name the
 //!   root over itself; both name the file id, which is drawn at random for each sealing, and the same key must have signed
 //!   both. So whoever signs honestly signs one root and one content for a file id.
-//! - Time of publishing, who sealed it, tags, generation: the server's word.
+//! - Time of publishing, who sealed it, other tags, generation: the server's word.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,14 +16,15 @@ use std::time::Duration;
 
 use prost::bytes::Bytes;
 
+use super::floor::Seen;
 use super::{Client, request_id};
 use crate::crypto::hash::blake3;
 use crate::crypto::outboard::{GroupVerifier, Groups};
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
-use crate::manifest::{ArtifactStatement, MAX_STATEMENT_LEN, Subject};
-use crate::names::{KeyId, Reference, Revision, Root};
+use crate::manifest::{ArtifactStatement, MAX_STATEMENT_LEN, MAX_TAG_STATEMENT_LEN, Subject, TagStatement};
+use crate::names::{Clock as _, KeyId, Reference, Revision, Root, SystemClock, Tag};
 use crate::seal::signatures;
 use crate::wire::pb::fetch_response::Part;
 use crate::wire::{self, PIECE_LEN, broken, pb};
@@ -41,14 +43,17 @@ pub struct FetchPlan {
     pub members: Vec<(String, Option<Range<u64>>)>,
     /// Keys whose artifact statements are accepted. On the Unix socket and in process: [`Client::signers`].
     pub signers: Vec<PublicKey>,
-    /// Highest version seen for this reference; a tag that leads to a lower one is refused.
-    pub floor: Option<u64>,
+    /// Keys whose word on where a tag points is accepted: the namespace's identity, as the enrolment names it. Of no meaning
+    /// where the reference has no tag.
+    pub tag_signers: Vec<PublicKey>,
+    /// Where the tag was seen last; an older state is refused.
+    pub floor: Option<Seen>,
 }
 
 impl FetchPlan {
-    /// All members of an artifact, signed by one of these keys, whatever version was seen before.
+    /// All members of an artifact, signed by one of these keys, as the word on its tag is; whatever was seen before.
     pub fn whole(reference: Reference, signers: Vec<PublicKey>) -> Self {
-        Self { reference, members: Vec::new(), signers, floor: None }
+        Self { reference, members: Vec::new(), tag_signers: signers.clone(), signers, floor: None }
     }
 }
 
@@ -90,6 +95,8 @@ pub struct FetchReport {
     pub version: VersionFacts,
     /// Trusted keys that signed the artifact statement and the seal statement.
     pub signers: Vec<KeyId>,
+    /// Where the tag points, if one was asked for: to be remembered.
+    pub tag: Option<TagStatement>,
     /// Selections that were delivered.
     pub members: u64,
     /// Bytes handed to the sink.
@@ -104,7 +111,7 @@ impl Client {
     /// again from where it stopped, with a range.
     ///
     /// # Errors
-    /// `SignatureMissing`, `SignatureInvalid`, `BindingMismatch` (another artifact or version than asked for),
+    /// `SignatureMissing`, `SignatureInvalid`, `BindingMismatch` (another artifact, version or tag than asked for), `TagStale`,
     /// `VersionRollback`, `MemberMismatch`, `StreamBroken`, `LimitExceeded`; the server's own; the sink's own.
     pub async fn fetch(&self, plan: FetchPlan, sink: &mut (dyn FetchSink + Send)) -> Result<FetchReport> {
         let wanted = selections(&plan)?;
@@ -177,6 +184,7 @@ enum State {
     Statement {
         version: VersionFacts,
         seal_statements: Bytes,
+        tag_statement: Bytes,
         announced: u64,
         collected: Vec<u8>,
     },
@@ -208,17 +216,28 @@ impl<'a> Check<'a> {
                     let message = format!("the server sends {} bytes of seal statements", seal_statements.len());
                     return Err(Error::new(ErrorId::LimitExceeded, message));
                 }
-                State::Statement { version, seal_statements, announced: start.statement_len, collected: Vec::new() }
+                let tag_statement = start.tag_statement;
+                if tag_statement.len() > MAX_TAG_STATEMENT_LEN {
+                    let message = format!("the server sends a tag statement of {} bytes", tag_statement.len());
+                    return Err(Error::new(ErrorId::LimitExceeded, message));
+                }
+                let (announced, collected) = (start.statement_len, Vec::new());
+                State::Statement { version, seal_statements, tag_statement, announced, collected }
             }
-            (State::Statement { version, seal_statements, announced, mut collected }, Part::Statement(piece)) => {
+            (
+                State::Statement { version, seal_statements, tag_statement, announced, mut collected },
+                Part::Statement(piece),
+            ) => {
                 if piece.is_empty() || piece.len() > PIECE_LEN {
                     return Err(broken("a piece of the statement has a wrong length"));
                 }
                 collected.extend_from_slice(&piece);
                 match (collected.len() as u64).cmp(&announced) {
-                    std::cmp::Ordering::Less => State::Statement { version, seal_statements, announced, collected },
+                    std::cmp::Ordering::Less => {
+                        State::Statement { version, seal_statements, tag_statement, announced, collected }
+                    }
                     std::cmp::Ordering::Equal => {
-                        let members = self.accept(version, &collected, &seal_statements)?;
+                        let members = self.accept(version, &collected, &seal_statements, &tag_statement)?;
                         sink.start(&members.version, &members.statement)?;
                         State::Members(Box::new(members))
                     }
@@ -245,8 +264,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// docs/trust.md 5, 2 and 3.
-    fn accept(&self, version: VersionFacts, envelope: &[u8], seal_statements: &[u8]) -> Result<Members> {
+    /// docs/trust.md 5, 2 to 4.
+    fn accept(
+        &self,
+        version: VersionFacts,
+        envelope: &[u8],
+        seal_statements: &[u8],
+        tag_statement: &[u8],
+    ) -> Result<Members> {
         let (statement, signers) = ArtifactStatement::verify(envelope, &self.plan.signers)?;
         let asked = &self.plan.reference;
         if (&statement.namespace, &statement.name) != (&asked.namespace, &asked.name) {
@@ -262,11 +287,6 @@ impl<'a> Check<'a> {
             Revision::Root(root) if version.root != *root => {
                 return Err(other(format!("asked for b3:{root}, the server offers b3:{}", version.root)));
             }
-            Revision::Tag(tag) if self.plan.floor.is_some_and(|seen| statement.version < seen) => {
-                let seen = self.plan.floor.unwrap_or_default();
-                let message = format!("{asked}: {tag} led to v{seen} before, the server offers v{}", statement.version);
-                return Err(Error::new(ErrorId::VersionRollback, message));
-            }
             _ => {}
         }
         let announced = (&version.namespace, &version.name, version.version, version.kind, version.file_id);
@@ -278,12 +298,32 @@ impl<'a> Check<'a> {
             return Err(other("the server's own words about the version contradict the signed statement".into()));
         }
         let signers = self.sealers(seal_statements, &signers, &statement, &version.root)?;
+        let tag = match &asked.revision {
+            Revision::Tag(tag) => Some(self.tag_at(tag, tag_statement, statement.version, &version.root)?),
+            _ => None,
+        };
         if statement.group_log2 > MAX_GROUP_LOG2 {
             let message = format!("groups of 2^{} bytes; this client takes 2^{MAX_GROUP_LOG2}", statement.group_log2);
             return Err(Error::new(ErrorId::LimitExceeded, message));
         }
         let spans = spans(&statement, &self.wanted)?;
-        Members::new(version, statement, signers, spans)
+        Members::new(version, statement, (signers, tag), spans)
+    }
+
+    /// The signed word that `tag` is at this version, with this root, now; and that it is not an older one than was seen.
+    fn tag_at(&self, tag: &Tag, envelope: &[u8], version: u64, root: &Root) -> Result<TagStatement> {
+        let asked = &self.plan.reference;
+        let named = |e: Error| e.on(asked);
+        let statement = TagStatement::verify(envelope, &self.plan.tag_signers).map_err(Error::from).map_err(named)?;
+        statement.check(asked, tag, SystemClock.now()).map_err(Error::from).map_err(named)?;
+        if (statement.version, statement.root) != (version, *root) {
+            return Err(other(format!(
+                "{asked}: the tag statement names v{} (b3:{}), the server offers v{version} (b3:{root})",
+                statement.version, statement.root
+            )));
+        }
+        self.plan.floor.as_ref().map_or(Ok(()), |seen| seen.allows(&statement))?;
+        Ok(statement)
     }
 
     /// Which of the keys that signed the artifact statement also signed that its file has this root; at least one.
@@ -343,6 +383,7 @@ struct Members {
     version: VersionFacts,
     statement: ArtifactStatement,
     signers: Vec<KeyId>,
+    tag: Option<TagStatement>,
     spans: Vec<Span>,
     /// Span and group that are expected now; past the last span when all came.
     span: usize,
@@ -358,7 +399,12 @@ struct Members {
 }
 
 impl Members {
-    fn new(version: VersionFacts, statement: ArtifactStatement, signers: Vec<KeyId>, spans: Vec<Span>) -> Result<Self> {
+    fn new(
+        version: VersionFacts,
+        statement: ArtifactStatement,
+        (signers, tag): (Vec<KeyId>, Option<TagStatement>),
+        spans: Vec<Span>,
+    ) -> Result<Self> {
         // An empty member has no chunk that could prove its digest.
         let nothing = blake3(b"");
         if spans
@@ -374,6 +420,7 @@ impl Members {
             version,
             statement,
             signers,
+            tag,
             spans,
             span: 0,
             group: 0,
@@ -431,7 +478,7 @@ impl Members {
         Ok(())
     }
 
-    /// Check 4: the group against the digest, and only then on to the sink.
+    /// Check 5: the group against the digest, and only then on to the sink.
     fn group_done(&mut self, span: Span, groups: Groups, bytes: &[u8], sink: &mut dyn FetchSink) -> Result<()> {
         let subject = &self.statement.subjects[span.member];
         let (_, verifier) = match &mut self.verifier {
@@ -460,7 +507,7 @@ impl Members {
         Ok(())
     }
 
-    /// Check 5.
+    /// Check 6.
     fn end(self, end: pb::FetchEnd) -> Result<FetchReport> {
         if self.span < self.spans.len() {
             return Err(broken("the END came before everything that was asked for"));
@@ -471,6 +518,7 @@ impl Members {
         Ok(FetchReport {
             version: self.version,
             signers: self.signers,
+            tag: self.tag,
             members: self.spans.len() as u64,
             bytes: self.delivered,
             tls_group: None,

@@ -18,7 +18,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 pub use connect::Endpoint;
 pub use fetch::{FetchPlan, FetchReport, FetchSink, InMemory};
-pub use floor::VersionFloor;
+pub use floor::{Seen, SeenMove, TagFloor};
 pub use transfer::Upload;
 
 use crate::crypto::random::SystemRandom;
@@ -26,7 +26,7 @@ use crate::crypto::sign::PublicKey;
 use crate::error::{Error, Result};
 use crate::facts::{
     ArtifactFacts, AttestationFacts, AuditFacts, AuditRow, IssuedFacts, PolicyFacts, SealedFacts, StatusFacts,
-    VerifyFacts, VersionFacts, WhoamiFacts, WorkloadFacts,
+    TagMoveFacts, VerifyFacts, VersionFacts, WhoamiFacts, WorkloadFacts,
 };
 use crate::names::{Clock as _, Name, Reference, RequestId, Sha256, SystemClock, Tag};
 use crate::wire::pb::access_service_client::AccessServiceClient;
@@ -162,10 +162,13 @@ impl Client {
     }
 
     /// Points `tag` at a version. `expect`: the version the tag must point to now; 0: it must not exist.
-    pub async fn set_tag(&self, r: &Reference, tag: &Tag, expect: Option<u64>) -> Result<VersionFacts> {
+    pub async fn set_tag(&self, r: &Reference, tag: &Tag, expect: Option<u64>) -> Result<TagMoveFacts> {
         let request =
             pb::SetTagRequest { reference: r.to_string(), tag: tag.to_string(), expect, request_id: request_id()? };
-        wire::version_from_wire(self.once(async || self.artifacts().set_tag(request).await).await?.version)
+        let answer = self.once(async || self.artifacts().set_tag(request).await).await?;
+        let version = wire::version_from_wire(answer.version)?;
+        let from = Some(answer.from).filter(|n| *n > 0);
+        Ok(TagMoveFacts { version, tag: tag.clone(), from, sequence: answer.sequence })
     }
 
     /// Unlists a version (`NAME@REVISION`) or the whole artifact (`NAME`); returns how many versions.

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorId};
 use crate::json::{self, Value, quote};
 use crate::names::{ArtifactKind, Blake3, FileId, KeyId, Name, PREDICATE_BASE, Sha256, Timestamp};
 
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
 /// Most bytes of an envelope: the manifest that carries it has 64 MiB (docs/format.md 11).
 pub const MAX_STATEMENT_LEN: u64 = 64 << 20;
@@ -215,7 +215,7 @@ fn read_subject(subject: &Value, member: &Value) -> Option<Subject> {
     })
 }
 
-fn lower_hex(value: &Value) -> Option<&str> {
+pub(super) fn lower_hex(value: &Value) -> Option<&str> {
     value.as_str().filter(|t| t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 

@@ -6,6 +6,8 @@
 mod artifact;
 pub mod attestation;
 pub mod oms;
+mod tag;
 
 pub use artifact::{ArtifactStatement, MAX_STATEMENT_LEN, StatementError, Subject};
 pub use attestation::{Attestation, Coverage, Recorded};
+pub use tag::{CLOCK_SKEW, MAX_TAG_STATEMENT_LEN, MAX_TAG_VALIDITY, TAG_VALIDITY, TagStatement, TagStatementError};

@@ -180,7 +180,7 @@ pub struct Context {
     pub statements: Vec<(String, Name)>,
     /// Rules that the caller asks to set aside, for a reason that goes on record.
     pub allowed: Vec<&'static str>,
-    /// The tag that is to be moved.
+    /// The tag that the call is to move. That every publication moves `latest` is not told.
     pub tag: Option<Tag>,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Artifacts {
 }
 
 /// The question about an upload to this namespace, under this name.
-type Asked = fn(&Vault, &Caller, &Name, &Name) -> Outcome<()>;
+type Asked = fn(&Vault, &Caller, (&Name, &Name), Option<&Tag>) -> Outcome<()>;
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -44,7 +44,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
             call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
         })?;
-        let transfer = self.begin(&call, Vault::may_seal, &namespace, &name).await?;
+        let transfer = self.begin(&call, Vault::may_seal, (&namespace, &name), tag.as_ref()).await?;
         let (pump, inbox) = upload(total);
         let members = Member::all(&inbox, &sizes).into_iter().zip(start.members);
         let members = members.map(|(source, m)| SealMember { path: m.path, source: Box::new(source) }).collect();
@@ -82,7 +82,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         if start.size == 0 {
             return Err(call.status(&Error::new(ErrorId::NotSealed, "there is nothing in the file")));
         }
-        let transfer = self.begin(&call, Vault::may_import, &namespace, &name).await?;
+        let transfer = self.begin(&call, Vault::may_import, (&namespace, &name), tag.as_ref()).await?;
         let (pump, inbox) = upload(start.size);
         let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
         let working = self.calls.working();
@@ -168,8 +168,12 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let (call, m) = received(request, |m| &m.request_id)?;
         let (reference, tag) = (call.reference(&m.reference)?, call.parse::<Tag>(&m.tag)?);
         let vault = Arc::clone(&self.vault);
-        let version = self.calls.answer(call, move |caller| vault.set_tag(caller, &reference, &tag, m.expect)).await?;
-        Ok(Response::new(pb::SetTagResponse { version: Some(wire::version_to_wire(&version)) }))
+        let moved = self.calls.answer(call, move |caller| vault.set_tag(caller, &reference, &tag, m.expect)).await?;
+        Ok(Response::new(pb::SetTagResponse {
+            version: Some(wire::version_to_wire(&moved.version)),
+            sequence: moved.sequence,
+            from: moved.from.unwrap_or(0),
+        }))
     }
 
     async fn remove(&self, request: Request<pb::RemoveRequest>) -> Answer<pb::RemoveResponse> {
@@ -203,9 +207,16 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
 impl Artifacts {
     /// Takes a place for an upload, once the policy is known to let the caller make it: whoever may not waits for nothing and
     /// keeps nobody out. It is asked again, for the record, when the upload is published.
-    async fn begin(&self, call: &Call, may: Asked, namespace: &Name, name: &Name) -> Result<Transfer, Status> {
-        let (vault, namespace, name) = (Arc::clone(&self.vault), namespace.clone(), name.clone());
-        self.calls.answer(call.clone(), move |caller| may(&vault, caller, &namespace, &name)).await?;
+    async fn begin(
+        &self,
+        call: &Call,
+        may: Asked,
+        (namespace, name): (&Name, &Name),
+        tag: Option<&Tag>,
+    ) -> Result<Transfer, Status> {
+        let (vault, namespace, name, tag) = (Arc::clone(&self.vault), namespace.clone(), name.clone(), tag.cloned());
+        let asked = move |caller: &_| may(&vault, caller, (&namespace, &name), tag.as_ref());
+        self.calls.answer(call.clone(), asked).await?;
         self.calls.transfer(&call.caller).map_err(|e| call.status(&e))
     }
 

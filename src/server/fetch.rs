@@ -40,6 +40,7 @@ pub(super) trait Plaintext: Send + 'static {
     fn version(&self) -> &VersionFacts;
     fn statement(&self) -> &[u8];
     fn seal_statements(&self) -> &[u8];
+    fn tag_statement(&self) -> Result<Vec<u8>>;
     fn members(&self) -> &[OpenMember];
     fn group_log2(&self) -> u8;
     fn expires(&self) -> Timestamp;
@@ -57,6 +58,9 @@ impl Plaintext for OpenArtifact {
     }
     fn seal_statements(&self) -> &[u8] {
         self.seal_statements()
+    }
+    fn tag_statement(&self) -> Result<Vec<u8>> {
+        self.tag_statement()
     }
     fn members(&self) -> &[OpenMember] {
         self.members()
@@ -318,6 +322,7 @@ impl Stream {
             lease: Some(pb::Lease { expires: open.expires().to_string() }),
             request_id: Bytes::copy_from_slice(request_id.as_bytes()),
             seal_statements,
+            tag_statement: open.tag_statement()?.into(),
         };
         self.send(Piece::message(Part::Start(start))).await?;
         for from in (0..statement.len()).step_by(PIECE_LEN) {

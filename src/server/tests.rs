@@ -19,7 +19,7 @@ use crate::crypto::random::SystemRandom;
 use crate::facts::VersionFacts;
 use crate::identity::{Authority, ClientTls, DEFAULT_LIFETIME, Enrolment, new_key_and_csr};
 use crate::manifest::{ArtifactStatement, Subject};
-use crate::names::{SystemClock, VaultId};
+use crate::names::{Revision, SystemClock, VaultId};
 use crate::vault::{OpenMember, Transport};
 use crate::wire::pb::fetch_service_client::FetchServiceClient;
 
@@ -55,6 +55,7 @@ struct Memory {
     artifact: Arc<Artifact>,
     envelope: Vec<u8>,
     seal_statements: Vec<u8>,
+    tag_statement: Vec<u8>,
     members: Vec<OpenMember>,
     seen: Arc<Seen>,
 }
@@ -68,6 +69,9 @@ impl Plaintext for Memory {
     }
     fn seal_statements(&self) -> &[u8] {
         &self.seal_statements
+    }
+    fn tag_statement(&self) -> Result<Vec<u8>> {
+        Ok(self.tag_statement.clone())
     }
     fn members(&self) -> &[OpenMember] {
         &self.members
@@ -137,6 +141,10 @@ impl Daemon {
             Ok(Box::new(Memory {
                 envelope: opened.envelope(1),
                 seal_statements: opened.seal_statements(1),
+                tag_statement: match &r.revision {
+                    Revision::Tag(tag) => opened.tag_statement(1, tag),
+                    _ => Vec::new(),
+                },
                 members: members.iter().map(|s| OpenMember { path: s.path.clone(), size: s.size }).collect(),
                 artifact: Arc::clone(&opened),
                 seen: Arc::clone(&watched),

@@ -246,7 +246,7 @@ impl Vault {
         Ok(())
     }
 
-    fn row(&self, caller: &Caller, act: Act, subject: &Subject, permit: Option<&Permit>) -> Record {
+    pub(super) fn row(&self, caller: &Caller, act: Act, subject: &Subject, permit: Option<&Permit>) -> Record {
         let mut record = Record::new(self.now(), caller.request_id, &caller.principal, act).through(AuditChannel {
             transport: match caller.channel.transport {
                 Transport::Local => audit::Transport::Local,

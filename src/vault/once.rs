@@ -4,7 +4,7 @@
 use super::gate::{Permit, Subject};
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{Entry, Once, RequestRecord};
+use crate::catalogue::{Entry, OfMove, Once, RequestRecord, TagMove};
 use crate::crypto;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::Sha256;
@@ -53,6 +53,21 @@ impl Vault {
     pub(super) fn entry(&self, request: &Request<'_>, answer: Vec<u8>) -> Entry {
         let leaf = self.leaf(request.caller, request.act, &request.subject, request.permit);
         Entry { leaf, once: Some(Once { id: request.caller.request_id, asked: request.asked(), answer }) }
+    }
+
+    /// The same for the move of a tag, of which the transaction tells row and memory more.
+    pub(super) fn entry_of_move(
+        &self,
+        request: &Request<'_>,
+        answer: impl FnOnce(&TagMove) -> Vec<u8> + Send + 'static,
+    ) -> OfMove {
+        let row = self.row(request.caller, request.act, &request.subject, Some(request.permit));
+        let (id, asked) = (request.caller.request_id, request.asked());
+        Box::new(move |m| {
+            let from = m.from.map_or_else(|| "none".into(), |n| format!("v{n}"));
+            let row = row.detail("from", from).detail("to", format!("v{}", m.to)).detail("sequence", m.sequence);
+            Entry { leaf: row.to_leaf(), once: Some(Once { id, asked, answer: answer(m) }) }
+        })
     }
 
     /// What is remembered of a request.

@@ -6,7 +6,7 @@ use super::gate::Subject;
 use super::lease::Lease;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactRecord, VersionRecord, Visibility};
+use crate::catalogue::{ArtifactRecord, TagRecord, VersionRecord, Visibility};
 use crate::crypto::dsse::Envelope;
 use crate::crypto::outboard::{Groups, NODE_LEN, new_nodes};
 use crate::crypto::sign::PublicKey;
@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::json::Value;
 use crate::keyring::ArtifactKeyContext;
-use crate::manifest::ArtifactStatement;
-use crate::names::{PrincipalKind, Reference, Timestamp};
+use crate::manifest::{ArtifactStatement, TAG_VALIDITY, TagStatement};
+use crate::names::{PrincipalKind, Reference, Revision, Timestamp};
 use crate::policy::{self, Action, Grant, Resource};
 use crate::seal::io::StoreForm;
 use crate::seal::{Credential, HashCheck, OpenOptions, Pins, Reader};
@@ -29,6 +29,8 @@ pub struct OpenArtifact {
     members: Vec<OpenMember>,
     placed: Vec<Placed>,
     reader: Reader,
+    /// The tag it was asked for by, as it was when the version was looked up.
+    tag: Option<TagRecord>,
     ended: bool,
 }
 
@@ -55,7 +57,7 @@ impl Vault {
     /// [`Reader::open`] when the stored file is not the one the catalogue pins.
     pub fn open(self: &Arc<Self>, caller: &Caller, reference: &Reference) -> Result<OpenArtifact> {
         let act = Act::ArtifactFetchStart;
-        let (artifact, record) = self.find(caller, act, reference)?;
+        let (artifact, record, tag) = self.find_by_tag(caller, act, reference)?;
         let (subject, grant) = self.release(caller, act, reference, &artifact, &record)?;
         let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
         let statement = artifact_statement(&reader).or_else(|e| self.refuse(caller, act, &subject, e))?;
@@ -70,7 +72,30 @@ impl Vault {
         let lease = Arc::new(Lease::new(self.clone(), caller.clone(), version.namespace.clone(), of, grant));
         let spender = Arc::clone(&lease);
         let reader = reader.gated(Box::new(move |bytes| spender.spend(bytes)));
-        Ok(OpenArtifact { lease, version, statement, members, placed, reader, ended: false })
+        Ok(OpenArtifact { lease, version, statement, members, placed, reader, tag, ended: false })
+    }
+
+    /// The version a caller means and, if it means one by a tag, the row of the tag: both authenticated, and of one moment.
+    fn find_by_tag(
+        &self,
+        caller: &Caller,
+        act: Act,
+        reference: &Reference,
+    ) -> Result<(ArtifactRecord, VersionRecord, Option<TagRecord>)> {
+        const TRIES: usize = 8;
+        for _ in 0..TRIES {
+            let (artifact, record) = self.find(caller, act, reference)?;
+            let Revision::Tag(tag) = &reference.revision else { return Ok((artifact, record, None)) };
+            let mut tags = self.catalogue.tags_of(artifact.id)?.into_iter();
+            let at = tags.find(|t| t.tag == *tag && t.version_id == record.facts.version_id);
+            // Between the two reads the tag may have moved.
+            if at.is_some() {
+                return Ok((artifact, record, at));
+            }
+        }
+        let subject = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
+        let restless = Error::new(ErrorId::Overloaded, format!("{reference} moves faster than it can be read"));
+        self.refuse(caller, act, &subject, restless)
     }
 
     /// Policy, then the durable row, then the grant.
@@ -206,6 +231,25 @@ impl OpenArtifact {
     /// The seal statements: a JSON array of DSSE envelopes (docs/format.md 8), which prove the root.
     pub fn seal_statements(&self) -> &[u8] {
         self.reader.signatures()
+    }
+
+    /// The tag statement: a DSSE envelope (JSON), signed now by the namespace's identity. Empty if no tag was asked for.
+    pub fn tag_statement(&self) -> Result<Vec<u8>> {
+        let (Some(at), Lease { vault, record, .. }) = (&self.tag, &*self.lease) else { return Ok(Vec::new()) };
+        let created = vault.now();
+        let statement = TagStatement {
+            namespace: self.version.namespace.clone(),
+            name: self.version.name.clone(),
+            tag: at.tag.clone(),
+            version: record.facts.number,
+            root: record.facts.root,
+            sequence: at.moves,
+            created,
+            expires: created.plus(TAG_VALIDITY),
+        };
+        let mut json = String::new();
+        statement.sign(vault.keyring().namespace(record.namespace_id)?.identity()).write_json(&mut json);
+        Ok(json.into_bytes())
     }
 
     /// The members, in the order of the statement's subjects.

@@ -10,7 +10,9 @@ use std::path::Path;
 use super::gate::{Asked, Subject};
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactKeyRef, ArtifactKeyRow, NewAttestation, NewReservation, NewVersion, Reservation};
+use crate::catalogue::{
+    ArtifactKeyRef, ArtifactKeyRow, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove,
+};
 use crate::crypto::keys::{ArtifactKey, Key};
 use crate::crypto::sign::SigningIdentity;
 use crate::error::{Error, ErrorId, Result};
@@ -168,7 +170,14 @@ impl Vault {
     pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
         let act = Act::ArtifactImport;
         let subject = Subject::named(&input.namespace, &input.name);
-        self.permit_new(caller, act, Action::Import, &input.namespace, &input.name, &subject)?;
+        self.permit_new(
+            caller,
+            act,
+            Action::Import,
+            (&input.namespace, &input.name),
+            Asked { tag: input.tag.as_ref(), ..Asked::default() },
+            &subject,
+        )?;
         let file = match input.source {
             ImportSource::File(file) => file,
             ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
@@ -223,8 +232,14 @@ impl Vault {
     /// Seals a portable file under a key that stays in this vault. `out` gets header and body; the caller makes it durable.
     pub fn seal_portable(&self, caller: &Caller, input: PortableInput, out: &dyn WriteAt) -> Result<Sealed> {
         let subject = Subject::named(&input.namespace, &input.name).with("portable", true);
-        let permit =
-            self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &input.namespace, &input.name, &subject)?;
+        let permit = self.permit_new(
+            caller,
+            Act::ArtifactSeal,
+            Action::Seal,
+            (&input.namespace, &input.name),
+            Asked::default(),
+            &subject,
+        )?;
         let namespace = self.ensure_namespace(caller, &input.namespace)?;
         let owner = VersionId::generate(self.now(), self.random())?;
         let key = self.fresh_key(namespace, owner)?;
@@ -304,13 +319,13 @@ impl Vault {
     fn publish(&self, making: Making<'_>, sealing: Sealing) -> Result<Published> {
         let Making { caller, act, action, namespace, name, .. } = making;
         let mut subject = Subject::named(namespace, name);
-        let mut allowed = Vec::new();
+        let mut asked = Asked { tag: making.tag.as_ref(), ..Asked::default() };
         if let Some(reason) = &sealing.allow_unsigned {
             check_reason(reason)?;
-            allowed.push(ALLOW_UNSIGNED);
+            asked.allowed = &[ALLOW_UNSIGNED];
             subject = subject.with("allow", ALLOW_UNSIGNED).with("why", reason);
         }
-        let permit = self.permit_new_allowing(caller, act, action, (namespace, name), &subject, &allowed)?;
+        let permit = self.permit_new(caller, act, action, (namespace, name), asked, &subject)?;
         if let Some(tag) = &making.tag {
             self.permit_tag(caller, act, (namespace, name), (sealing.kind, tag), &subject)?;
         }
@@ -342,7 +357,8 @@ impl Vault {
                 let signers: BTreeSet<_> = attestations.iter().map(|a| a.signer.to_string()).collect();
                 subject = subject.with("signed_by", signers.into_iter().collect::<Vec<_>>().join(" "));
             }
-            let leaf = self.leaf(caller, act, &subject, &permit);
+            let row = self.row(caller, act, &subject, Some(&permit));
+            let leaf: OfMoves = Box::new(move |moves| row.detail("moves", told(moves)).to_leaf());
             Ok(self.catalogue.publish_attested(version, making.tag.clone(), attestations, leaf)?)
         });
         match published {
@@ -507,29 +523,16 @@ impl Vault {
         caller: &Caller,
         act: Act,
         action: Action,
-        namespace: &Name,
-        name: &Name,
-        subject: &Subject,
-    ) -> Result<super::gate::Permit> {
-        self.permit_new_allowing(caller, act, action, (namespace, name), subject, &[])
-    }
-
-    /// The same for a caller who asks to set rules aside.
-    fn permit_new_allowing(
-        &self,
-        caller: &Caller,
-        act: Act,
-        action: Action,
         (namespace, name): (&Name, &Name),
+        asked: Asked<'_>,
         subject: &Subject,
-        allowed: &[&'static str],
     ) -> Result<super::gate::Permit> {
         let artifact = found(self.catalogue.artifact_named(namespace, name))?;
         let resource = match &artifact {
             Some(artifact) => super::opening::resource(namespace, artifact),
             None => Resource::Namespace(namespace),
         };
-        self.permit_asked(caller, act, action, resource, subject, Asked { allowed, ..Asked::default() })
+        self.permit_asked(caller, act, action, resource, subject, asked)
     }
 
     /// May this caller move a tag to a version that is being made? Nothing was said about that version yet.
@@ -552,15 +555,17 @@ impl Vault {
     }
 
     /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_seal(&self, caller: &Caller, namespace: &Name, name: &Name) -> Result<()> {
-        let subject = Subject::named(namespace, name);
-        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, namespace, name, &subject).map(drop)
+    pub(crate) fn may_seal(&self, caller: &Caller, new: (&Name, &Name), tag: Option<&Tag>) -> Result<()> {
+        let subject = Subject::named(new.0, new.1);
+        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, new, Asked { tag, ..Asked::default() }, &subject)
+            .map(drop)
     }
 
     /// The same for [`Self::import`].
-    pub(crate) fn may_import(&self, caller: &Caller, namespace: &Name, name: &Name) -> Result<()> {
-        let subject = Subject::named(namespace, name);
-        self.permit_new(caller, Act::ArtifactImport, Action::Import, namespace, name, &subject).map(drop)
+    pub(crate) fn may_import(&self, caller: &Caller, new: (&Name, &Name), tag: Option<&Tag>) -> Result<()> {
+        let subject = Subject::named(new.0, new.1);
+        self.permit_new(caller, Act::ArtifactImport, Action::Import, new, Asked { tag, ..Asked::default() }, &subject)
+            .map(drop)
     }
 
     fn fresh_key(&self, namespace: NamespaceId, owner: VersionId) -> Result<FreshKey> {
@@ -585,6 +590,11 @@ impl Vault {
             None => Ok(self.keyring().namespace(namespace)?.identity().clone()),
         }
     }
+}
+
+/// Moves of tags as the audit row tells them.
+fn told(moves: &[TagMove]) -> String {
+    moves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What is there, or `None`. Any other failure stays one: it must not turn into the weaker question.

@@ -5,11 +5,13 @@ use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
-    ArtifactCursor, ArtifactFilter, ArtifactRecord, ArtifactSummary, ListingScope, Pattern, TagRecord, VersionRecord,
-    Visibility,
+    ArtifactCursor, ArtifactFilter, ArtifactRecord, ArtifactSummary, ListingScope, Pattern, TagMove, TagRecord,
+    VersionRecord, Visibility,
 };
 use crate::error::{Error, ErrorId, Result};
-use crate::facts::{ArtifactFacts, MemberFacts, SealedFacts, SlotFacts, TagFacts, VerifyFacts, VersionFacts};
+use crate::facts::{
+    ArtifactFacts, MemberFacts, SealedFacts, SlotFacts, TagFacts, TagMoveFacts, VerifyFacts, VersionFacts,
+};
 use crate::names::{Name, NamespaceId, Reference, Tag, VersionId};
 use crate::policy::{Action, Resource};
 use crate::seal::{Reader, Slot, SlotBody, default_threads};
@@ -150,8 +152,10 @@ impl Vault {
     /// Facts of one version and of the sealed file behind it, members included.
     pub fn inspect(&self, caller: &Caller, reference: &Reference) -> Result<SealedFacts> {
         let (artifact, record) = self.reach(caller, Act::ArtifactInspect, Action::Stat, reference)?;
-        let version = self.version_facts(&reference.namespace, &artifact, &record)?;
-        Ok(sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)))
+        let tags = self.catalogue.tags_of(artifact.id)?;
+        let version = version_facts(&reference.namespace, &artifact.name, &record, &tags);
+        let tags = tags.into_iter().filter(|t| t.version_id == record.facts.version_id).map(tag_facts).collect();
+        Ok(SealedFacts { tags, ..sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)) })
     }
 
     /// Reads every byte of a version and checks everything there is to check.
@@ -192,7 +196,7 @@ impl Vault {
         reference: &Reference,
         tag: &Tag,
         expect: Option<u64>,
-    ) -> Result<VersionFacts> {
+    ) -> Result<TagMoveFacts> {
         let act = Act::ArtifactTag;
         let (artifact, record) = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record).with("tag", tag);
@@ -209,16 +213,19 @@ impl Vault {
         let (asked, text) = (reference.to_string(), format!("{tag} {expect:?}"));
         let arguments = [asked.as_bytes(), text.as_bytes()];
         let request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
-        let record = self.once(
+        let to = record.facts.version_id;
+        let moved = self.once(
             &request,
-            |earlier| Ok(self.catalogue.version(VersionId::try_from(&earlier.once.answer[..])?)?),
+            |earlier| Moved::read(&earlier.once.answer),
             || {
-                let entry = self.entry(&request, record.facts.version_id.0.to_vec());
-                self.catalogue.set_tag(artifact.id, tag.clone(), record.facts.number, expect, entry)?;
-                Ok(record.clone())
+                let entry = self.entry_of_move(&request, move |m| Moved::of(m, to).write());
+                let (m, _) = self.catalogue.set_tag(artifact.id, tag.clone(), record.facts.number, expect, entry)?;
+                Ok(Moved::of(&m, to))
             },
         )?;
-        self.version_facts(&reference.namespace, &artifact, &record)
+        let record = self.catalogue.version(moved.to)?;
+        let version = self.version_facts(&reference.namespace, &artifact, &record)?;
+        Ok(TagMoveFacts { version, tag: tag.clone(), from: moved.from, sequence: moved.sequence })
     }
 
     /// Unlists a version, or the artifact with all of them; recoverable. Says how many versions became invisible.
@@ -346,15 +353,46 @@ fn artifact_facts(summary: ArtifactSummary) -> ArtifactFacts {
     ArtifactFacts {
         versions,
         newest: version_facts(&namespace, &artifact.name, &newest, &tags),
-        tags: tags.into_iter().map(|t| TagFacts { tag: t.tag, version: t.number }).collect(),
+        tags: tags.into_iter().map(tag_facts).collect(),
         namespace,
         name: artifact.name,
         kind: artifact.kind,
     }
 }
 
+fn tag_facts(tag: TagRecord) -> TagFacts {
+    TagFacts { tag: tag.tag, version: tag.number, sequence: tag.moves }
+}
+
+/// What is remembered of a move, for the same request again.
+struct Moved {
+    to: VersionId,
+    from: Option<u64>,
+    sequence: u64,
+}
+
+impl Moved {
+    fn of(m: &TagMove, to: VersionId) -> Self {
+        Self { to, from: m.from, sequence: m.sequence }
+    }
+
+    /// Version id, version it came from (0: none), sequence.
+    fn write(&self) -> Vec<u8> {
+        [&self.to.0[..], &self.from.unwrap_or(0).to_be_bytes(), &self.sequence.to_be_bytes()].concat()
+    }
+
+    fn read(answer: &[u8]) -> Result<Self> {
+        let lost = || Error::new(ErrorId::CatalogueDamaged, "what is remembered of this request cannot be read");
+        let (to, rest) = answer.split_first_chunk::<16>().ok_or_else(lost)?;
+        let (from, sequence) = rest.split_first_chunk::<8>().ok_or_else(lost)?;
+        let from = Some(u64::from_be_bytes(*from)).filter(|n| *n > 0);
+        let sequence = u64::from_be_bytes(sequence.try_into().map_err(|_| lost())?);
+        Ok(Self { to: VersionId(*to), from, sequence })
+    }
+}
+
 /// `tags`: those of the artifact.
-fn version_facts(namespace: &Name, name: &Name, record: &VersionRecord, tags: &[TagRecord]) -> VersionFacts {
+pub(super) fn version_facts(namespace: &Name, name: &Name, record: &VersionRecord, tags: &[TagRecord]) -> VersionFacts {
     let facts = &record.facts;
     VersionFacts {
         namespace: namespace.clone(),
@@ -383,6 +421,7 @@ pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFac
     let members = reader.manifest().members.iter();
     SealedFacts {
         version,
+        tags: Vec::new(),
         format: "MVLT 1".into(),
         file_id: preamble.file_id,
         commitment: preamble.commitment,

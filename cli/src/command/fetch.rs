@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use model_vault::client::{Client, FetchPlan, VersionFloor};
+use model_vault::client::{Client, FetchPlan, TagFloor};
 use model_vault::crypto::sign::PublicKey;
 use model_vault::facts::VersionFacts;
 use model_vault::identity::Enrolment;
-use model_vault::names::{KeyId, Reference, Revision, VaultId};
+use model_vault::names::{KeyId, Reference, VaultId};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -28,6 +28,8 @@ struct Fetched {
     bytes: u64,
     /// Trusted keys that signed what came.
     signers: Vec<KeyId>,
+    /// The move that brought the tag there, if one was asked for.
+    sequence: Option<u64>,
     /// Key exchange of the connection.
     tls_group: Option<String>,
 }
@@ -53,18 +55,20 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
     let source = source(cx, args)?;
     let Source { client, signers: trusted, .. } = &source;
     let signers = args.signers.accepted(|| Ok(trusted.clone()))?;
-    let mut floor = if args.no_state { None } else { Some(VersionFloor::open(&state_file(&source)?)?) };
+    let mut floor = if args.no_state { None } else { Some(TagFloor::open(&state_file(&source)?)?) };
     let key = floor_key(source.vault, &args.reference);
     let plan = FetchPlan {
         reference: args.reference.clone(),
         members: Vec::new(),
         signers,
-        floor: floor.as_ref().filter(|_| moves(&args.reference)).and_then(|f| f.of(&key)),
+        // Where a tag points is the word of the namespace, whoever published what is there.
+        tag_signers: trusted.clone(),
+        floor: floor.as_ref().and_then(|f| f.of(&key)).cloned(),
     };
     let report = cx.session.wait(client.fetch(plan, &mut sink)).map_err(|e| explain(e, &args.reference))?;
     // Remembered before the files appear: what was used must not be forgotten.
-    if let Some(floor) = floor.as_mut().filter(|_| moves(&args.reference)) {
-        floor.raise(&key, report.version.version)?;
+    if let (Some(floor), Some(tag)) = (floor.as_mut(), &report.tag) {
+        floor.raise(&key, tag)?;
     }
     let delivered = sink.finish(report.version.clone())?;
     let fetched = Fetched {
@@ -73,6 +77,7 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         members: report.members.max(delivered.members),
         bytes: report.bytes,
         signers: report.signers,
+        sequence: report.tag.map(|t| t.sequence),
         tls_group: report.tls_group,
     };
     cx.out.report(&fetched, |f| {
@@ -101,11 +106,6 @@ fn explain(error: Error, reference: &Reference) -> Error {
         return error;
     }
     error.on(reference).hint(format!("the certificate expired or was revoked; {REPLACE}"))
-}
-
-/// Whether the reference may lead to another version tomorrow.
-fn moves(reference: &Reference) -> bool {
-    matches!(reference.revision, Revision::Tag(_))
 }
 
 fn floor_key(vault: VaultId, reference: &Reference) -> String {

@@ -72,7 +72,7 @@ fn remote(cx: &Context<'_>, client: &Client, reference: Reference, wanted: &Want
     let (reference, items) = seen(cx.session.wait(client.inspect(&reference))?, reference)?;
     let prepared = wanted.prepare(items)?;
     let signers = cx.session.wait(client.signers(&reference.namespace))?;
-    let plan = FetchPlan { reference, members: prepared.selection(), signers, floor: None };
+    let plan = FetchPlan { members: prepared.selection(), ..FetchPlan::whole(reference, signers) };
     let mut sink = Sink::new(prepared, wanted, cx.out);
     let report = cx.session.wait(client.fetch(plan, &mut sink))?;
     sink.finish(report.version)

@@ -79,6 +79,7 @@ pub fn header_facts(path: &Path) -> Result<SealedFacts> {
         .ok_or_else(|| Error::new(ErrorId::Truncated, format!("{}: the end of the file is missing", path.display())))?;
     Ok(SealedFacts {
         version: None,
+        tags: Vec::new(),
         format: "MVLT 1".into(),
         file_id: facts.preamble.file_id,
         commitment: facts.preamble.commitment,

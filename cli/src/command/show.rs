@@ -68,7 +68,9 @@ pub fn versions(list: &[VersionFacts], styled: bool) -> String {
 /// What a sealed file is.
 pub fn sealed(s: &SealedFacts, styled: bool) -> String {
     let mut text = s.version.as_ref().map(version).unwrap_or_default();
+    let moves: Vec<_> = s.tags.iter().map(|t| format!("{}={}", t.tag, t.sequence)).collect();
     text += &facts([
+        ("tag moves", joined(&moves)),
         ("format", Some(s.format.clone())),
         ("file id", Some(s.file_id.to_string())),
         ("root", s.root.filter(|_| s.version.is_none()).map(|r| format!("b3:{r}"))),

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::support::{Daemon, Machine, signal, written};
+use super::support::{Daemon, Machine, failed, signal, written};
 
 const FREE_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -70,12 +70,16 @@ fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
     fs::write(m.path("other.pem"), "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n").unwrap();
     m.fails(&with(&["x", "--signer-key", "other.pem"]), 3, "SignatureMissing");
 
-    // A tag that moved back is noticed.
+    // A tag that an operator moves back is followed: the move is signed.
     m.ok(&["seal", "model.onnx"]);
-    m.ok(&with(&["v2"]));
-    m.ok(&["tag", "model@v1", "latest"]);
-    m.fails(&with(&["x"]), 3, "VersionRollback");
-    m.ok(&with(&["v1", "--no-state"]));
+    assert_eq!(m.checked("fetch", &with(&["v2", "--json"]))["sequence"], 2);
+    assert_eq!(m.checked("tag", &["tag", "model@v1", "latest", "--json"])["sequence"], 3);
+    let back = m.checked("fetch", &with(&["v1", "--json"]));
+    assert_eq!((&back["version"]["version"], &back["sequence"]), (&1.into(), &3.into()));
+    assert_eq!(
+        m.checked("fetch", &["fetch", "model@v1", "--enrolment", "enrolment", "-o", "number", "--json"])["sequence"],
+        serde_json::Value::Null
+    );
 
     // A workload is no operator, whatever it asks.
     let config = m.home().parent().unwrap().join(".config/modelvault/config.toml");
@@ -108,6 +112,40 @@ fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
     assert_eq!(daemon.stop(), Some(0));
     m.fails(&with(&["x", "--no-state"]), 8, "Unreachable");
     assert!(m.text(&["audit", "verify"]).contains("records"));
+}
+
+#[test]
+fn a_vault_that_was_put_back_is_found_out_by_those_who_saw_more() {
+    let m = Machine::new();
+    m.file("model.onnx", 1000);
+    m.ok(&["seal", "model.onnx", "--tag", "prod"]);
+    m.ok(&["workload", "enroll", "serve-1", "-o", "enrolment"]);
+    m.ok(&["grant", "serve-1", "model"]);
+    let before = m.copy();
+    let address = |daemon: &Daemon| daemon.address.clone().unwrap();
+    let daemon = Daemon::start(&m, &FREE_PORT);
+    let at = address(&daemon);
+    let fetch = |at: &str, output: &str, more: &[&str]| {
+        let fetch = ["fetch", "model@prod", "--enrolment", "enrolment", "--server", at, "-o", output];
+        m.command(&[&fetch, more].concat())
+    };
+    assert!(fetch(&at, "v1", &[]).status().unwrap().success());
+    m.ok(&["seal", "model.onnx", "--tag", "prod"]);
+    assert!(fetch(&at, "v2", &[]).status().unwrap().success());
+    assert_eq!(daemon.stop(), Some(0));
+    // The same vault as it was, with its own keys: what it signs is authentic, fresh, and of the past.
+    let daemon = Daemon::start(&before, &FREE_PORT);
+    let at = address(&daemon);
+    let refused = failed(|| fetch(&at, "x", &[]), &m.work(), 3, "VersionRollback");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("rollback"), "{refused}");
+    assert!(fetch(&at, "forgetful", &["--no-state"]).status().unwrap().success());
+    // Another move with the number of one that was seen, to something else.
+    before.file("model.onnx", 2000);
+    before.ok(&["seal", "model.onnx", "--tag", "prod"]);
+    failed(|| fetch(&at, "x", &[]), &m.work(), 3, "VersionRollback");
+    before.ok(&["tag", "model@v2", "prod"]);
+    assert!(fetch(&at, "on", &[]).status().unwrap().success());
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

@@ -95,7 +95,10 @@ fn versions_tags_and_removal() {
     assert_eq!(m.ok(&["open", "prod/a"]), second);
     assert_eq!(m.ok(&["open", "prod/a@v1"]), first);
 
-    m.checked("version", &["tag", "prod/a@v1", "gold", "--expect", "v2", "--json"]);
+    let moved = m.checked("tag", &["tag", "prod/a@v1", "gold", "--expect", "v2", "--json"]);
+    assert_eq!((&moved["tag"], &moved["from"], &moved["sequence"]), (&"gold".into(), &2.into(), &2.into()));
+    let tags = &m.checked("inspect", &["inspect", "prod/a@gold", "--json"])["tags"];
+    assert_eq!(*tags, serde_json::json!([{ "tag": "gold", "version": 1, "sequence": 2 }]));
     assert_eq!(m.ok(&["open", "prod/a@gold"]), first);
     m.fails(&["tag", "prod/a@v2", "gold", "--expect", "v2"], 9, "TagMoved");
 

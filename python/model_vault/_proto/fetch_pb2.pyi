@@ -49,18 +49,20 @@ class FetchResponse(_message.Message):
     def __init__(self, start: _Optional[_Union[FetchStart, _Mapping]] = ..., statement: _Optional[bytes] = ..., chunk: _Optional[_Union[FetchChunk, _Mapping]] = ..., end: _Optional[_Union[FetchEnd, _Mapping]] = ...) -> None: ...
 
 class FetchStart(_message.Message):
-    __slots__ = ("version", "statement_len", "lease", "request_id", "seal_statements")
+    __slots__ = ("version", "statement_len", "lease", "request_id", "seal_statements", "tag_statement")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATEMENT_LEN_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEAL_STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    TAG_STATEMENT_FIELD_NUMBER: _ClassVar[int]
     version: _common_pb2.Version
     statement_len: int
     lease: Lease
     request_id: bytes
     seal_statements: bytes
-    def __init__(self, version: _Optional[_Union[_common_pb2.Version, _Mapping]] = ..., statement_len: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., request_id: _Optional[bytes] = ..., seal_statements: _Optional[bytes] = ...) -> None: ...
+    tag_statement: bytes
+    def __init__(self, version: _Optional[_Union[_common_pb2.Version, _Mapping]] = ..., statement_len: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., request_id: _Optional[bytes] = ..., seal_statements: _Optional[bytes] = ..., tag_statement: _Optional[bytes] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("expires",)

@@ -192,7 +192,7 @@ pub(super) fn publish(
     new: NewVersion,
     tag: Option<&Tag>,
     attestations: Vec<NewAttestation>,
-    audit: &[u8],
+    audit: OfMoves,
 ) -> Result<Published> {
     for (what, text, most) in [
         ("media type", &new.media_type, MAX_WORD),
@@ -214,7 +214,12 @@ pub(super) fn publish(
         .ok_or_else(|| missing(format!("a reservation of v{} for version {}", new.number, new.version_id)))?;
     let artifact = artifact(db, new.artifact_id)?;
     db.execute("DELETE FROM reservations WHERE version_id = ?1", [reserved.version_id.0])?;
-    let sequence = log::append(db, audit)?;
+    let latest = Tag::latest();
+    let ahead = tag_of(db, artifact.id, &latest)?.is_some_and(|t| t.number > new.number);
+    let moving = [(!ahead && tag != Some(&latest)).then_some(&latest), tag];
+    let moves = moving.into_iter().flatten().map(|t| next_move(db, artifact.id, t, new.number));
+    let moves = moves.collect::<Result<Vec<_>>>()?;
+    let sequence = log::append(db, &audit(&moves))?;
     let record = VersionRecord {
         facts: new,
         namespace_id: artifact.namespace_id,
@@ -231,13 +236,8 @@ pub(super) fn publish(
         }
         attestations::put(db, attestation)?;
     }
-    let latest = Tag::latest();
-    let ahead = tag_of(db, artifact.id, &latest)?.is_some_and(|t| t.number > record.facts.number);
-    if !ahead && tag != Some(&latest) {
-        move_tag(db, &latest, &record)?;
-    }
-    if let Some(tag) = tag {
-        move_tag(db, tag, &record)?;
+    for to in &moves {
+        move_tag(db, to, &record)?;
     }
     let facts = &record.facts;
     Ok(Published { version_id: facts.version_id, number: facts.number, sequence, replayed: false })
@@ -337,37 +337,42 @@ pub(super) fn set_tag(
     tag: &Tag,
     n: u64,
     expect: Option<u64>,
-    entry: &Entry,
-) -> Result<(TagRecord, Sequence)> {
+    entry: OfMove,
+) -> Result<(TagMove, Sequence)> {
     let artifact = artifact(db, artifact_id)?;
-    let found = tag_of(db, artifact_id, tag)?.map(|t| t.number);
+    let to = next_move(db, artifact_id, tag, n)?;
     if let Some(expected) = expect
-        && found.unwrap_or(0) != expected
+        && to.from.unwrap_or(0) != expected
     {
-        return Err(CatalogueError::TagMoved { tag: tag.to_string(), expected, found });
+        return Err(CatalogueError::TagMoved { tag: tag.to_string(), expected, found: to.from });
     }
     let target = numbered(db, artifact_id, n)?.filter(|v| v.unlisted.is_none());
     let target = target.ok_or_else(|| missing(format!("{}@v{n}", artifact.name)))?;
     if target.shred_begun.is_some() {
         return Err(CatalogueError::Shredded(format!("{}@v{n}", artifact.name)));
     }
-    let record = move_tag(db, tag, &target)?;
-    Ok((record, requests::append(db, entry, n)?))
+    move_tag(db, &to, &target)?;
+    let sequence = requests::append(db, &entry(&to), n)?;
+    Ok((to, sequence))
 }
 
-fn move_tag(db: &Db<'_>, tag: &Tag, to: &VersionRecord) -> Result<TagRecord> {
-    let (artifact_id, version_id, number) = (to.facts.artifact_id, to.facts.version_id, to.facts.number);
-    let before = tag_of(db, artifact_id, tag)?;
-    let moves = before.as_ref().map_or(1, |t| t.moves + 1);
-    let record = TagRecord { artifact_id, tag: tag.clone(), version_id, number, moves, moved: db.now };
-    match before {
-        Some(_) => db.update(&record)?,
+/// What the next move of a tag is, if it goes to version `n`.
+fn next_move(db: &Db<'_>, artifact: ArtifactId, tag: &Tag, n: u64) -> Result<TagMove> {
+    let before = tag_of(db, artifact, tag)?;
+    let sequence = before.as_ref().map_or(1, |t| t.moves + 1);
+    Ok(TagMove { tag: tag.clone(), from: before.map(|t| t.number), to: n, sequence })
+}
+
+fn move_tag(db: &Db<'_>, to: &TagMove, target: &VersionRecord) -> Result<()> {
+    let NewVersion { artifact_id, version_id, number, .. } = target.facts;
+    let record = TagRecord { artifact_id, tag: to.tag.clone(), version_id, number, moves: to.sequence, moved: db.now };
+    match to.from {
+        Some(_) => db.update(&record),
         None if db.number("SELECT count(*) FROM tags WHERE artifact_id = ?1", [artifact_id.0])? >= MAX_TAGS => {
-            return Err(CatalogueError::InvalidArgument(format!("an artifact has at most {MAX_TAGS} tags")));
+            Err(CatalogueError::InvalidArgument(format!("an artifact has at most {MAX_TAGS} tags")))
         }
-        None => db.insert(&record)?,
+        None => db.insert(&record),
     }
-    Ok(record)
 }
 
 fn tag_of(db: &Db<'_>, artifact: ArtifactId, tag: &Tag) -> Result<Option<TagRecord>> {
@@ -457,7 +462,7 @@ pub(super) fn abandon_reservation(db: &Db<'_>, version: VersionId) -> Result<boo
         db.value("DELETE FROM reservations WHERE version_id = ?1 RETURNING artifact_id", [version.0])?;
     let Some(artifact) = of else { return Ok(false) };
     // A name that never had a version and waits for none would be in the way of another kind, and of nothing else.
-    let unused = ["versions", "reservations", "grants"]
+    let unused = ["versions", "reservations", "grants", "tags"]
         .map(|table| format!("NOT EXISTS (SELECT 1 FROM {table} WHERE artifact_id = ?1)"));
     db.execute(&format!("DELETE FROM artifacts WHERE id = ?1 AND {}", unused.join(" AND ")), [artifact])?;
     Ok(true)

@@ -140,9 +140,9 @@ impl Catalogue for SqliteCatalogue {
         version: NewVersion,
         tag: Option<Tag>,
         attestations: Vec<NewAttestation>,
-        audit: AuditLeaf,
+        audit: OfMoves,
     ) -> Result<Published> {
-        self.write(move |db| artifacts::publish(db, version, tag.as_ref(), attestations, &audit))
+        self.write(move |db| artifacts::publish(db, version, tag.as_ref(), attestations, audit))
     }
 
     fn publication(&self, request: RequestId) -> Result<Option<Published>> {
@@ -177,9 +177,9 @@ impl Catalogue for SqliteCatalogue {
         tag: Tag,
         number: u64,
         expect: Option<u64>,
-        entry: Entry,
-    ) -> Result<(TagRecord, Sequence)> {
-        self.write(move |db| artifacts::set_tag(db, artifact, &tag, number, expect, &entry))
+        entry: OfMove,
+    ) -> Result<(TagMove, Sequence)> {
+        self.write(move |db| artifacts::set_tag(db, artifact, &tag, number, expect, entry))
     }
 
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>> {

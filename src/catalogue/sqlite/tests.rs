@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::super::contract::{SUITE, StepClock, facts, key_row, name, prod, publish, reservation, reserve};
+use super::super::contract::{SUITE, StepClock, facts, key_row, name, of_moves, prod, publish, reservation, reserve};
 use super::rows::Row as _;
 use super::*;
 use crate::crypto::random::SystemRandom;
@@ -474,7 +474,7 @@ fn acknowledge_until_killed() {
             let Ok(r) = reserve(&catalogue, ns, "resnet", n) else { continue };
             let facts = facts(&r, n);
             let _ = catalogue.put_artifact_key(key_row(&facts, ns, n as u8));
-            catalogue.publish_version(facts, None, b"publish".to_vec()).unwrap();
+            catalogue.publish_version(facts, None, of_moves(b"publish".to_vec())).unwrap();
             eprintln!("acknowledged version {}", r.version_id);
         }
     });
@@ -538,7 +538,7 @@ fn a_page_of_a_long_listing_is_quick() {
             let artifact = format!("model-{:05}", n.wrapping_mul(7919) % ARTIFACTS);
             for version in [n, n + ARTIFACTS] {
                 let reserved = artifacts::reserve(db, &reservation(ns, &artifact, version))?;
-                artifacts::publish(db, facts(&reserved, version), None, b"publish")?;
+                artifacts::publish(db, facts(&reserved, version), None, Vec::new(), of_moves(b"publish".to_vec()))?;
             }
         }
         Ok(())
