@@ -40,13 +40,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("ls", &["vault ls", "vault ls 'prod/*' --all"]),
     ("tag", &["vault tag model@v3 gold", "vault tag model@v4 gold --expect v3    # only if nobody moved it meanwhile"]),
     ("rm", &["vault rm model@v3", "vault rm --restore model@v3"]),
-    (
-        "sign",
-        &[
-            "vault sign ./model --key signer.pem",
-            "vault sign ./weights.bin --key signer.pem --method shards    # hashed on all cores",
-        ],
-    ),
+    ("sign", &["vault sign ./model --key signer.pem", "vault sign ./model --key signer.pem --since ./model/model.sig"]),
     (
         "verify",
         &[
