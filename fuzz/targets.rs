@@ -7,6 +7,7 @@ use model_vault::crypto::keys::Key;
 use model_vault::crypto::sign::{PublicKey, SigningIdentity, SigningKey, VerifyingKey};
 use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations};
 use model_vault::identity::signers::Signers;
+use model_vault::identity::sigstore::{KeylessPolicy, TrustedRoot};
 use model_vault::json;
 use model_vault::manifest::TagStatement;
 use model_vault::manifest::attestation::{Attestation, kind_of, predicate_type};
@@ -20,7 +21,7 @@ use model_vault::seal::{
 pub type Target = fn(&[u8]);
 
 /// All targets by the name of their corpus.
-pub const ALL: [(&str, Target); 12] = [
+pub const ALL: [(&str, Target); 13] = [
     ("header", header),
     ("open", open),
     ("keyless", keyless),
@@ -30,6 +31,7 @@ pub const ALL: [(&str, Target); 12] = [
     ("keys", keys),
     ("chain", chain),
     ("signers", signers),
+    ("sigstore", sigstore),
     ("oms", oms),
     ("json", json),
     ("names", names),
@@ -147,6 +149,22 @@ pub fn chain(data: &[u8]) {
 pub fn signers(data: &[u8]) {
     let Ok(store) = Signers::parse(data) else { return };
     assert_eq!(Signers::parse(store.to_json().as_bytes()).expect("what we write we read"), store);
+}
+
+/// The evidence of a keyless signature that the public service certified: the true signer's key comes out, or none. The same
+/// bytes as a trusted root.
+pub fn sigstore(data: &[u8]) {
+    let _ = TrustedRoot::from_json(data);
+    let Ok(material) = std::str::from_utf8(data) else { return };
+    let bundle = Bundle::from_json(include_bytes!("../tests/oms/keyless/provenance.sigstore.json")).expect("a bundle");
+    let root = TrustedRoot::from_json(include_bytes!("../tests/oms/keyless/trusted_root.json")).expect("a root");
+    let beacon = "uri:https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon/.github/workflows/\
+                  extremely-dangerous-oidc-beacon.yml@refs/heads/main";
+    let names = vec![beacon.parse().expect("a name")];
+    let policy =
+        KeylessPolicy::new(root, names, "https://token.actions.githubusercontent.com".into()).expect("a policy");
+    let Ok(key) = policy.verify(material, &bundle.payload, bundle.signature()) else { return };
+    assert_eq!(bundle.verify(&key), Ok(()));
 }
 
 /// Strict JSON: whatever is accepted is written by serde and read back by us.

@@ -97,7 +97,7 @@ fn imports_point_up_the_list_of_rooms() {
         ("json", &[]),
         ("crypto", &["error", "names", "json"]),
         ("seal", &["error", "names", "json", "crypto"]),
-        ("files", &["error", "crypto"]),
+        ("files", &["error", "names", "crypto"]),
         ("manifest", &["error", "names", "json", "crypto", "seal", "files"]),
         ("home", &["error", "names", "crypto"]),
         ("keyring", &["error", "names", "crypto", "home"]),

@@ -283,7 +283,7 @@ fn tags_move_only_from_where_they_were_expected() {
 fn where_a_tag_points_is_signed_by_the_namespace_under_a_number_that_only_grows() {
     let (fixture, clock) = Fixture::with_clock();
     let (namespace, prod): (Name, Tag) = ("default".parse().unwrap(), "prod".parse().unwrap());
-    let identity = fixture.vault.signers(&fixture.caller(), &namespace).unwrap().remove(0);
+    let identity = fixture.vault.statement_signers(&fixture.caller(), &namespace).unwrap().remove(0);
     let identity = PublicKey::from_spki(&identity.spki).unwrap();
     let said = |reference: &str| {
         let open = fixture.vault.open(&fixture.caller(), &reference.parse().unwrap()).unwrap();

@@ -321,7 +321,7 @@ pub struct Rm {
 /// `vault verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Artifact of the vault, a portable sealed file, or a signed model: a file or directory
+    /// Artifact of the vault, portable sealed file, or signed model on disk
     #[arg(value_name = "REF|FILE.mvlt|PATH")]
     pub what: String,
     /// Check a file without its key: seal signatures and ciphertext only
@@ -351,18 +351,27 @@ pub struct VerifyModel {
     /// Certificates of authorities whose signers you trust (PEM)
     #[arg(long, value_name = "FILE")]
     pub ca: Vec<PathBuf>,
-    /// Of those signers, only the one with this name: dns:, uri:, email: or spiffe://; may be repeated
-    #[arg(long, value_name = "NAME", requires = "ca")]
+    /// Only signers of this name: dns:, uri:, email:, spiffe://; may be repeated
+    #[arg(long, value_name = "NAME")]
     pub signer_name: Vec<SignerName>,
+    /// Trust keyless signatures by this trusted_root.json (Sigstore)
+    #[arg(long, value_name = "FILE", requires_all = ["signer_name", "issuer"])]
+    pub sigstore_root: Option<PathBuf>,
+    /// Who vouched for the name of a keyless signer
+    #[arg(long, value_name = "URL", requires = "sigstore_root")]
+    pub issuer: Option<String>,
     /// Revocation list of an authority (PEM or DER); may be repeated
     #[arg(long, value_name = "FILE", requires = "authorities")]
     pub crl: Vec<PathBuf>,
-    /// The signature [default: model.sig in a directory, FILE.sig beside a file]
+    /// The signature [default: model.sig in it, FILE.sig beside a file]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
     /// What must have signed: ed25519,ml-dsa-65 (all), or 2-of-3:KEYID,KEYID,KEYID; may be repeated
     #[arg(long, value_name = "WHAT")]
     pub require: Vec<Requirement>,
+    /// Accept what nobody signed at this path in it; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub ignore: Vec<String>,
     /// Accept files that nobody signed
     #[arg(long)]
     pub ignore_unsigned_files: bool,
@@ -371,7 +380,19 @@ pub struct VerifyModel {
 impl VerifyModel {
     /// Whether any of these was given.
     pub fn given(&self) -> bool {
-        let Self { key, trust, ca, signer_name, crl, signature, require, ignore_unsigned_files } = self;
+        let Self {
+            key,
+            trust,
+            ca,
+            signer_name,
+            sigstore_root,
+            issuer,
+            crl,
+            signature,
+            require,
+            ignore,
+            ignore_unsigned_files,
+        } = self;
         let lists = [
             key.is_empty(),
             trust.is_empty(),
@@ -379,8 +400,10 @@ impl VerifyModel {
             signer_name.is_empty(),
             crl.is_empty(),
             require.is_empty(),
+            ignore.is_empty(),
         ];
-        lists.contains(&false) || signature.is_some() || *ignore_unsigned_files
+        let some = sigstore_root.is_some() || issuer.is_some() || signature.is_some();
+        lists.contains(&false) || some || *ignore_unsigned_files
     }
 }
 
@@ -419,7 +442,13 @@ pub struct Sign {
     /// Follow links to files (never to directories)
     #[arg(long)]
     pub allow_symlinks: bool,
-    /// Name a single file "." as model_signing 1.1 does, which refuses the form of the specification
+    /// Your earlier signature: files that did not change since are not read again
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// With --since: read them all the same, and refuse what changed without a trace
+    #[arg(long, requires = "since")]
+    pub paranoid: bool,
+    /// Name a single file "." as model_signing 1.1 does and demands
     #[arg(long = "compat-1.1")]
     pub compat_1_1: bool,
 }

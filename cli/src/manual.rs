@@ -47,7 +47,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "sign",
         &[
             "vault sign ./model --key signer.pem",
-            "vault sign ./weights.bin --key signer.pem --method shards    # hashed on all cores",
+            "vault sign ./model --key signer.pem --since ./model/model.sig    # reads only what changed",
             "vault sign model@v3 --key signer.pem --signature model.sig",
         ],
     ),

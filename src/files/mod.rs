@@ -7,4 +7,4 @@ mod digest;
 mod walk;
 
 pub use digest::{Digests, Piece, digest};
-pub use walk::{Entry, Ignored, Links, MAX_FILES, ModelFiles, path_is_canonical};
+pub use walk::{Entry, Ignored, Links, MAX_FILES, ModelFiles, Stamp, path_is_canonical};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
 use crate::error::{Error, ErrorId, Result};
+use crate::names::Timestamp;
 
 /// Most files of one model (docs/signing.md, "Limits").
 pub const MAX_FILES: usize = 1_000_000;
@@ -73,11 +74,33 @@ pub struct Entry {
     pub size: u64,
     is_link: bool,
     stamp: Stamp,
+    /// Whether its file system notes every change in the times of a file.
+    keeps_times: bool,
 }
+
+impl Entry {
+    /// The file as it was found.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// The file's stamp, if every write after `found_at` (the moment before the walk) will show in a later one: not for files
+    /// that were written to so shortly before that a further write could bear the same time.
+    pub fn lasting_stamp(&self, found_at: Timestamp) -> Option<Stamp> {
+        let settled = self.stamp.changed.0.max(self.stamp.modified.0).saturating_add(RACY_SECONDS);
+        (self.keeps_times && settled < found_at.as_secs()).then_some(self.stamp)
+    }
+}
+
+/// The coarsest times of the file systems in [`KEEPS_TIMES`] (ext3: a second), and one more.
+const RACY_SECONDS: i64 = 2;
+/// ext2 to ext4, XFS, Btrfs, F2FS, overlayfs. Not tmpfs, where writes through a memory map leave no trace, and no network
+/// file system, which may show times of its own making.
+const KEEPS_TIMES: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x794c_7630];
 
 /// What changes when a file is exchanged or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -86,6 +109,13 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Device, inode and size; seconds and nanoseconds of the last write and of the last change of any kind.
+    pub fn to_numbers(self) -> [i128; 7] {
+        let Self { device, inode, size, modified, changed } = self;
+        let times = [modified.0, modified.1, changed.0, changed.1].map(i128::from);
+        [device.into(), inode.into(), size.into(), times[0], times[1], times[2], times[3]]
+    }
+
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let facts = file.metadata()?;
         Ok(Self {
@@ -123,7 +153,7 @@ impl ModelFiles {
         if facts.is_dir() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let handle = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| on(path)(e.into()))?;
-            let mut walk = Walk { root: path, ignored, links, entries: Vec::new(), left_out: Vec::new() };
+            let mut walk = Walk { root: path, ignored, links, entries: Vec::new(), left_out: Vec::new(), device: None };
             walk.directory(&handle, "", 0)?;
             let mut entries = std::mem::take(&mut walk.entries);
             entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -135,8 +165,10 @@ impl ModelFiles {
             return Err(refused(path, "neither file nor directory"));
         }
         let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| refused(path, "not named in UTF-8"))?;
-        let stamp = Stamp::of(&File::open(path).map_err(on(path))?).map_err(on(path))?;
-        let entry = Entry { path: name.into(), size: stamp.size, is_link: false, stamp };
+        let file = File::open(path).map_err(on(path))?;
+        let stamp = Stamp::of(&file).map_err(on(path))?;
+        let entry =
+            Entry { path: name.into(), size: stamp.size, is_link: false, stamp, keeps_times: keeps_times(&file) };
         Ok(Self { root: Root::File(path.into()), entries: vec![entry], left_out: Vec::new() })
     }
 
@@ -203,6 +235,8 @@ struct Walk<'a> {
     links: Links,
     entries: Vec<Entry>,
     left_out: Vec<String>,
+    /// Of the file before, and whether it keeps times.
+    device: Option<(u64, bool)>,
 }
 
 impl Walk<'_> {
@@ -267,9 +301,19 @@ impl Walk<'_> {
             return Err(Error::new(ErrorId::InvalidArgument, text).hint("pack small files into archives first"));
         }
         let stamp = Stamp::of(file).map_err(on(place))?;
-        self.entries.push(Entry { path, size: stamp.size, is_link, stamp });
+        let keeps_times = match self.device {
+            Some((device, keeps)) if device == stamp.device => keeps,
+            _ => keeps_times(file),
+        };
+        self.device = Some((stamp.device, keeps_times));
+        self.entries.push(Entry { path, size: stamp.size, is_link, stamp, keeps_times });
         Ok(())
     }
+}
+
+fn keeps_times(file: &File) -> bool {
+    rustix::fs::fstatfs(file)
+        .is_ok_and(|facts| u64::try_from(facts.f_type).is_ok_and(|kind| KEEPS_TIMES.contains(&kind)))
 }
 
 fn refused(place: &Path, what: &str) -> Error {

@@ -10,6 +10,7 @@
 //! | `enrolment` | the directory a workload keeps | docs/trust.md 6 |
 //! | `signer` | certificates of those who sign models: chain, anchors, time, names, revocation | RFC 5280 |
 //! | `signers` | the trust store: signers by name, their rotation and revocation | docs/trust.md 3 |
+//! | `sigstore` | keyless signers: short-lived certificates, dated by a public log, verified offline | Fulcio, Rekor v1, RFC 6962 |
 //! | `key` | P-256 private keys of certificates | RFC 5958 |
 //!
 //! Chains are verified by rustls during the handshake. Whether a certificate was taken back is asked of the catalogue, by
@@ -22,6 +23,7 @@ mod key;
 mod peer;
 pub mod signer;
 pub mod signers;
+pub mod sigstore;
 mod tls;
 #[cfg(feature = "daemon")]
 mod tls_server;

@@ -45,9 +45,13 @@ def model(tmp_path) -> Path:
 class Vault:
     """The command line, with what it prints."""
 
+    def __init__(self, cache: Path):
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith("MODELVAULT_")}
+        self.cache = cache
+        self.env["XDG_CACHE_HOME"] = str(cache)
+
     def __call__(self, *args, ok=True):
-        env = {key: value for key, value in os.environ.items() if not key.startswith("MODELVAULT_")}
-        done = subprocess.run([VAULT, *map(str, args), "--json"], capture_output=True, text=True, env=env)
+        done = subprocess.run([VAULT, *map(str, args), "--json"], capture_output=True, text=True, env=self.env)
         assert (done.returncode == 0) == ok, (done.returncode, done.stdout, done.stderr)
         self.status = done.returncode
         return json.loads(done.stdout)
@@ -60,8 +64,8 @@ class Vault:
 
 
 @pytest.fixture
-def vault() -> Vault:
-    return Vault()
+def vault(tmp_path_factory) -> Vault:
+    return Vault(tmp_path_factory.mktemp("cache"))
 
 
 class Reference:

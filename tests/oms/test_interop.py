@@ -41,6 +41,17 @@ def test_ignored_paths_and_signatures_elsewhere_are_accepted(vault, reference, k
     vault("verify", model, "--signature", signature, "--key", keys / "p256.pub")
 
 
+def test_what_a_verifier_ignores_may_be_there_unsigned_and_nothing_signed_may(vault, keys, model):
+    vault("sign", model, "--key", keys / "p256.pem")
+    (model / "later").mkdir()
+    (model / "later/cache").write_text("x")
+    vault.refuses("verify", model, "--key", keys / "p256.pub")
+    report = vault("verify", model, "--key", keys / "p256.pub", "--ignore", "later")
+    assert report["not_covered"] == [".git", "later"]
+    report = vault.refuses("verify", model, "--key", keys / "p256.pub", "--ignore", "later", "--ignore", "a-b")
+    assert [(d["difference"], d["path"]) for d in report["differences"]] == [("missing", "a-b")]
+
+
 def test_a_single_file_is_named_as_specified_or_as_the_reference_wants_it(vault, reference, keys, tmp_path):
     file = tmp_path / "model.onnx"
     file.write_bytes(b"weights")
@@ -105,6 +116,22 @@ def test_signatures_of_the_command_line_are_accepted(vault, reference, keys, mod
     single.write_bytes(b"one")
     reference.sign(single, model.parent / "one.bin.sig", keys / "p256.pem")
     vault("verify", single, "--key", keys / "p256.pub")
+
+
+@pytest.mark.parametrize("curve", ["p256", "p384", "p521"])
+def test_bundles_in_the_form_of_the_go_implementation_are_accepted(vault, reference, keys, model, curve):
+    """The reference's, written again as protojson of Go does: members in the order of their fields, spaces here and there, and without
+    what is empty there (`tlogEntries`, `keyid`)."""
+    reference.sign(model, model / "model.sig", keys / f"{curve}.pem")
+    bundle = json.loads((model / "model.sig").read_text())
+    bundle["verificationMaterial"].pop("tlogEntries")
+    for signature in bundle["dsseEnvelope"]["signatures"]:
+        signature.pop("keyid", None)
+    members = ["mediaType", "verificationMaterial", "dsseEnvelope"]
+    (model / "model.sig").write_text(json.dumps({member: bundle[member] for member in members}, separators=(", ", ":")))
+    reference.accepts(model, model / "model.sig", keys / f"{curve}.pub")
+    vault("verify", model, "--key", keys / f"{curve}.pub")
+    vault.refuses("verify", model, "--key", keys / "stranger.pub")
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "blake2", "blake3"])

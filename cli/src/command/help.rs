@@ -54,6 +54,7 @@ fn environment(program: &'static str) -> String {
         ("CLICOLOR_FORCE", "colours on pipes too"),
         ("XDG_DATA_HOME", "the vault is in modelvault/ below it, unless MODELVAULT_HOME says otherwise"),
         ("XDG_CONFIG_HOME", "the configuration is modelvault/config.toml below it"),
+        ("XDG_CACHE_HOME", "what signings read is remembered in modelvault/signed/ below it"),
         ("XDG_STATE_HOME", "versions seen by fetch are remembered in modelvault/ below it"),
         ("XDG_RUNTIME_DIR", "the daemon's socket is in modelvault/ below it"),
     ] {

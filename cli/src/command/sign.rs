@@ -6,7 +6,9 @@ use model_vault::crypto::hash;
 use model_vault::crypto::sign::{Algorithm, SigningKey};
 use model_vault::files::{Ignored, Links, MAX_FILES};
 use model_vault::identity::signer::OwnChain;
-use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN, Method, Parameters, Statement, is_model_signature, measure};
+use model_vault::manifest::oms::{
+    Bundle, MAX_BUNDLE_LEN, Measured, Method, Parameters, Record, Since, Statement, is_model_signature, measure_since,
+};
 use model_vault::names::{Clock, KeyId, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -14,7 +16,7 @@ use serde::Serialize;
 use super::{Context, sign_version, threads};
 use crate::args;
 use crate::files::signature::{Places, claims, put, read_signatures};
-use crate::files::{means_path, on, read_small};
+use crate::files::{means_path, on, read_small, records};
 use crate::output::progress::Progress;
 use crate::output::table::facts;
 use crate::output::text::{count, size};
@@ -32,6 +34,8 @@ pub struct Signed {
     pub resources: usize,
     /// Bytes of the files.
     pub bytes: u64,
+    /// Bytes of them that were not read again (`--since`).
+    reused_bytes: u64,
     /// The bundle that every OpenSSF verifier reads, if it was written.
     pub signature: Option<PathBuf>,
     /// The signatures beside it, if they were written.
@@ -53,6 +57,7 @@ impl Signed {
             root: statement.root().to_string(),
             resources: statement.resources.len(),
             bytes: bytes_of(statement),
+            reused_bytes: 0,
             signature: None,
             claims: None,
             signers: keys.map(|key| SignedBy { keyid: key.key_id(), algorithm: key.algorithm().name() }).collect(),
@@ -86,14 +91,30 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     let (interoperable, own) = split(keys)?;
     let chain = chain(args.cert_chain.as_deref(), interoperable.as_ref())?;
     let places = Places::of(path, args.signature.as_deref())?;
+    places.must_be_writable()?;
     places.sweep();
-    let statement = measured(cx, args, path, &places)?;
+    let since = since(cx, args, interoperable.iter().chain(&own))?;
+    let Measured { statement, stamps, reused } = measured(cx, args, path, &places, since.as_ref())?;
     let payload = statement.to_payload().into_bytes();
 
     let mut signed = Signed::over(&statement, interoperable.iter().chain(&own));
+    signed.reused_bytes = reused;
     let lines = own.iter().map(|key| Bundle::sign(payload.clone(), key, None)).collect::<Result<Vec<_>>>()?;
     let main = interoperable.as_ref().map(|key| Bundle::sign(payload.clone(), key, chain)).transpose()?;
+    if main.is_none() && is_of_other_files(&places.signature, &payload) {
+        cx.out.message(&format!(
+            "note: {} signs the model as it was before: sign with its ECDSA key too, or remove it",
+            places.signature.display()
+        ));
+    }
     write(&places, &statement, main, lines, &mut signed)?;
+    if let Some(key) = interoperable.iter().chain(&own).next() {
+        let record = Record::new(&payload, stamps).sign(key)?;
+        // Without it the next signing reads everything, and nothing else.
+        if let (Err(e), true) = (records::keep(&Record::name(&payload, key.public()), &record), args.since.is_some()) {
+            cx.out.message(&format!("note: the next --since will read everything: its record cannot be kept: {e}"));
+        }
+    }
     if args.hash == hash::Algorithm::Blake3.name() {
         cx.out.message(BLAKE3_NOTE);
     }
@@ -132,6 +153,36 @@ pub fn algorithm(args: &args::Sign) -> Result<hash::Algorithm> {
         .ok_or_else(|| Error::new(ErrorId::InvalidArgument, format!("not a hash: {:?}", args.hash)))
 }
 
+/// An earlier signing by one of these keys, and what it read, as far as that is known on this machine.
+///
+/// # Errors
+/// `SignatureMissing` if no bundle of the file is by one of the keys.
+fn since<'k>(
+    cx: &Context<'_>,
+    args: &args::Sign,
+    keys: impl Iterator<Item = &'k SigningKey> + Clone,
+) -> Result<Option<Since>> {
+    let Some(file) = &args.since else { return Ok(None) };
+    let text = read_signatures(file)?;
+    let bundles = Bundle::from_json(&text).map(|one| vec![one]).or_else(|_| claims::read(file))?;
+    let by_one_of_them =
+        |b: &&Bundle| is_model_signature(&b.payload) && keys.clone().any(|key| b.verify(key.public()).is_ok());
+    let old = bundles.iter().find(by_one_of_them).ok_or_else(|| {
+        let what = format!("{}: no signature of a model by one of the keys given", file.display());
+        Error::new(ErrorId::SignatureMissing, what)
+            .hint("sign without --since, or with the key of the earlier signature")
+    })?;
+    let statement = Statement::from_payload(&old.payload).map_err(|e| Error::from(e).on(file.display()))?;
+    let record = keys.clone().find_map(|key| {
+        let text = records::read(&Record::name(&old.payload, key.public()))?;
+        Record::verified(&text, &old.payload, key.public())
+    });
+    if record.is_none() {
+        cx.out.message("note: this machine has no record of that signing: everything is read");
+    }
+    Ok(record.map(|record| Since::new(statement, record, args.paranoid)))
+}
+
 /// The bundle that a new one takes the place of, if it is another signer's and says the very same: it moves to the claims.
 ///
 /// # Errors
@@ -145,6 +196,12 @@ fn superseded(places: &Places, new: Option<&Bundle>) -> Result<Option<Bundle>> {
         Error::new(ErrorId::AlreadyExists, what).hint("name another file with --signature, or move this one away")
     })?;
     Ok((old.payload == new.payload && old.material != new.material).then_some(old))
+}
+
+/// Whether a signature is there that is left behind by this one: verifiers who trust both would be told two things.
+fn is_of_other_files(signature: &Path, payload: &[u8]) -> bool {
+    let old = signature.exists().then(|| read_signatures(signature).ok()).flatten();
+    old.and_then(|text| Bundle::from_json(&text).ok()).is_some_and(|old| old.payload != payload)
 }
 
 /// What no verifier would read is not written.
@@ -163,6 +220,12 @@ fn check_limits(statement: &Statement, files: [&[u8]; 2]) -> Result<()> {
 
 /// The key of the bundle that every OpenSSF verifier reads, and those of the lines beside it.
 pub fn split(keys: Vec<SigningKey>) -> Result<(Option<SigningKey>, Vec<SigningKey>)> {
+    if let Some(twice) =
+        (1..keys.len()).find(|i| keys[..*i].iter().any(|earlier| earlier.key_id() == keys[*i].key_id()))
+    {
+        let what = format!("the key {} is given twice", keys[twice].key_id().short());
+        return Err(Error::new(ErrorId::InvalidArgument, what).hint("a key signs once: check --key"));
+    }
     let is_ecdsa = |key: &SigningKey| {
         matches!(key.algorithm(), Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521)
     };
@@ -184,7 +247,13 @@ pub fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec
     Ok(Some(chain.certificates().to_vec()))
 }
 
-fn measured(cx: &Context<'_>, args: &args::Sign, path: &Path, places: &Places) -> Result<Statement> {
+fn measured(
+    cx: &Context<'_>,
+    args: &args::Sign,
+    path: &Path,
+    places: &Places,
+    since: Option<&Since>,
+) -> Result<Measured> {
     // A mistyped name would stay in the statement, and leave out whatever is put there later.
     let is_there = |ignored: &&String| path.join(ignored).symlink_metadata().is_ok();
     if let Some(none) = args.ignore.iter().find(|ignored| !is_there(ignored)) {
@@ -207,9 +276,9 @@ fn measured(cx: &Context<'_>, args: &args::Sign, path: &Path, places: &Places) -
         threads: threads(),
     };
     let bar = Progress::new("hashing", total(path), cx.out.json());
-    let statement = measure(path, &parameters, &|n| bar.more(n));
+    let measured = measure_since(path, &parameters, since, SystemClock.now(), &|n| bar.more(n));
     bar.done();
-    statement
+    measured
 }
 
 /// For the progress bar of one large file; a directory's size is known when it was walked.
@@ -230,6 +299,7 @@ fn show(signed: &Signed) -> String {
     facts([
         ("signed", Some(signed.name.clone())),
         ("content", Some(format!("{}, {}", count(signed.resources as u64, "digest"), size(signed.bytes)))),
+        ("not read again", (signed.reused_bytes > 0).then(|| size(signed.reused_bytes))),
         ("signature", place(&signed.signature)),
         ("claims", place(&signed.claims)),
         ("signed by", Some(signed.signers())),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use model_vault::crypto::sign::VerifyingKey;
 use model_vault::identity::signer::{Anchors, CertifiedSigner, ChainPolicy, Revocations, SignerName};
+use model_vault::identity::sigstore::{KeylessPolicy, TrustedRoot};
 use model_vault::manifest::oms::{Bundle, Comparison, Difference, Signer, Statement, Trust, authenticate, compare};
 use model_vault::names::{Clock, KeyId, Name, SystemClock};
 use model_vault::{Error, ErrorId, Result};
@@ -67,7 +68,12 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
     let given = args.model.key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?;
     let mut keys = store.unrevoked(given.concat())?;
     let authorities = Authorities::read(&args.model)?;
-    if keys.is_empty() && args.model.trust.is_empty() && authorities.anchors.is_none() {
+    let keyless = keyless_policy(&args.model)?;
+    if !args.model.signer_name.is_empty() && authorities.anchors.is_none() && keyless.is_none() {
+        return Err(Error::new(ErrorId::InvalidArgument, "--signer-name without an authority that vouches for names")
+            .hint("name the authority with --ca FILE, or --sigstore-root FILE with --issuer URL"));
+    }
+    if keys.is_empty() && args.model.trust.is_empty() && authorities.anchors.is_none() && keyless.is_none() {
         return Err(Error::new(
             ErrorId::InvalidArgument,
             "no signer is trusted: a signature by anybody proves nothing",
@@ -104,7 +110,12 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
             }
         }
     };
-    let trust = Trust { keys: &keys, chain: &chain, required: &args.model.require };
+    let keyless = |material: &str, payload: &[u8], signature: &[u8]| match &keyless {
+        Some(policy) => Ok(policy.verify(material, payload, signature)?),
+        None => Err(Error::new(ErrorId::SignatureMissing, "a keyless signature, and no Sigstore service is trusted")
+            .hint("say whom you trust: --sigstore-root FILE --signer-name NAME --issuer URL")),
+    };
+    let trust = Trust { keys: &keys, chain: &chain, keyless: &keyless, required: &args.model.require };
     let (statement, signers) = authenticate(&bundles, &trust)
         .map_err(|e| match e.id() {
             ErrorId::SignatureMissing => store.why_not(&bundles).unwrap_or(e),
@@ -118,9 +129,16 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
     let bar = Progress::new("verifying", statement_bytes(&statement), cx.out.json());
     let within = places.within(path)?;
     let allow_extra = args.model.ignore_unsigned_files;
-    let comparison = compare(path, &statement, &within, allow_extra, threads(), &|n| bar.more(n));
+    let comparison = compare(path, &statement, &within, &args.model.ignore, allow_extra, threads(), &|n| bar.more(n));
     bar.done();
     report(cx, path, &statement, signers, comparison?)
+}
+
+fn keyless_policy(args: &args::VerifyModel) -> Result<Option<KeylessPolicy>> {
+    let Some(file) = &args.sigstore_root else { return Ok(None) };
+    let text = read_small(file, AUTHORITIES_MAX).map_err(on(file))?;
+    let root = TrustedRoot::from_json(&text).map_err(|e| e.on(file.display()))?;
+    KeylessPolicy::new(root, args.signer_name.clone(), args.issuer.clone().unwrap_or_default()).map(Some)
 }
 
 /// Whose certificates count.

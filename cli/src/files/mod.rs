@@ -3,6 +3,7 @@
 
 pub mod destination;
 pub mod folding;
+pub mod records;
 pub mod signature;
 pub mod source;
 pub mod temporary;

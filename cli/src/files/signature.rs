@@ -34,7 +34,8 @@ impl Places {
             return Err(Error::new(ErrorId::InvalidArgument, "the signature would take the model's place"));
         }
         let claims = match signature.file_name().and_then(|n| n.to_str()) {
-            Some(BUNDLE_NAME) => signature.with_file_name(CLAIMS_NAME),
+            // A file named `model` has its own.
+            Some(BUNDLE_NAME) if !model.is_file() => signature.with_file_name(CLAIMS_NAME),
             _ => with_suffix(&signature.with_extension(""), &format!(".{CLAIMS_NAME}")),
         };
         Ok(Self { signature, claims })
@@ -43,6 +44,16 @@ impl Places {
     /// Removes what a killed command left beside them: it would be signed as part of the model.
     pub fn sweep(&self) {
         temporary::sweep(parent(&self.signature));
+    }
+
+    /// Told before the model is read, not after.
+    ///
+    /// # Errors
+    /// What writing there would fail with.
+    pub fn must_be_writable(&self) -> Result<()> {
+        let directory = parent(&self.signature);
+        rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+            .map_err(|e| super::on(directory)(e.into()).hint("name a place for the signature with --signature FILE"))
     }
 
     /// Those that lie within the model, as paths relative to it: no statement covers them.
@@ -168,6 +179,8 @@ mod tests {
         let elsewhere = of(dir.path(), Some(Path::new("/tmp/other.sig")));
         assert_eq!(elsewhere.claims, Path::new("/tmp/other.claims.jsonl"));
         assert!(elsewhere.within(dir.path()).unwrap().is_empty());
+        std::fs::write(dir.path().join("model"), "x").unwrap();
+        assert_eq!(of(&dir.path().join("model"), None).claims, dir.path().join("model.claims.jsonl"));
         assert!(Places::of(&file, Some(&file)).is_err());
     }
 }

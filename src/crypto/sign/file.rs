@@ -21,12 +21,13 @@ impl SigningKey {
     pub fn read(path: &Path) -> Result<Self> {
         let file = open(path)?;
         let facts = file.metadata().map_err(|e| Error::from(e).on(path.display()))?;
+        let key = Self::from_pem(&contents(file, path)?).map_err(|e| Error::from(e).on(path.display()))?;
         // A pipe has no mode of its own worth looking at: `--sign-key <(command)`.
         if facts.is_file() && facts.mode() & 0o077 != 0 {
             return Err(Error::new(ErrorId::BadCredential, format!("{}: others may read this key", path.display()))
                 .hint(format!("chmod 600 {}", path.display())));
         }
-        Self::from_pem(&contents(file, path)?).map_err(|e| Error::from(e).on(path.display()))
+        Ok(key)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::ParsedPublicKey;
+use aws_lc_rs::signature::{ECDSA_P384_SHA256_ASN1, ParsedPublicKey, UnparsedPublicKey};
 
 use super::{Algorithm, KeyError, PublicKey};
 use crate::crypto::hash::sha256;
@@ -118,6 +118,22 @@ impl VerifyingKey {
         match &self.0 {
             Kind::Ed25519(key) => key.verify(message, signature),
             Kind::AwsLc(_, key) => key.verify_sig(message, signature).map_err(|_| AuthFailed),
+        }
+    }
+
+    /// Verifies an ECDSA signature over SHA-256 also where the curve has a longer hash: what release 0.2 of the reference
+    /// implementation of model signing made with keys on P-384.
+    ///
+    /// # Errors
+    /// [`AuthFailed`], also for other keys than on P-256 and P-384.
+    pub fn verify_over_sha256(&self, message: &[u8], signature: &[u8]) -> Result<(), AuthFailed> {
+        match &self.0 {
+            Kind::AwsLc(Algorithm::EcdsaP256, _) => self.verify(message, signature),
+            Kind::AwsLc(Algorithm::EcdsaP384, key) => {
+                let key = UnparsedPublicKey::new(&ECDSA_P384_SHA256_ASN1, key.as_ref());
+                key.verify(message, signature).map_err(|_| AuthFailed)
+            }
+            _ => Err(AuthFailed),
         }
     }
 

@@ -13,9 +13,14 @@ pub struct Trust<'a> {
     pub keys: &'a [VerifyingKey],
     /// Judges a chain of certificates (DER, signer first) and gives the signer's key.
     pub chain: &'a dyn Fn(&[Vec<u8>]) -> Result<VerifyingKey>,
+    /// Judges a keyless signature: its verification material, the payload and the signature; gives the signer's key.
+    pub keyless: &'a Keyless<'a>,
     /// What must have signed; without any, one trusted signature is enough.
     pub required: &'a [Requirement],
 }
+
+/// See [`Trust::keyless`].
+pub type Keyless<'a> = dyn Fn(&str, &[u8], &[u8]) -> Result<VerifyingKey> + 'a;
 
 /// A signature that verified under a trusted key.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -115,13 +120,11 @@ fn signer_of(bundle: &Bundle, trust: &Trust<'_>) -> Result<Option<Signer>, Refus
             let key = trust.keys.iter().find(|key| bundle.verify(key).is_ok());
             Ok(key.map(|key| signer(key, false)))
         }
-        Material::Keyless(_) => Err(Refusal::Stranger(
-            Error::new(
-                ErrorId::SignatureMissing,
-                "signed with a certificate of a public service, which this release does not check",
-            )
-            .hint("ask the signer for a signature by a key or by a certificate of your own authority"),
-        )),
+        Material::Keyless(material) => {
+            let key = (trust.keyless)(material, &bundle.payload, bundle.signature()).map_err(Refusal::Stranger)?;
+            bundle.verify(&key).map_err(|_| Refusal::Forgery)?;
+            Ok(Some(signer(&key, true)))
+        }
     }
 }
 

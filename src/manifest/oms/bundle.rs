@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Malformed, release_0_2, statement_kind};
 use crate::crypto::AuthFailed;
 use crate::crypto::dsse::{IN_TOTO, pre_authentication};
-use crate::crypto::sign::{Algorithm, SigningKey, VerifyingKey};
+use crate::crypto::sign::{SigningKey, VerifyingKey};
 use crate::error::Result;
 use crate::json::{JsonError, Reader, quote};
 
@@ -55,6 +55,11 @@ impl Bundle {
         Ok(Self { material, payload, signature })
     }
 
+    /// The signature over the payload, not verified.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
     /// Whether the bundle says that this key signed it. A bundle without a hint could be anybody's.
     pub fn names(&self, key: &VerifyingKey) -> bool {
         match &self.material {
@@ -70,10 +75,10 @@ impl Bundle {
             // The faulty encoding must not become a second form of today's signatures.
             let its =
                 statement_kind(&self.payload).is_ok_and(|kind| kind.as_deref() == Some(release_0_2::PREDICATE_TYPE));
-            if !its || key.algorithm() != Algorithm::EcdsaP256 {
+            if !its {
                 return Err(e);
             }
-            key.verify(&release_0_2::pre_authentication(IN_TOTO, &self.payload), &self.signature)
+            key.verify_over_sha256(&release_0_2::pre_authentication(IN_TOTO, &self.payload), &self.signature)
         })
     }
 
@@ -258,6 +263,7 @@ fn base64(reader: &mut Reader<'_>) -> Result<Vec<u8>, JsonError> {
 mod tests {
     use super::*;
     use crate::crypto::random::SystemRandom;
+    use crate::crypto::sign::Algorithm;
 
     fn key(algorithm: Algorithm) -> SigningKey {
         SigningKey::generate(algorithm, &SystemRandom).unwrap()

@@ -60,7 +60,8 @@ pub struct Comparison {
 
 /// Walks a model by the rules its statement records and holds each file against it.
 ///
-/// `bundle`: the signature's own place within the model, which no statement covers. `allow_extra`: files that nobody signed
+/// `bundle`: the signature's own place within the model, which no statement covers. `passed_over`: what else is left out; files
+/// there that were signed are missing. `allow_extra`: files that nobody signed
 /// are no difference.
 ///
 /// # Errors
@@ -69,12 +70,14 @@ pub fn compare(
     path: &Path,
     statement: &Statement,
     bundle: &[String],
+    passed_over: &[String],
     allow_extra: bool,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Comparison> {
     let mut ignored = statement.serialization.ignored.clone();
-    DEFAULT_IGNORED.iter().map(|p| (*p).to_owned()).chain(bundle.iter().cloned()).for_each(|p| ignored.insert(p));
+    let also = bundle.iter().chain(passed_over).cloned();
+    DEFAULT_IGNORED.iter().map(|p| (*p).to_owned()).chain(also).for_each(|p| ignored.insert(p));
     // What a walk refuses in a model that was signed came there later: it is no mistake of whoever asks.
     let model = ModelFiles::find(path, &ignored, statement.serialization.links).map_err(|e| match e.id() {
         ErrorId::InvalidArgument => {

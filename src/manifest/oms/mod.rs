@@ -8,6 +8,7 @@
 //! | `authenticate` | whose statement it is: bundles held against trusted keys |
 //! | `require` | what must have signed |
 //! | `measure` | a statement made from the files of a model |
+//! | `since` | an earlier signing of ours, whose digests are taken for what did not change |
 //! | `compare` | a statement held against the files of a model: every difference |
 //! | `recorded` | statements and the digests recorded at seal, without the files |
 //! | `release_0_2` | how bundles of release 0.2 differ: read, never written |
@@ -23,16 +24,18 @@ mod recorded;
 mod release_0_2;
 mod require;
 mod resource;
+mod since;
 mod statement;
 
 use authenticate::statement_kind;
-pub use authenticate::{Signer, Trust, authenticate, is_model_signature};
+pub use authenticate::{Keyless, Signer, Trust, authenticate, is_model_signature};
 pub use bundle::{Bundle, MAX_BUNDLE_LEN, Material};
 pub use compare::{Comparison, Difference, compare};
-pub use measure::{Parameters, measure};
+pub use measure::{Measured, Parameters, measure, measure_since};
 pub use recorded::{HashRange, Recollection, compare_recorded, recorded_statement};
 pub use require::Requirement;
 pub use resource::Resource;
+pub use since::{Record, Since};
 pub use statement::{Method, PREDICATE_TYPE, Serialization, Statement};
 
 use crate::error::{Error, ErrorId};
