@@ -418,7 +418,7 @@ pub struct Sign {
     /// File or directory to sign, or a version of the vault
     #[arg(value_name = "PATH|REF")]
     pub what: String,
-    /// Private key (PEM): ECDSA P-256, P-384, P-521, Ed25519 or ML-DSA-65; may be repeated
+    /// Private key (PEM): ECDSA, Ed25519 or ML-DSA-65; or pkcs11:... (docs/signing.md); may be repeated
     #[arg(long, value_name = "FILE", required = true)]
     pub key: Vec<PathBuf>,
     /// Certificates of the ECDSA key (PEM): its own first, then those above it; the root may be left out

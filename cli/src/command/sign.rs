@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use model_vault::crypto::hash;
-use model_vault::crypto::sign::{Algorithm, SigningKey};
+use model_vault::crypto::sign::{Algorithm, SigningKey, VerifyingKey};
 use model_vault::files::{Ignored, Links, MAX_FILES};
 use model_vault::identity::signer::OwnChain;
 use model_vault::manifest::oms::{
@@ -93,7 +93,8 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     let places = Places::of(path, args.signature.as_deref())?;
     places.must_be_writable()?;
     places.sweep();
-    let since = since(cx, args, interoperable.iter().chain(&own))?;
+    let own_keys: Vec<_> = interoperable.iter().chain(&own).map(SigningKey::public).collect();
+    let since = since(cx, args, &own_keys)?;
     let Measured { statement, stamps, reused } = measured(cx, args, path, &places, since.as_ref())?;
     let payload = statement.to_payload().into_bytes();
 
@@ -157,25 +158,20 @@ pub fn algorithm(args: &args::Sign) -> Result<hash::Algorithm> {
 ///
 /// # Errors
 /// `SignatureMissing` if no bundle of the file is by one of the keys.
-fn since<'k>(
-    cx: &Context<'_>,
-    args: &args::Sign,
-    keys: impl Iterator<Item = &'k SigningKey> + Clone,
-) -> Result<Option<Since>> {
+fn since(cx: &Context<'_>, args: &args::Sign, keys: &[&VerifyingKey]) -> Result<Option<Since>> {
     let Some(file) = &args.since else { return Ok(None) };
     let text = read_signatures(file)?;
     let bundles = Bundle::from_json(&text).map(|one| vec![one]).or_else(|_| claims::read(file))?;
-    let by_one_of_them =
-        |b: &&Bundle| is_model_signature(&b.payload) && keys.clone().any(|key| b.verify(key.public()).is_ok());
+    let by_one_of_them = |b: &&Bundle| is_model_signature(&b.payload) && keys.iter().any(|key| b.verify(key).is_ok());
     let old = bundles.iter().find(by_one_of_them).ok_or_else(|| {
         let what = format!("{}: no signature of a model by one of the keys given", file.display());
         Error::new(ErrorId::SignatureMissing, what)
             .hint("sign without --since, or with the key of the earlier signature")
     })?;
     let statement = Statement::from_payload(&old.payload).map_err(|e| Error::from(e).on(file.display()))?;
-    let record = keys.clone().find_map(|key| {
-        let text = records::read(&Record::name(&old.payload, key.public()))?;
-        Record::verified(&text, &old.payload, key.public())
+    let record = keys.iter().find_map(|key| {
+        let text = records::read(&Record::name(&old.payload, key))?;
+        Record::verified(&text, &old.payload, key)
     });
     if record.is_none() {
         cx.out.message("note: this machine has no record of that signing: everything is read");

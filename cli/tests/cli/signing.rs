@@ -75,6 +75,20 @@ fn every_difference_is_told_and_the_answer_is_no() {
     m.ok(&["verify", "./m", "--key", "ecdsa.pub", "--ignore-unsigned-files"]);
 }
 
+/// Two signatures of trusted keys over different files are a refusal: whoever leaves one behind is told.
+#[test]
+fn a_signature_that_is_left_behind_by_a_newer_one_is_told() {
+    let m = with_model();
+    m.ok(&["sign", "./m", "--key", "ecdsa.pem", "--key", "ed25519.pem"]);
+    let told =
+        |out: std::process::Output| String::from_utf8(out.stderr).unwrap().contains("signs the model as it was before");
+    assert!(!told(m.run(&["sign", "./m", "--key", "ed25519.pem"])));
+    fs::write(m.path("m/weights"), "newer").unwrap();
+    assert!(told(m.run(&["sign", "./m", "--key", "ed25519.pem"])));
+    m.ok(&["verify", "./m", "--key", "ed25519.pub"]);
+    m.fails(&["verify", "./m", "--key", "ed25519.pub", "--key", "ecdsa.pub"], 3, "SignatureInvalid");
+}
+
 /// A check that somebody believes was made must not be passed over in silence.
 #[test]
 fn options_of_the_other_kind_are_refused_and_those_of_models_say_what_is_meant() {
@@ -132,7 +146,10 @@ fn questions_that_make_no_sense_are_usage_errors_and_leave_nothing() {
     m.fails(&["sign", "./empty", "--key", "ecdsa.pem"], 2, "InvalidArgument");
     m.fails(&["sign", "./none", "--key", "ecdsa.pem"], 6, "NotFound");
     m.fails(&["sign", "./m", "--key", "ecdsa.pem", "--key", "ecdsa.pem"], 2, "InvalidArgument");
+    m.fails(&["sign", "./m", "--key", "ed25519.pem", "--key", "ed25519.pem"], 2, "InvalidArgument");
     m.fails(&["sign", "./m", "--key", "ecdsa.pub"], 4, "BadCredential");
+    let public = String::from_utf8(m.run(&["sign", "./m", "--key", "ecdsa.pub"]).stderr).unwrap();
+    assert!(!public.contains("chmod"), "{public}");
     m.fails(&["sign", "./m", "--key", "ecdsa.pem", "--ignore", "../x"], 2, "InvalidArgument");
     m.fails(&["sign", "./m", "--key", "ed25519.pem", "--cert-chain", "ecdsa.pub"], 2, "InvalidArgument");
     assert_eq!(m.names("m"), ["sub", "weights"]);

@@ -14,11 +14,16 @@ use crate::error::{Error, ErrorId, Result};
 const MAX_BYTES: usize = 16 << 10;
 
 impl SigningKey {
-    /// Reads a private key ([`SigningKey::from_pem`]) from a file that is its owner's alone.
+    /// Reads a private key ([`SigningKey::from_pem`]) from a file that is its owner's alone; a path that is a `pkcs11:` URI names
+    /// one on a token ([`SigningKey::on_token`]).
     ///
     /// # Errors
     /// `NotFound`, `IoError`; `BadCredential` if it is no private key, or if others may read the file.
     pub fn read(path: &Path) -> Result<Self> {
+        #[cfg(feature = "daemon")]
+        if let Some(uri) = path.to_str().filter(|text| text.starts_with(super::token::SCHEME)) {
+            return Self::on_token(uri);
+        }
         let file = open(path)?;
         let facts = file.metadata().map_err(|e| Error::from(e).on(path.display()))?;
         let key = Self::from_pem(&contents(file, path)?).map_err(|e| Error::from(e).on(path.display()))?;

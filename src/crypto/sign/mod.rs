@@ -6,6 +6,8 @@
 //! | `ecdsa-p256`, `ecdsa-p384`, `ecdsa-p521` | RFC 5480, uncompressed point | ASN.1 DER over SHA-256, SHA-384, SHA-512 |
 //! | `ml-dsa-65` | RFC 9881 | FIPS 204, empty context |
 //!
+//! An ECDSA key may live on a token (PKCS #11, `token`), and sign there.
+//!
 //! [`VerifyingKey`] and [`SigningKey`] are for what the ecosystem exchanges (`vault sign`). The vault's own statements are
 //! signed with Ed25519 alone: [`PublicKey`] and [`SigningIdentity`].
 
@@ -17,6 +19,8 @@ mod private;
 mod signing;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "daemon")]
+mod token;
 mod verifying;
 
 pub use algorithm::Algorithm;

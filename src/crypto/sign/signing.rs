@@ -7,6 +7,8 @@ use aws_lc_rs::signature::{self as aws, EcdsaKeyPair, EcdsaSigningAlgorithm, Key
 use zeroize::Zeroizing;
 
 use super::private::{self, Encoded};
+#[cfg(feature = "daemon")]
+use super::token::TokenKey;
 use super::{Algorithm, KeyError, SigningIdentity, VerifyingKey};
 use crate::crypto::keys::Key;
 use crate::crypto::{der, pem};
@@ -26,6 +28,8 @@ enum Kind {
     Ed25519(SigningIdentity),
     Ecdsa(EcdsaKeyPair),
     MlDsa(PqdsaKeyPair),
+    #[cfg(feature = "daemon")]
+    Token(TokenKey),
 }
 
 impl SigningKey {
@@ -65,6 +69,9 @@ impl SigningKey {
     }
 
     /// PEM of its PKCS #8 form.
+    ///
+    /// # Panics
+    /// For a key on a token, which never leaves it: nobody asks for its form who did not make the key.
     pub fn to_pem(&self) -> Zeroizing<String> {
         const LABEL: &str = "PRIVATE KEY";
         match &self.kind {
@@ -76,7 +83,20 @@ impl SigningKey {
             Kind::MlDsa(pair) => {
                 pem::encode(LABEL, pair.to_pkcs8v1().expect("keys without a seed are refused").as_ref())
             }
+            #[cfg(feature = "daemon")]
+            Kind::Token(_) => panic!("a key on a token has no form"),
         }
+    }
+
+    /// A key on a token, by its `pkcs11:` URI.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for the URI; `NotFound` if there is no such token or key, or more than one; `NoCredential` and
+    /// `BadCredential` for the PIN; `IoError` if the module fails.
+    #[cfg(feature = "daemon")]
+    pub fn on_token(uri: &str) -> Result<Self> {
+        let key = TokenKey::open(uri)?;
+        Ok(Self { public: key.public().clone(), kind: Kind::Token(key) })
     }
 
     /// How it signs.
@@ -110,6 +130,8 @@ impl SigningKey {
                 signature.truncate(len);
                 Ok(signature)
             }
+            #[cfg(feature = "daemon")]
+            Kind::Token(key) => key.sign(message),
         }
     }
 

@@ -7,7 +7,7 @@ use webpki::{CertRevocationList, OwnedCertRevocationList, VerifiedPath, anchor_f
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::{MAX_CERTIFICATE_BYTES, moment};
+use super::{MAX_CERTIFICATE_BYTES, marked, moment};
 use crate::crypto::hash::sha256;
 use crate::crypto::pem;
 use crate::error::{Error, ErrorId, Result};
@@ -24,6 +24,8 @@ const MAX_LIST_BYTES: usize = 32 << 20;
 pub struct Anchors {
     trusted: Vec<TrustAnchor<'static>>,
     facts: Vec<Facts>,
+    /// Self-signed certificates of signers, which are no CAs.
+    signers: Vec<Vec<u8>>,
 }
 
 /// What a certificate says of itself, which a webpki anchor does not keep.
@@ -67,7 +69,12 @@ impl Anchors {
 
     /// The certificates, in DER.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
-        self.facts.iter().map(|facts| &facts.der[..])
+        self.facts.iter().map(|facts| &facts.der[..]).chain(self.signers.iter().map(|der| &der[..]))
+    }
+
+    /// Whether this is the certificate of a signer that is trusted as it is.
+    pub(super) fn has_signer(&self, der: &[u8]) -> bool {
+        self.signers.iter().any(|signer| signer == der)
     }
 
     /// The ids of their keys.
@@ -79,6 +86,10 @@ impl Anchors {
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| invalid("not X.509".into()))?;
         if !rest.is_empty() || der.len() > MAX_CERTIFICATE_BYTES {
             return Err(invalid("not X.509, or too long".into()));
+        }
+        if marked::signs_code_alone(&parsed) && marked::is_self_signed(&parsed, &CertificateDer::from(der)) {
+            self.signers.push(der.to_vec());
+            return Ok(());
         }
         let constraints = parsed.basic_constraints().ok().flatten().map(|extension| extension.value);
         let Some(constraints) = constraints.filter(|c| c.ca) else {
@@ -132,7 +143,7 @@ impl Anchors {
 
 impl PartialEq for Anchors {
     fn eq(&self, other: &Self) -> bool {
-        self.facts == other.facts
+        self.facts == other.facts && self.signers == other.signers
     }
 }
 impl Eq for Anchors {}

@@ -7,10 +7,13 @@
 //! **Usage of the leaf.** An extended key usage must contain codeSigning: a server's certificate does not sign models. Without
 //! one (RFC 5280, 4.2.1.12: no restriction) the key usage must be there and assert digitalSignature, which is what signers of
 //! today really carry; a key usage without it is refused in any case. An extended key usage of an intermediate restricts what
-//! is below it.
+//! is below it. A leaf that is marked as a CA is none if it says that its key issues nothing (`marked`).
+//!
+//! A signer's own certificate can stand for a CA if it is self-signed: it is then trusted as it is, byte for byte.
 
 mod anchors;
 mod error;
+mod marked;
 mod name;
 mod own;
 #[cfg(test)]
@@ -84,7 +87,14 @@ impl ChainPolicy<'_> {
         let key = VerifyingKey::from_spki(leaf.public_key().raw).map_err(|_| ChainError::UnsupportedKey)?;
         check_usage(leaf)?;
         let end = EndEntityCert::try_from(leaf_der).map_err(ChainError::from)?;
-        let path = self.verify_path(&end, others, at)?;
+        let path = if self.anchors.has_signer(leaf_der) || marked::signs_code_alone(leaf) {
+            if !self.revocations.lists().is_empty() {
+                return Err(ChainError::RevocationUnknown);
+            }
+            marked::verify_path(leaf, leaf_der, others, self.anchors, at)?
+        } else {
+            self.verify_path(&end, others, at)?
+        };
         let names = names_of(leaf)?;
         self.check_names(&names)?;
         Ok(CertifiedSigner {

@@ -222,9 +222,78 @@ fn only_cas_issue_and_no_ca_signs() {
     no_issuer.key_usages = vec![Ku::CrlSign];
     let no_issuer = root.issue(no_issuer);
     assert_eq!(verify(&[&no_issuer.issue(leaf()), &no_issuer], &root), Err(ChainError::NotACa));
-    let mut ca_leaf = leaf();
-    ca_leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let mut ca_leaf = marked();
+    ca_leaf.key_usages.push(Ku::KeyCertSign);
     assert_eq!(verify(&[&root.issue(ca_leaf)], &root), Err(ChainError::CaAsSigner));
+    let mut any_use = marked();
+    any_use.extended_key_usages.clear();
+    assert_eq!(verify(&[&root.issue(any_use)], &root), Err(ChainError::CaAsSigner));
+}
+
+/// A signer marked as a CA, whose key may issue nothing.
+fn marked() -> CertificateParams {
+    let mut params = leaf();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+}
+
+#[test]
+fn a_signer_marked_as_a_ca_is_judged_by_the_same_rules() {
+    let root = root(ca("root"));
+    let middle = root.issue(ca("middle"));
+    let signer = middle.issue(marked());
+    let found = verify(&[&signer, &middle], &root).unwrap();
+    assert_eq!(found.path.len(), 3);
+    assert_eq!(verify(&[&signer], &root), Err(ChainError::UnknownCa));
+    assert_eq!(verify(&[&signer, &middle], &self::root(ca("root"))), Err(ChainError::BadSignature));
+    let mut altered = Made { der: signer.der.clone(), params: marked(), key: KeyPair::generate().unwrap() };
+    let last = altered.der.len() - 1;
+    altered.der[last] ^= 1;
+    assert!(verify(&[&altered, &middle], &root).is_err());
+    // Nothing that it signs is a certificate.
+    assert_eq!(verify(&[&signer.issue(marked()), &signer, &middle], &root), Err(ChainError::NotACa));
+    assert_eq!(verify(&[&signer.issue(leaf()), &signer, &middle], &root), Err(ChainError::NotACa));
+    let with = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = ca("middle");
+        change(&mut params);
+        let middle = root.issue(params);
+        verify(&[&middle.issue(marked()), &middle], &root).map(drop)
+    };
+    assert_eq!(with(&|_| {}), Ok(()));
+    assert_eq!(with(&|p| p.key_usages = vec![Ku::CrlSign]), Err(ChainError::NotACa));
+    assert_eq!(with(&|p| p.is_ca = IsCa::ExplicitNoCa), Err(ChainError::NotACa));
+    assert_eq!(with(&|p| p.extended_key_usages = vec![Eku::ServerAuth]), Err(ChainError::Usage));
+    assert!(matches!(with(&|p| p.not_after = day!(-1)), Err(ChainError::Expired(_))));
+    let below = |p: &mut CertificateParams| {
+        let permitted_subtrees = vec![rcgen::GeneralSubtree::DnsName("example.org".into())];
+        p.name_constraints = Some(rcgen::NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+    };
+    assert!(matches!(with(&below), Err(ChainError::Unsupported(_))));
+    let mut short = ca("short");
+    short.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let short = root.issue(short);
+    let middle = short.issue(ca("middle"));
+    assert_eq!(verify(&[&middle.issue(marked()), &middle, &short], &root), Err(ChainError::PathTooLong));
+    let mut expired = marked();
+    expired.not_after = day!(-1);
+    assert!(matches!(verify(&[&root.issue(expired)], &root), Err(ChainError::Expired(_))));
+    let mut lists = Revocations::default();
+    lists.add(&root.revoke(&[1], 0)).unwrap();
+    let direct = root.issue(marked());
+    assert_eq!(verify_with(&[&direct], &root.anchors(), &[], &lists), Err(ChainError::RevocationUnknown));
+}
+
+#[test]
+fn a_self_signed_signer_is_trusted_as_it_is_and_vouches_for_nobody() {
+    let (own, other) = (root(marked()), root(marked()));
+    assert!(verify(&[&own], &own).is_ok());
+    assert!(verify(&[&other], &own).is_err());
+    assert!(verify(&[&own.issue(leaf())], &own).is_err());
+    assert!(verify(&[&own.issue(marked())], &own).is_err());
+    let mut expired = marked();
+    expired.not_after = day!(-1);
+    let expired = root(expired);
+    assert!(matches!(verify(&[&expired], &expired), Err(ChainError::Expired(_))));
 }
 
 #[test]
