@@ -129,7 +129,7 @@ pub enum Command {
     Workload(Workload),
     /// Let a workload read an artifact
     Grant(Grant),
-    /// Say whose signatures are believed
+    /// Make keys to sign with, and say whose signatures are believed
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Key(key::Key),
     /// Show or replace the policy
@@ -181,6 +181,9 @@ pub struct Seal {
     /// Sign with this key (PKCS#8 PEM, Ed25519) instead of the vault's
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGN_KEY", hide_env_values = true)]
     pub sign_key: Option<PathBuf>,
+    /// Sign with this identity of the vault (vault key new)
+    #[arg(long, value_name = "NAME", conflicts_with = "sign_key")]
+    pub identity: Option<Name>,
     /// Write a portable sealed file instead: a new or empty file
     #[arg(short, long, value_name = "FILE.mvlt")]
     pub output: Option<PathBuf>,
@@ -368,6 +371,7 @@ impl VerifyModel {
 /// `vault sign`
 #[derive(Debug, Args)]
 #[command(
+    group = ArgGroup::new("signer").args(["key", "identity"]).multiple(true).required(true),
     after_help = "An ECDSA key signs the bundle that every OpenSSF verifier reads (model.sig); Ed25519 and ML-DSA keys sign \
 the same statement in claims.jsonl beside it."
 )]
@@ -375,9 +379,18 @@ pub struct Sign {
     /// File or directory to sign
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
-    /// Private key (PEM): ECDSA P-256, P-384, P-521, Ed25519 or ML-DSA-65; may be repeated
-    #[arg(long, value_name = "FILE", required = true)]
+    /// Private keys (PEM): ECDSA P-256, P-384, P-521, Ed25519 or ML-DSA-65; may be repeated
+    #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
+    /// Identity of the vault (vault key new)
+    #[arg(long, value_name = "NAME")]
+    pub identity: Option<Name>,
+    /// Only model.sig, by the ECDSA key
+    #[arg(long, conflicts_with = "pq")]
+    pub oms_only: bool,
+    /// Refuse unless an ML-DSA-65 key signs too
+    #[arg(long)]
+    pub pq: bool,
     /// Certificates of the ECDSA key (PEM): its own first, then those above it; the root may be left out
     #[arg(long, value_name = "FILE")]
     pub cert_chain: Option<PathBuf>,

@@ -28,6 +28,8 @@ pub struct Upload {
     pub members: Vec<(String, Box<dyn ReadAt>)>,
     /// Whether SHA-256 digests are recorded beside BLAKE3.
     pub sha256: bool,
+    /// Identity of the vault that signs; the namespace's own if absent.
+    pub identity: Option<Name>,
 }
 
 impl Client {
@@ -53,6 +55,7 @@ impl Client {
             members,
             sha256: upload.sha256,
             request_id: request_id()?,
+            identity: upload.identity.map(|name| name.to_string()).unwrap_or_default(),
         };
         let part = |part| pb::SealRequest { part: Some(part) };
         let first = part(pb::seal_request::Part::Start(start));

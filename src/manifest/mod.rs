@@ -4,6 +4,7 @@
 //! manifest and is what a fetching client checks everything against.
 
 mod artifact;
+pub mod in_toto;
 pub mod oms;
 
 pub use artifact::{ArtifactStatement, MAX_STATEMENT_LEN, StatementError, Subject};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use model_vault::crypto::hash;
-use model_vault::crypto::sign::{Algorithm, SigningKey};
+use model_vault::crypto::sign::VerifyingKey;
 use model_vault::files::{Ignored, Links, MAX_FILES};
 use model_vault::identity::signer::OwnChain;
 use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN, Method, Parameters, Statement, is_model_signature, measure};
@@ -11,6 +11,7 @@ use model_vault::names::{Clock, KeyId, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use super::identity::{Signers, is_ecdsa};
 use super::{Context, threads};
 use crate::args;
 use crate::files::signature::{Places, claims, put, read_signatures};
@@ -43,9 +44,8 @@ struct SignedBy {
 
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
-    let keys = args.key.iter().map(|path| SigningKey::read(path)).collect::<Result<Vec<_>>>()?;
-    let (interoperable, own) = split(keys)?;
-    let chain = chain(args.cert_chain.as_deref(), interoperable.as_ref())?;
+    let signers = Signers::of(cx, args)?;
+    let chain = chain(args.cert_chain.as_deref(), signers.ecdsa())?;
     let places = Places::of(&args.path, args.signature.as_deref())?;
     places.sweep();
     let statement = measured(cx, args, &places)?;
@@ -62,8 +62,12 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     };
     // All is made before anything is written: a key that fails, or claims that cannot be read, leave the old signatures as
     // they were.
-    let mut lines = own.iter().map(|key| Bundle::sign(payload.clone(), key, None)).collect::<Result<Vec<_>>>()?;
-    let main = interoperable.as_ref().map(|key| Bundle::sign(payload.clone(), key, chain)).transpose()?;
+    let made = signers.sign(cx, &payload, chain)?;
+    signed.signers =
+        made.iter().map(|s| SignedBy { keyid: s.key.key_id(), algorithm: s.key.algorithm().name() }).collect();
+    let (main, lines): (Vec<_>, Vec<_>) = made.into_iter().partition(|s| is_ecdsa(&s.key));
+    let main = main.into_iter().next().map(|s| s.bundle);
+    let mut lines: Vec<_> = lines.into_iter().map(|s| s.bundle).collect();
     lines.extend(superseded(&places, main.as_ref())?);
     let claims = claims::with_signatures(&places.claims, &lines, &payload)?;
     let main = main.map(|bundle| bundle.to_json().into_bytes());
@@ -75,9 +79,6 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     if !claims.is_empty() || places.claims.exists() {
         put(&places.claims, &claims)?;
         signed.claims = Some(places.claims.clone());
-    }
-    for key in interoperable.iter().chain(&own) {
-        signed.signers.push(SignedBy { keyid: key.key_id(), algorithm: key.algorithm().name() });
     }
     if args.hash == hash::Algorithm::Blake3.name() {
         cx.out.message(
@@ -116,26 +117,13 @@ fn check_limits(statement: &Statement, files: [&[u8]; 2]) -> Result<()> {
     Ok(())
 }
 
-/// The key of the bundle that every OpenSSF verifier reads, and those of the lines beside it.
-fn split(keys: Vec<SigningKey>) -> Result<(Option<SigningKey>, Vec<SigningKey>)> {
-    let is_ecdsa = |key: &SigningKey| {
-        matches!(key.algorithm(), Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521)
-    };
-    let (mut ecdsa, own): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_ecdsa);
-    if ecdsa.len() > 1 {
-        return Err(Error::new(ErrorId::InvalidArgument, "more than one ECDSA key")
-            .hint("a signature file carries one; sign with the other into another file (--signature)"));
-    }
-    Ok((ecdsa.pop(), own))
-}
-
-fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec<Vec<u8>>>> {
+fn chain(file: Option<&Path>, key: Option<&VerifyingKey>) -> Result<Option<Vec<Vec<u8>>>> {
     let Some(file) = file else { return Ok(None) };
     let key = key.ok_or_else(|| {
         Error::new(ErrorId::InvalidArgument, "--cert-chain goes with an ECDSA key, and none is given")
     })?;
     let text = read_small(file, CHAIN_MAX).map_err(on(file))?;
-    let chain = OwnChain::from_pem(&text, key.public(), SystemClock.now()).map_err(|e| e.on(file.display()))?;
+    let chain = OwnChain::from_pem(&text, key, SystemClock.now()).map_err(|e| e.on(file.display()))?;
     Ok(Some(chain.certificates().to_vec()))
 }
 

@@ -7,12 +7,13 @@
 //! | `ml-dsa-65` | RFC 9881 | FIPS 204, empty context |
 //!
 //! [`VerifyingKey`] and [`SigningKey`] are for what the ecosystem exchanges (`vault sign`). The vault's own statements are
-//! signed with Ed25519 alone: [`PublicKey`] and [`SigningIdentity`].
+//! signed with Ed25519 alone: [`PublicKey`] and [`SigningIdentity`]. An [`Identity`] is one signer's keys for both.
 
 mod algorithm;
 mod ed25519;
 mod error;
 mod file;
+mod identity;
 mod private;
 mod signing;
 #[cfg(test)]
@@ -22,5 +23,6 @@ mod verifying;
 pub use algorithm::Algorithm;
 pub use ed25519::{PublicKey, SIGNATURE_LEN, SigningIdentity};
 pub use error::KeyError;
+pub use identity::Identity;
 pub use signing::SigningKey;
 pub use verifying::VerifyingKey;
