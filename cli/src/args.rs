@@ -181,7 +181,7 @@ pub struct Seal {
     /// Sign with this key (PKCS#8 PEM, Ed25519) instead of the vault's
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGN_KEY", hide_env_values = true)]
     pub sign_key: Option<PathBuf>,
-    /// Sign with this identity of the vault (vault key new)
+    /// Sign with this identity of the vault, which key new made
     #[arg(long, value_name = "NAME", conflicts_with = "sign_key")]
     pub identity: Option<Name>,
     /// Write a portable sealed file instead: a new or empty file
@@ -336,7 +336,7 @@ pub struct VerifyModel {
     /// Public key of a signer you trust (PEM); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
-    /// A signer you trust by name (vault key ls); '*': any; may be repeated
+    /// A signer you trust by name, which key trust gave; '*': any; may be repeated
     #[arg(long, value_name = "NAME")]
     pub trust: Vec<key::Trusted>,
     /// Certificates of authorities whose signers you trust (PEM)
@@ -382,7 +382,7 @@ pub struct Sign {
     /// Private keys (PEM): ECDSA P-256, P-384, P-521, Ed25519 or ML-DSA-65; may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
-    /// Identity of the vault (vault key new)
+    /// Identity of the vault, which key new made
     #[arg(long, value_name = "NAME")]
     pub identity: Option<Name>,
     /// Only model.sig, by the ECDSA key
