@@ -255,10 +255,34 @@ pub struct PolicyFacts {
 pub struct TrustFacts {
     /// How often the vault's trust store was changed; absent where there is no vault.
     pub version: Option<u64>,
+    /// Identities that the vault holds, by name.
+    pub identities: Vec<IdentityFacts>,
     /// Keys and CAs, in the order in which they were trusted.
     pub signers: Vec<TrustedFacts>,
     /// Keys that are believed no more, under whatever name or certificate.
     pub revoked: Vec<RevokedFacts>,
+}
+
+/// An identity: the public keys of one signer, of each algorithm one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityFacts {
+    /// What it is called.
+    pub name: Name,
+    /// ECDSA, Ed25519, ML-DSA-65, as far as it has them.
+    pub keys: Vec<IdentityKeyFacts>,
+}
+
+/// One public key of an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityKeyFacts {
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub keyid: KeyId,
+    /// `ed25519` and so on.
+    pub algorithm: String,
+    /// How OpenSSF bundles name it.
+    pub oms_hint: String,
+    /// SubjectPublicKeyInfo, in PEM.
+    pub pem: String,
 }
 
 /// One key or CA of a signer.

@@ -218,3 +218,54 @@ fn a_home_of_an_earlier_release_opens_and_believes_nobody_yet() {
     drop(vault);
     assert_eq!(unlock().signers().signers().len(), 1);
 }
+
+#[test]
+fn an_identity_is_made_and_trusted_in_one_act_and_once() {
+    let f = Fixture::new();
+    let caller = f.caller();
+    let made = f.vault.new_identity(&caller, &name("release"), true).unwrap();
+    assert_eq!(f.vault.new_identity(&caller, &name("release"), true).unwrap(), made, "the same request");
+    assert_eq!(f.vault.new_identity(&f.caller(), &name("release"), false).unwrap_err().id(), ErrorId::AlreadyExists);
+    let rows = f.rows("key.new");
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(made.keys.iter().all(|key| rows[0].contains(&key.keyid.to_string())) && rows[1].contains("AlreadyExists"));
+    let trusted: Vec<_> = f.vault.signers().signers().iter().flat_map(|s| s.key_ids()).collect();
+    assert_eq!(trusted, made.keys.iter().map(|key| key.keyid).collect::<Vec<_>>());
+    // A name that is somebody's key already keeps it: the identity is a further key of that signer.
+    let alice = SigningIdentity::generate(&SystemRandom).unwrap();
+    f.vault.trust_signer(&f.caller(), &f.trust("alice", &alice)).unwrap();
+    f.vault.new_identity(&f.caller(), &name("alice"), false).unwrap();
+    assert_eq!(f.vault.signers().signers().iter().filter(|s| s.name == name("alice")).count(), 3);
+}
+
+#[test]
+fn an_identity_signs_statements_on_record_and_nothing_that_means_something_else() {
+    use model_vault::crypto::dsse::pre_authentication;
+    let f = Fixture::new();
+    f.vault.new_identity(&f.caller(), &name("release"), true).unwrap();
+    let sign = |payload: &str| f.vault.sign_statement(&f.caller(), &name("release"), payload.as_bytes());
+    let statement = |kind: &str| {
+        format!(r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"name":"m"}}],"predicateType":"{kind}"}}"#)
+    };
+    let payload = statement("https://slsa.dev/provenance/v1");
+    let signatures = sign(&payload).unwrap();
+    assert_eq!(signatures.len(), 3);
+    for (key, signature) in &signatures {
+        key.verify(&pre_authentication("application/vnd.in-toto+json", payload.as_bytes()), signature).unwrap();
+        key.verify(payload.as_bytes(), signature).unwrap_err();
+    }
+    let digest = model_vault::crypto::hash::sha256(payload.as_bytes()).to_string();
+    let row = f.rows("key.sign").pop().unwrap();
+    assert!(row.contains(&digest) && row.contains("provenance") && row.contains("\"subject\":\"m\""), "{row}");
+    for refused in [
+        "",
+        "{}",
+        &statement("https://modelvault.example/sealed/v1"),
+        &statement("https://modelvault.example/artifact/v1"),
+    ] {
+        assert_eq!(sign(refused).unwrap_err().id(), ErrorId::InvalidArgument, "{refused}");
+    }
+    assert_eq!(f.rows("key.sign").iter().filter(|row| row.contains("\"deny\"")).count(), 4);
+    let nobody = f.vault.sign_statement(&f.caller(), &name("nobody"), payload.as_bytes());
+    assert_eq!(nobody.unwrap_err().id(), ErrorId::NotFound);
+}

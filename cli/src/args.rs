@@ -135,7 +135,7 @@ pub enum Command {
     Workload(Workload),
     /// Let a workload read an artifact
     Grant(Grant),
-    /// Say whose signatures are believed
+    /// Make keys to sign with, and say whose signatures are believed
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Key(key::Key),
     /// Show or replace the policy
@@ -187,6 +187,9 @@ pub struct Seal {
     /// Sign with this key (PKCS#8 PEM, Ed25519) instead of the vault's
     #[arg(long, value_name = "FILE", env = "MODELVAULT_SIGN_KEY", hide_env_values = true)]
     pub sign_key: Option<PathBuf>,
+    /// Sign with this identity of the vault, which key new made
+    #[arg(long, value_name = "NAME", conflicts_with = "sign_key")]
+    pub identity: Option<Name>,
     /// Write a portable sealed file instead: a new or empty file
     #[arg(short, long, value_name = "FILE.mvlt")]
     pub output: Option<PathBuf>,
@@ -345,7 +348,7 @@ pub struct VerifyModel {
     /// Public key of a signer you trust (PEM); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
-    /// A signer you trust by name (vault key ls); '*': any; may be repeated
+    /// A signer you trust by name, which key trust gave; '*': any; may be repeated
     #[arg(long, value_name = "NAME")]
     pub trust: Vec<key::Trusted>,
     /// Certificates of authorities whose signers you trust (PEM)
@@ -410,17 +413,26 @@ impl VerifyModel {
 /// `vault sign`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A version of the vault is signed from its recorded digests: nothing is read or decrypted, and the signatures \
-are attached to it (vault attest ls).\n\nAn ECDSA key signs the bundle that every OpenSSF verifier reads (model.sig); Ed25519 and ML-DSA keys sign \
-the same statement in claims.jsonl beside it."
+    group = ArgGroup::new("signer").args(["key", "identity"]).multiple(true).required(true),
+    after_help = "A version of the vault is signed from its recorded digests; nothing is read or decrypted, and the signatures are attached to it \
+(vault attest ls). ECDSA keys sign model.sig, which every OpenSSF verifier reads; Ed25519 and ML-DSA keys sign the same in claims.jsonl."
 )]
 pub struct Sign {
     /// File or directory to sign, or a version of the vault
     #[arg(value_name = "PATH|REF")]
     pub what: String,
-    /// Private key (PEM): ECDSA, Ed25519 or ML-DSA-65; or pkcs11:... (docs/signing.md); may be repeated
-    #[arg(long, value_name = "FILE", required = true)]
+    /// Private keys (PEM): ECDSA, Ed25519 or ML-DSA-65; or pkcs11:... (docs/signing.md); may be repeated
+    #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
+    /// Identity of the vault, which key new made
+    #[arg(long, value_name = "NAME")]
+    pub identity: Option<Name>,
+    /// Only model.sig, by the ECDSA key
+    #[arg(long, conflicts_with = "pq")]
+    pub oms_only: bool,
+    /// Refuse unless an ML-DSA-65 key signs too
+    #[arg(long)]
+    pub pq: bool,
     /// Certificates of the ECDSA key (PEM): its own first, then those above it; the root may be left out
     #[arg(long, value_name = "FILE")]
     pub cert_chain: Option<PathBuf>,

@@ -46,7 +46,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "sign",
         &[
-            "vault sign ./model --key signer.pem",
+            "vault sign ./model --identity release              # keys that the vault holds: vault key new",
             "vault sign ./model --key signer.pem --since ./model/model.sig    # reads only what changed",
             "vault sign model@v3 --key signer.pem --signature model.sig",
         ],
@@ -90,6 +90,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("key untrust", &["vault key untrust alice", "vault key untrust alice 0123456789abcdef --revoke --reason stolen"]),
     ("key ls", &["vault key ls"]),
+    ("key new", &["vault key new release", "vault key new ci --pq -o ci.pem    # and ci.pub.pem; needs no vault"]),
+    ("key show", &["vault key show release > release.pub.pem"]),
     ("policy get", &["vault policy get > policy.cedar"]),
     ("policy set", &["vault policy set policy.cedar"]),
     ("audit tail", &["vault audit tail -n 50", "vault audit tail --follow --json"]),

@@ -104,6 +104,9 @@ acts! {
     TrustRestore = "trust.restore",
     /// A signing key was made.
     KeyNew = "key.new",
+    /// An identity of the vault signed a statement; details: `signer`, `sha256` of the payload, `predicate_type`, `subject`. Or it
+    /// was used to seal: `purpose`.
+    KeySign = "key.sign",
     /// A namespace's KEK was rotated.
     KeyringRotate = "keyring.rotate",
     /// The root secret was changed.

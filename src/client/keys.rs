@@ -1,13 +1,15 @@
-//! Calls about trusted signers, for operators.
+//! Calls about trusted signers and identities of the vault, for operators.
 
 use prost::bytes::Bytes;
 
 use super::{Client, facts, request_id};
-use crate::error::Result;
-use crate::facts::TrustFacts;
+use crate::crypto::sign::VerifyingKey;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::{IdentityFacts, TrustFacts};
 use crate::identity::signers::{Trust, Trusting, Untrusting};
-use crate::wire::pb;
+use crate::names::Name;
 use crate::wire::pb::key_service_client::KeyServiceClient;
+use crate::wire::{MESSAGE_LIMIT, broken, pb};
 
 impl Client {
     /// Whose signatures the vault believes.
@@ -46,6 +48,32 @@ impl Client {
             request_id: request_id()?,
         };
         facts(&self.once(async || self.keys().untrust_signer(request).await).await?.facts_json)
+    }
+
+    /// Has the vault make an identity, and trust it under its name.
+    pub async fn new_identity(&self, name: &Name, pq: bool) -> Result<IdentityFacts> {
+        let request = pb::NewIdentityRequest { name: name.to_string(), pq, request_id: request_id()? };
+        facts(&self.once(async || self.keys().new_identity(request).await).await?.facts_json)
+    }
+
+    /// Has the vault sign an in-toto statement with every key of an identity. Each signature comes with its key; hold the key
+    /// against what is trusted, as for any signature.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a statement that does not fit into one message.
+    pub async fn sign_statement(&self, identity: &Name, payload: &[u8]) -> Result<Vec<(VerifyingKey, Vec<u8>)>> {
+        if payload.len() > MESSAGE_LIMIT - 4096 {
+            let text = format!("the statement has {} bytes; a daemon signs at most {MESSAGE_LIMIT}", payload.len());
+            return Err(Error::new(ErrorId::InvalidArgument, text)
+                .hint("stop the daemon and sign in this process, or sign with a key file: --key FILE"));
+        }
+        let request = pb::SignStatementRequest { identity: identity.to_string(), payload: payload.to_vec().into() };
+        let answer = self.once(async || self.keys().sign_statement(request).await).await?;
+        let one = |s: pb::StatementSignature| {
+            let key = VerifyingKey::from_spki(&s.spki).map_err(|_| broken("a public key is malformed"))?;
+            Ok((key, s.signature.to_vec()))
+        };
+        answer.signatures.into_iter().map(one).collect()
     }
 
     fn keys(&self) -> KeyServiceClient<tonic::transport::Channel> {

@@ -739,6 +739,14 @@ async fn after_a_cut_only_what_changes_nothing_is_asked_again() {
     for method in ["SetTag", "Remove", "Restore", "EnrollWorkload", "RenewWorkload", "RevokeWorkload"] {
         assert_eq!(count(method), 1, "{method}");
     }
+    let untrust = crate::identity::signers::Untrusting { name: name.clone(), key: None, revoke: None };
+    client.untrust_signer(&untrust).await.unwrap_err();
+    client.trust_signer(&crate::identity::signers::Trusting::keys(name.clone(), Vec::new())).await.unwrap_err();
+    client.new_identity(&name, false).await.unwrap_err();
+    client.sign_statement(&name, b"").await.unwrap_err();
+    for method in ["UntrustSigner", "TrustSigner", "NewIdentity", "SignStatement"] {
+        assert_eq!(count(method), 1, "{method}");
+    }
     for method in ["AddGrant", "RemoveGrant", "SetPolicy"] {
         assert_eq!(count(method), 1, "{method}");
     }

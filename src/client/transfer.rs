@@ -30,6 +30,8 @@ pub struct Upload {
     pub sha256: bool,
     /// Why a model signature that lies among the members need not be good; `None`: it must be, if there is one.
     pub allow_unsigned: Option<String>,
+    /// Identity of the vault that signs; the namespace's own if absent.
+    pub identity: Option<Name>,
 }
 
 impl Client {
@@ -55,6 +57,7 @@ impl Client {
             members,
             sha256: upload.sha256,
             request_id: request_id()?,
+            identity: upload.identity.map(|name| name.to_string()).unwrap_or_default(),
             allow: upload.allow_unsigned.iter().map(|_| ALLOW_UNSIGNED.to_owned()).collect(),
             reason: upload.allow_unsigned.unwrap_or_default(),
         };

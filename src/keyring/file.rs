@@ -19,13 +19,15 @@
 //!
 //! Body, before encryption:
 //! ```text
-//! u16 version = 1
+//! u16 version: 1, or 2 if a publisher has more than an Ed25519 key
 //! catalogue key (32) ‖ audit seed (32)
 //! u8 has_ca (0 or 1); if 1: u32 len ‖ PKCS #8 key ‖ u32 len ‖ certificate
 //! u32 count ‖ namespaces, ascending by id:
 //!     id (16) ‖ u8 len ‖ name ‖ identity seed (32) ‖ u32 current ‖ u32 count ‖ KEKs, ascending: u32 version ‖ key (32)
-//! u32 count ‖ publishers, ascending by name: u8 len ‖ name ‖ seed (32)
+//! u32 count ‖ publishers, ascending by name: u8 len ‖ name ‖ Ed25519 seed (32)
+//!     in version 2 also: u8 further (1: P-256, 2: ML-DSA-65, 3: both) ‖ P-256 number (32, if any) ‖ ML-DSA-65 seed (32, if any)
 //! ```
+//! A keyring that needs no version 2 is written as version 1, which every release reads.
 //! One content has one encoding. The highest KEK version of a namespace is its current one.
 //!
 //! Changing the root secret is writing the file under another. An older keyring.bin put back is not found here: rows under
@@ -42,7 +44,7 @@ use super::{
 };
 use crate::crypto::aead::{TAG_LEN, wrap_cipher};
 use crate::crypto::keys::{Key, KeyringBody, Purpose, RootSecret};
-use crate::crypto::sign::SigningIdentity;
+use crate::crypto::sign::{Identity, SigningIdentity};
 use crate::crypto::wrap::{self, WRAP_LEN};
 use crate::error::{Error, ErrorId};
 use crate::home::{read_bounded, replace_file};
@@ -51,6 +53,9 @@ use crate::names::{Name, NamespaceId, Random, VaultId};
 const MAGIC: [u8; 8] = [0x89, b'M', b'V', b'K', b'R', 0x0d, 0x0a, 0x1a];
 const VERSION: u16 = 1;
 const BODY_VERSION: u16 = 1;
+const BODY_WITH_IDENTITIES: u16 = 2;
+const HAS_P256: u8 = 1;
+const HAS_ML_DSA: u8 = 2;
 const BODY_KEY_LABEL: &[u8] = b"modelvault.keyring/v1/body";
 /// Magic, version, reserved, body_len, vault, salt: what the wrap authenticates.
 const WRAP_AT: usize = 64;
@@ -235,7 +240,9 @@ impl Sink for Vec<u8> {
 }
 
 fn write_body(keyring: &Keyring, out: &mut impl Sink) {
-    out.put(&BODY_VERSION.to_be_bytes());
+    let further = |identity: &Identity| matches!(identity.further_seeds(), (Some(_), _) | (_, Some(_)));
+    let composite = keyring.publishers.values().any(further);
+    out.put(&(if composite { BODY_WITH_IDENTITIES } else { BODY_VERSION }).to_be_bytes());
     out.put_key(&keyring.catalogue);
     out.put_key(keyring.audit.seed());
     out.put(&[u8::from(keyring.ca.is_some())]);
@@ -260,7 +267,12 @@ fn write_body(keyring: &Keyring, out: &mut impl Sink) {
     out.put_count(keyring.publishers.len());
     for (name, identity) in &keyring.publishers {
         out.put_name(name);
-        out.put_key(identity.seed());
+        out.put_key(identity.ed25519().seed());
+        if composite {
+            let (p256, ml_dsa) = identity.further_seeds();
+            out.put(&[p256.map_or(0, |_| HAS_P256) | ml_dsa.map_or(0, |_| HAS_ML_DSA)]);
+            [p256, ml_dsa].into_iter().flatten().for_each(|seed| out.put_key(seed));
+        }
     }
 }
 
@@ -268,10 +280,11 @@ fn write_body(keyring: &Keyring, out: &mut impl Sink) {
 fn decode(body: &[u8], vault: VaultId) -> Result<Keyring, KeyringFileError> {
     use KeyringFileError::Damaged;
     let mut fields = Fields(body);
-    match fields.u16()? {
-        BODY_VERSION => {}
+    let composite = match fields.u16()? {
+        BODY_VERSION => false,
+        BODY_WITH_IDENTITIES => true,
         newer => return Err(KeyringFileError::Newer(newer)),
-    }
+    };
     let catalogue = fields.key()?;
     let audit = SigningIdentity::from_seed(fields.key()?);
     let ca = match fields.array::<1>()? {
@@ -292,7 +305,11 @@ fn decode(body: &[u8], vault: VaultId) -> Result<Keyring, KeyringFileError> {
     for _ in 0..fields.count(PUBLISHERS_MAX)? {
         let name = fields.name()?;
         ascending(&publishers, &name)?;
-        publishers.insert(name, SigningIdentity::from_seed(fields.key()?));
+        publishers.insert(name, fields.identity(composite)?);
+    }
+    // One content has one encoding.
+    if composite && publishers.values().all(|identity: &Identity| matches!(identity.further_seeds(), (None, None))) {
+        return Err(Damaged("its version is higher than it needs"));
     }
     if !fields.0.is_empty() {
         return Err(Damaged("something follows its last key"));
@@ -353,6 +370,18 @@ impl<'a> Fields<'a> {
         self.take(len)
     }
 
+    fn identity(&mut self, composite: bool) -> Result<Identity, KeyringFileError> {
+        let ed25519 = SigningIdentity::from_seed(self.key()?);
+        let further = if composite { self.array::<1>()?[0] } else { 0 };
+        if further & !(HAS_P256 | HAS_ML_DSA) != 0 {
+            return Err(KeyringFileError::Damaged("an identity has keys of an unknown kind"));
+        }
+        let p256 = if further & HAS_P256 != 0 { Some(self.key()?) } else { None };
+        let ml_dsa = if further & HAS_ML_DSA != 0 { Some(self.key()?) } else { None };
+        Identity::from_parts(ed25519, p256, ml_dsa)
+            .map_err(|_| KeyringFileError::Damaged("a key of an identity is none"))
+    }
+
     fn namespace(&mut self) -> Result<NamespaceKeys, KeyringFileError> {
         let name = self.name()?;
         let identity = SigningIdentity::from_seed(self.key()?);
@@ -394,8 +423,39 @@ mod tests {
         keyring.drop_kek(NS, 2).unwrap();
         let private_key = Zeroizing::new(b"a private key of the CA, DER".to_vec());
         keyring.set_ca(CertificateAuthority { private_key, certificate: b"certificate".to_vec() }).unwrap();
-        keyring.add_publisher("ci".parse().unwrap(), &SystemRandom).unwrap();
+        keyring.add_publisher("ci".parse().unwrap(), true, &SystemRandom).unwrap();
+        keyring.add_publisher("alice".parse().unwrap(), false, &SystemRandom).unwrap();
+        let seed = SigningIdentity::generate(&SystemRandom).unwrap();
+        keyring.publishers.insert("old".parse().unwrap(), Identity::from_parts(seed, None, None).unwrap());
         keyring
+    }
+
+    #[test]
+    fn what_the_first_release_wrote_is_read_and_written_the_same_until_an_identity_comes() {
+        let mut old = keyring();
+        old.publishers.retain(|name, _| name.as_str() == "old");
+        let body = encode(&old);
+        assert_eq!(&body[..2], [0, 1]);
+        // The publishers, as the first release laid them out.
+        let seed = old.publisher(&"old".parse().unwrap()).unwrap().ed25519().seed().expose().to_vec();
+        assert!(body.ends_with(&[&[0, 0, 0, 1, 3][..], b"old", &seed].concat()));
+        let read = decode(&body, VAULT).unwrap();
+        assert_eq!(encode(&read), body);
+        let mut with = read;
+        let made = with.add_publisher("new".parse().unwrap(), true, &SystemRandom).unwrap().public().unwrap();
+        let body = encode(&with);
+        assert_eq!(&body[..2], [0, 2]);
+        let again = decode(&body, VAULT).unwrap();
+        assert_eq!(again.publisher(&"new".parse().unwrap()).unwrap().public().unwrap(), made);
+        assert_eq!(again.publisher(&"old".parse().unwrap()).unwrap().public().unwrap().len(), 1);
+        // A kind of key, and a version, that is not known; and version 2 without need.
+        let needless = decode(&[&[0, 2], &encode(&old)[2..], &[0]].concat(), VAULT);
+        assert!(matches!(needless, Err(KeyringFileError::Damaged(_))));
+        for (at, byte) in [(body.len() - 1, 4), (1, 3)] {
+            let mut bad = body.to_vec();
+            bad[at] = byte;
+            assert!(decode(&bad, VAULT).is_err());
+        }
     }
 
     #[test]
@@ -494,7 +554,7 @@ mod tests {
             body[at..at + bytes.len()].copy_from_slice(bytes);
             assert!(decode(&body, VAULT).is_err(), "at {at}");
         };
-        breaks(0, &[0, 2]);
+        breaks(0, &[0, 1]);
         breaks(66, &[2]);
         breaks(67, &[0xff; 4]);
         let namespaces = 67 + 4 + keyring().ca().unwrap().private_key.len() + 4 + b"certificate".len();

@@ -15,7 +15,7 @@ pub use custody::{Credential, CustodyError, KeyFile, RootCustody};
 pub use file::{KEYRING_MAX, KeyringFileError};
 
 use crate::crypto::keys::{ArtifactKey, CatalogueKey, Key, NamespaceKek};
-use crate::crypto::sign::SigningIdentity;
+use crate::crypto::sign::{Identity, SigningIdentity};
 use crate::crypto::wrap::{self, WRAP_LEN};
 use crate::error::{Error, ErrorId};
 use crate::names::{KekId, Name, NamespaceId, Random, VaultId, VersionId};
@@ -42,7 +42,7 @@ pub struct Keyring {
     audit: SigningIdentity,
     ca: Option<CertificateAuthority>,
     namespaces: BTreeMap<NamespaceId, NamespaceKeys>,
-    publishers: BTreeMap<Name, SigningIdentity>,
+    publishers: BTreeMap<Name, Identity>,
 }
 
 /// Why the keyring refused.
@@ -66,8 +66,8 @@ pub enum KeyringError {
     /// Id or name is taken.
     #[error("{0} exists already")]
     Exists(String),
-    /// No publisher key of that name.
-    #[error("no publisher key {0}")]
+    /// No identity of that name.
+    #[error("no identity {0}")]
     NoPublisher(Name),
     /// A limit of this room.
     #[error("the keyring holds at most {max} {what}")]
@@ -321,25 +321,25 @@ impl Keyring {
         self.wrap_artifact_key(namespace, &key, context, random).map(Some)
     }
 
-    /// Makes a publisher key (`vault key new`).
-    pub fn add_publisher(&mut self, name: Name, random: &dyn Random) -> Result<&SigningIdentity, KeyringError> {
+    /// Makes a publisher's identity (`vault key new`); `pq`: with an ML-DSA-65 key.
+    pub fn add_publisher(&mut self, name: Name, pq: bool, random: &dyn Random) -> Result<&Identity, KeyringError> {
         if self.publishers.contains_key(&name) {
-            return Err(KeyringError::Exists(format!("publisher key {name}")));
+            return Err(KeyringError::Exists(format!("identity {name}")));
         }
         if self.publishers.len() >= PUBLISHERS_MAX {
             return Err(KeyringError::Full { what: "publisher keys", max: PUBLISHERS_MAX });
         }
-        let identity = SigningIdentity::generate(random).map_err(KeyringError::Random)?;
+        let identity = Identity::generate(pq, random).map_err(KeyringError::Random)?;
         Ok(self.publishers.entry(name).or_insert(identity))
     }
 
-    /// The publisher key of that name.
-    pub fn publisher(&self, name: &Name) -> Result<&SigningIdentity, KeyringError> {
+    /// The identity of that name.
+    pub fn publisher(&self, name: &Name) -> Result<&Identity, KeyringError> {
         self.publishers.get(name).ok_or_else(|| KeyringError::NoPublisher(name.clone()))
     }
 
-    /// All publisher keys, by name.
-    pub fn publishers(&self) -> impl Iterator<Item = (&Name, &SigningIdentity)> {
+    /// All identities, by name.
+    pub fn publishers(&self) -> impl Iterator<Item = (&Name, &Identity)> {
         self.publishers.iter()
     }
 
@@ -438,9 +438,9 @@ mod tests {
         keyring.drop_kek(NS, 7).unwrap();
         assert_eq!(keyring.rotate_kek(NS, &SystemRandom).unwrap() as usize, KEK_VERSIONS_MAX + 1);
         let name: Name = "ci".parse().unwrap();
-        let id = keyring.add_publisher(name.clone(), &SystemRandom).unwrap().key_id();
-        assert_eq!(keyring.publisher(&name).unwrap().key_id(), id);
-        assert!(matches!(keyring.add_publisher(name, &SystemRandom), Err(KeyringError::Exists(_))));
+        let ids = keyring.add_publisher(name.clone(), true, &SystemRandom).unwrap().public().unwrap();
+        assert_eq!((keyring.publisher(&name).unwrap().public().unwrap(), ids.len()), (ids, 3));
+        assert!(matches!(keyring.add_publisher(name, false, &SystemRandom), Err(KeyringError::Exists(_))));
         let large = CertificateAuthority { private_key: Zeroizing::new(vec![0; CA_PART_MAX + 1]), certificate: vec![] };
         assert!(keyring.set_ca(large).is_err());
     }

@@ -5,6 +5,7 @@
 
 mod artifact;
 pub mod attestation;
+pub mod in_toto;
 pub mod oms;
 mod tag;
 

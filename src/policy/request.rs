@@ -81,6 +81,10 @@ actions! {
     TrustSigner = "trustSigner",
     /// See whose signatures are believed.
     ReadSigners = "readSigners",
+    /// Make an identity that the vault holds.
+    NewKey = "newKey",
+    /// Sign with an identity that the vault holds.
+    Sign = "sign",
     /// Read, verify and export the audit log.
     ReadAudit = "readAudit",
     /// Issue a workload its next certificate.

@@ -45,6 +45,15 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
             call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
         })?;
         let transfer = self.begin(&call, Vault::may_seal, (&namespace, &name), tag.as_ref()).await?;
+        let publisher = match &*start.identity {
+            "" => None,
+            identity => {
+                let (identity, of) = (call.parse::<Name>(identity)?, (namespace.clone(), name.clone()));
+                let vault = Arc::clone(&self.vault);
+                let publisher = move |caller: &_| vault.publisher(caller, &identity, (&of.0, &of.1));
+                Some(self.calls.answer(call.clone(), publisher).await?)
+            }
+        };
         let (pump, inbox) = upload(total);
         let members = Member::all(&inbox, &sizes).into_iter().zip(start.members);
         let members = members.map(|(source, m)| SealMember { path: m.path, source: Box::new(source) }).collect();
@@ -55,7 +64,8 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
             let _until_done = (transfer, working);
             let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
             let progress = Box::new(|_| {});
-            let sealing = Sealing { members, kind, sha256, sequential: true, signer: None, allow_unsigned, progress };
+            let sealing =
+                Sealing { members, kind, sha256, sequential: true, signer: publisher, allow_unsigned, progress };
             let input = SealInput { namespace, name, tag, sealing };
             let outcome = outcome.and_then(|()| vault.seal(&caller, input));
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))

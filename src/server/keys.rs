@@ -1,4 +1,4 @@
-//! KeyService: trusted signers.
+//! KeyService: trusted signers, identities of the vault.
 
 use std::sync::Arc;
 
@@ -44,6 +44,26 @@ impl pb::key_service_server::KeyService for Keys {
         let vault = Arc::clone(&self.vault);
         let facts_json = self.calls.answer(call, move |caller| json(&vault.untrust_signer(caller, &change)?)).await?;
         Ok(Response::new(pb::UntrustSignerResponse { facts_json }))
+    }
+
+    async fn new_identity(&self, request: Request<pb::NewIdentityRequest>) -> Answer<pb::NewIdentityResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let name = call.parse(&m.name)?;
+        let vault = Arc::clone(&self.vault);
+        let facts_json = self.calls.answer(call, move |caller| json(&vault.new_identity(caller, &name, m.pq)?)).await?;
+        Ok(Response::new(pb::NewIdentityResponse { facts_json }))
+    }
+
+    async fn sign_statement(&self, request: Request<pb::SignStatementRequest>) -> Answer<pb::SignStatementResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let name = call.parse(&m.identity)?;
+        let vault = Arc::clone(&self.vault);
+        let signed = self.calls.answer(call, move |caller| vault.sign_statement(caller, &name, &m.payload)).await?;
+        let one = |(key, signature): (VerifyingKey, Vec<u8>)| pb::StatementSignature {
+            spki: key.spki().into(),
+            signature: signature.into(),
+        };
+        Ok(Response::new(pb::SignStatementResponse { signatures: signed.into_iter().map(one).collect() }))
     }
 }
 

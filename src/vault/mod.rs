@@ -9,6 +9,7 @@
 //! | `gate` | admission, decision, audit row: the one path every method takes |
 //! | `once` | a request that comes again |
 //! | `life` | making, unlocking and closing a vault |
+//! | `identities` | identities that the vault holds, and what they sign |
 //! | `sealing` | plaintext in: seal, portable seal, import |
 //! | `opening` | plaintext out: the open artifact and its end |
 //! | `lease` | a grant in use, renewed while plaintext is read |
@@ -25,6 +26,7 @@ mod attesting;
 mod call;
 mod exporting;
 mod gate;
+mod identities;
 mod lease;
 mod life;
 mod once;
@@ -39,6 +41,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 pub use call::{Caller, Channel, Transport};
 pub use exporting::Export;
+pub use identities::identity_facts;
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
 pub use sealing::{ImportInput, ImportSource, PortableInput, Published, SealInput, SealMember, Sealing};

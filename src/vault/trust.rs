@@ -9,7 +9,7 @@ use super::gate::Subject;
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::{Act, Record};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Entry};
 use crate::crypto::hash::sha256;
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
@@ -68,7 +68,7 @@ impl Vault {
         let act = Act::KeyList;
         let permit = self.permit(caller, act, Action::ReadSigners, Resource::Vault, &Subject::vault())?;
         self.record(caller, act, &Subject::vault(), &permit)?;
-        Ok(self.trust_facts())
+        self.trust_facts()
     }
 
     /// Trusts keys or CAs under a name, or changes until when and where they are trusted. Returns the store as it is then.
@@ -122,35 +122,47 @@ impl Vault {
             let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
             let subject = request.subject.clone().with("keys", ids.join(" "));
             let done = Request { caller, act, subject, permit: &permit, arguments: request.arguments };
-            match self.catalogue.set_signers(text, self.entry(&done, Vec::new())) {
-                Ok((version, _)) => self.believe(TrustInForce { version, signers: Arc::new(next) }),
-                Err(e) => {
-                    // The commit may come after we stopped waiting for it: what the catalogue holds is in force.
-                    let held = TrustInForce::of(&*self.catalogue);
-                    let nobody = || Arc::new(next.revocations_alone());
-                    self.believe(held.unwrap_or_else(|_| TrustInForce { version: u64::MAX, signers: nobody() }));
-                    return Err(e.into());
-                }
-            }
-            Ok(())
+            self.put_trust(next, text, self.entry(&done, Vec::new()))
         };
         self.once(&request, |_| Ok(()), carry_out)?;
-        // Also for a request that comes again: the first may have failed just here.
-        self.write_signers().map_err(|e| {
+        self.publish_copy()?;
+        self.trust_facts()
+    }
+
+    /// Puts a trust store in force, with the row and memory of its request.
+    pub(super) fn put_trust(&self, next: Signers, text: String, entry: Entry) -> Result<()> {
+        match self.catalogue.set_signers(text, entry) {
+            Ok((version, _)) => {
+                self.believe(TrustInForce { version, signers: Arc::new(next) });
+                Ok(())
+            }
+            Err(e) => {
+                // The commit may come after we stopped waiting for it: what the catalogue holds is in force.
+                let held = TrustInForce::of(&*self.catalogue);
+                let nobody = || Arc::new(next.revocations_alone());
+                self.believe(held.unwrap_or_else(|_| TrustInForce { version: u64::MAX, signers: nobody() }));
+                Err(e.into())
+            }
+        }
+    }
+
+    /// After a change, also for a request that comes again: the first may have failed just here.
+    pub(super) fn publish_copy(&self) -> Result<()> {
+        self.write_signers().map(drop).map_err(|e| {
             e.hint(
                 "the change is in force in the vault; commands that verify without it see it when its copy is written",
             )
-        })?;
-        Ok(self.trust_facts())
+        })
     }
 
     fn believe(&self, trust: TrustInForce) {
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
     }
 
-    fn trust_facts(&self) -> TrustFacts {
+    fn trust_facts(&self) -> Result<TrustFacts> {
+        let identities = self.identities()?;
         let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner);
-        trust_facts(&trust.signers, Some(trust.version), self.now())
+        Ok(TrustFacts { identities, ..trust_facts(&trust.signers, Some(trust.version), self.now()) })
     }
 
     /// Makes the copy in the home what the catalogue says. Says what it found instead, if that was a store of another content.
@@ -285,6 +297,7 @@ pub fn trust_facts(signers: &Signers, version: Option<u64>, at: Timestamp) -> Tr
     };
     TrustFacts {
         version,
+        identities: Vec::new(),
         signers: signers.signers().iter().map(entry).collect(),
         revoked: signers
             .revoked()

@@ -24,6 +24,17 @@ def test_the_reference_accepts_what_we_sign(vault, reference, keys, model, curve
     vault("verify", model, "--key", keys / f"{curve}.pub")
 
 
+def test_the_reference_accepts_an_identity_that_we_made(vault, reference, model, tmp_path):
+    made = vault("key", "new", "ci", "--pq", "-o", tmp_path / "ci.pem")
+    signed = vault("sign", model, "--key", tmp_path / "ci.pem")
+    assert {key["algorithm"] for key in signed["signers"]} == {"ecdsa-p256", "ed25519", "ml-dsa-65"}
+    # The reference knows one key a file, and of its kind.
+    ecdsa = tmp_path / "ecdsa.pub"
+    ecdsa.write_text(next(key["pem"] for key in made["keys"] if key["algorithm"] == "ecdsa-p256"))
+    reference.accepts(model, model / "model.sig", ecdsa)
+    vault("verify", model, "--key", tmp_path / "ci.pub.pem", "--require", "ecdsa-p256,ed25519,ml-dsa-65")
+
+
 def test_the_reference_accepts_a_directory_whose_claims_grow(vault, reference, keys, model):
     vault("sign", model, "--key", keys / "p256.pem", "--key", keys / "ed25519.pem")
     with open(model / "claims.jsonl", "a") as claims:

@@ -20,7 +20,8 @@ pub enum Attest {
 /// `vault attest add`
 #[derive(Debug, Args)]
 #[command(
-    group = ArgGroup::new("what").required(true).args(["key", "bundle"]),
+    group = ArgGroup::new("what").required(true).args(["key", "identity", "bundle"]),
+    group = ArgGroup::new("signer").args(["key", "identity"]),
     after_help = "Types: model-card, evaluation, approval, approval.TAG, cyclonedx, spdx, provenance, test-result, or any \
 predicate type (a URI). Whoever signs must be trusted: vault key trust."
 )]
@@ -29,16 +30,19 @@ pub struct AttestAdd {
     #[arg(value_name = "REF")]
     pub reference: Reference,
     /// What kind of statement it is
-    #[arg(long = "type", value_name = "TYPE", value_parser = predicate_type, requires = "key")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = predicate_type, requires = "signer")]
     pub kind: Option<PredicateType>,
     /// What it says: a JSON document, or a model card in another form [default: nothing]
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "signer")]
     pub predicate: Option<PathBuf>,
     /// Sign it with this private key (PEM)
     #[arg(long, value_name = "FILE", requires = "kind")]
     pub key: Option<PathBuf>,
+    /// Sign it with an identity of the vault (vault key new)
+    #[arg(long, value_name = "NAME", requires = "kind")]
+    pub identity: Option<Name>,
     /// Attach what was signed elsewhere: a Sigstore bundle, or several, one a line
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "predicate", "key"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "predicate"])]
     pub bundle: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! `vault key`: who is believed.
+//! `vault key`: who signs, and who is believed.
 
 use std::path::PathBuf;
 
@@ -13,8 +13,38 @@ pub enum Key {
     Trust(Trust),
     /// Believe a signer, or one key of it, no longer
     Untrust(Untrust),
-    /// List trusted signers and revoked keys
+    /// List identities, trusted signers and revoked keys
     Ls,
+    /// Make an identity to sign with: in the vault, or in a file
+    New(New),
+    /// Print the public keys of an identity of the vault
+    Show(Show),
+}
+
+/// `vault key new`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An identity is an Ed25519 and an ECDSA P-256 key. In the vault it is trusted under its name at once; in a \
+file it needs no vault, and FILE.pub.pem has the public keys for others."
+)]
+pub struct New {
+    /// What it is called
+    #[arg(value_name = "NAME")]
+    pub name: Name,
+    /// With an ML-DSA-65 key, which holds against quantum computers
+    #[arg(long)]
+    pub pq: bool,
+    /// Write the private keys to a new file (mode 0600) instead
+    #[arg(short, long, value_name = "FILE.pem")]
+    pub output: Option<PathBuf>,
+}
+
+/// `vault key show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The identity
+    #[arg(value_name = "NAME")]
+    pub name: Name,
 }
 
 /// `vault key trust`

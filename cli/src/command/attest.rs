@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use model_vault::client::Client;
-use model_vault::crypto::sign::{SigningKey, VerifyingKey};
+use model_vault::crypto::sign::{Algorithm, VerifyingKey};
 use model_vault::facts::{AttestationFacts, VersionFacts};
 use model_vault::manifest::attestation::{Attestation, Coverage, Recorded, kind_of};
 use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN, Statement, compare_recorded, is_model_signature};
@@ -12,6 +12,7 @@ use model_vault::names::{Reference, Revision};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use super::identity::Signers;
 use super::{Context, Outcome, show};
 use crate::args::{Attest, AttestAdd, AttestLs, AttestVerify};
 use crate::files::destination::{Destination, ORDINARY};
@@ -55,10 +56,10 @@ pub fn pinned(cx: &Context<'_>, client: &Client, reference: &Reference) -> Resul
 }
 
 fn add(cx: &Context<'_>, args: &AttestAdd) -> Result<()> {
-    let prepared = Prepared::of(args)?;
+    let prepared = Prepared::of(cx, args)?;
     let client = cx.session.client()?;
     let (version, reference) = pinned(cx, &client, &args.reference)?;
-    let bundles = prepared.bundles(&version)?;
+    let bundles = prepared.bundles(cx, &version)?;
     let mut attestations = Vec::with_capacity(bundles.len());
     for bundle in bundles {
         attestations.push(cx.session.wait(client.attach(&reference, bundle.to_json().as_bytes()))?);
@@ -80,38 +81,41 @@ fn add(cx: &Context<'_>, args: &AttestAdd) -> Result<()> {
 /// What is to be attached, read before anybody is asked for a passphrase.
 enum Prepared {
     /// To be signed here, once the version is known.
-    Unsigned { key: Box<SigningKey>, predicate_type: String, predicate: Vec<u8> },
+    Unsigned { signers: Signers, predicate_type: String, predicate: Vec<u8> },
     /// Signed elsewhere.
     Signed(Vec<Bundle>),
 }
 
 impl Prepared {
-    fn of(args: &AttestAdd) -> Result<Self> {
+    fn of(cx: &Context<'_>, args: &AttestAdd) -> Result<Self> {
         if let Some(path) = &args.bundle {
             let text = read_small(path, MAX_BUNDLE_LEN).map_err(on(path))?;
             let bundles = bundles(&text).map_err(|e| e.on(path.display()))?;
             return Ok(Self::Signed(bundles));
         }
-        // The grammar asks for both.
-        let (Some(path), Some(kind)) = (&args.key, &args.kind) else {
-            return Err(Error::new(ErrorId::InvalidArgument, "--key and --type go together"));
-        };
-        let key = Box::new(SigningKey::read(path)?);
+        let kind = args.kind.as_ref().ok_or_else(|| {
+            Error::new(ErrorId::InvalidArgument, "a statement that is made here has a type: --type TYPE")
+        })?;
+        let files: Vec<_> = args.key.iter().cloned().collect();
+        let signers = Signers::named(cx, &files, args.identity.as_ref())?;
         let predicate = match &args.predicate {
             Some(file) => predicate(file, &kind.0)?,
             None => b"{}".to_vec(),
         };
-        Ok(Self::Unsigned { key, predicate_type: kind.0.clone(), predicate })
+        Ok(Self::Unsigned { signers, predicate_type: kind.0.clone(), predicate })
     }
 
-    fn bundles(self, version: &VersionFacts) -> Result<Vec<Bundle>> {
+    fn bundles(self, cx: &Context<'_>, version: &VersionFacts) -> Result<Vec<Bundle>> {
         match self {
             Self::Signed(bundles) => Ok(bundles),
-            Self::Unsigned { key, predicate_type, predicate } => {
+            Self::Unsigned { signers, predicate_type, predicate } => {
                 let name = show::reference(version);
                 let payload = Attestation::payload(&predicate_type, &name, version.root, &predicate)
                     .map_err(|e| Error::new(ErrorId::InvalidArgument, format!("the predicate is not JSON: {e}")))?;
-                Ok(vec![Bundle::sign(payload, &key, None)?])
+                // Of the keys that stand for one signer one is enough.
+                let made = signers.sign(cx, &payload, None)?;
+                let own = made.iter().position(|s| s.key.algorithm() == Algorithm::Ed25519).unwrap_or(0);
+                Ok(made.into_iter().nth(own).map(|s| s.bundle).into_iter().collect())
             }
         }
     }
@@ -178,7 +182,7 @@ fn ls(cx: &Context<'_>, args: &AttestLs) -> Result<()> {
 }
 
 fn verify(cx: &Context<'_>, args: &AttestVerify) -> Result<Outcome> {
-    let keys = args.key.iter().map(|file| VerifyingKey::read(file)).collect::<Result<Vec<_>>>()?;
+    let keys = args.key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?.concat();
     let client = cx.session.client()?;
     let (version, reference) = pinned(cx, &client, &args.reference)?;
     let mut attestations = cx.session.wait(client.attestations(&reference))?;

@@ -10,7 +10,7 @@ use model_vault::names::{Clock, SystemClock};
 use model_vault::vault::trust_facts;
 use model_vault::{Error, ErrorId, Result};
 
-use super::{Context, show};
+use super::{Context, identity, show};
 use crate::args::key::{self, Key};
 use crate::files::{on, read_small};
 use crate::output::table::Table;
@@ -24,6 +24,8 @@ pub fn run(cx: &Context<'_>, args: &Key) -> Result<()> {
         Key::Trust(args) => trust(cx, args),
         Key::Untrust(args) => untrust(cx, args),
         Key::Ls => ls(cx),
+        Key::New(args) => identity::new(cx, args),
+        Key::Show(args) => identity::show(cx, args),
     }
 }
 
@@ -88,6 +90,7 @@ fn of_file(signers: &Signers) -> TrustFacts {
 /// What concerns one signer, and all revocations.
 fn only(mut facts: TrustFacts, name: &str) -> TrustFacts {
     facts.signers.retain(|signer| signer.name.as_str() == name);
+    facts.identities.retain(|identity| identity.name.as_str() == name);
     facts
 }
 
@@ -97,6 +100,15 @@ fn print(cx: &Context<'_>, facts: TrustFacts) -> Result<()> {
 
 fn text(facts: &TrustFacts, styled: bool) -> String {
     let mut text = String::new();
+    if !facts.identities.is_empty() {
+        let mut table = Table::new(&["IDENTITY", "KEYS"]);
+        for i in &facts.identities {
+            let keys = i.keys.iter().map(|key| format!("{} {}", key.algorithm, key.keyid.short()));
+            table.row([i.name.to_string(), keys.collect::<Vec<_>>().join(", ")]);
+        }
+        text += &table.render(styled);
+        text.push('\n');
+    }
     if !facts.signers.is_empty() {
         let mut table = Table::new(&["SIGNER", "KEY", "KIND", "NAMESPACES", "UNTIL", "STATE"]);
         for s in &facts.signers {
@@ -120,7 +132,7 @@ fn text(facts: &TrustFacts, styled: bool) -> String {
         for r in &facts.revoked {
             table.row([r.keyid.short(), show::time(r.since), r.reason.clone()]);
         }
-        if !text.is_empty() {
+        if !facts.signers.is_empty() {
             text.push('\n');
         }
         text += &table.render(styled);

@@ -8,6 +8,7 @@ mod export;
 mod fetch;
 mod grant;
 mod help;
+mod identity;
 mod import;
 mod init;
 mod inspect;

@@ -43,12 +43,24 @@ pub fn run(cx: &Context<'_>, args: &args::Seal) -> Result<()> {
     // What is not there has no name to be wrong.
     source::exists(&args.path)?;
     let (namespace, name, tag) = new_name(args.name.as_deref(), &args.path, args.tag.as_ref())?;
-    let signer = args.sign_key.as_deref().map(SigningIdentity::read).transpose()?;
+    let signer = match &args.identity {
+        None => args.sign_key.as_deref().map(SigningIdentity::read).transpose()?,
+        // A daemon seals with it itself.
+        Some(_) if matches!(access_or_init(cx)?, Access::Remote(_)) => None,
+        Some(identity) => {
+            let vault = cx.session.vault()?;
+            Some(vault.publisher(&vault.local_caller()?, identity, (&namespace, &name))?)
+        }
+    };
     match &args.output {
         Some(output) => {
             if tag.is_some() {
                 return Err(Error::new(ErrorId::InvalidArgument, "a portable file has no tags")
                     .hint("tag the artifact when the file is imported"));
+            }
+            if args.identity.is_some() && signer.is_none() {
+                return Err(Error::new(ErrorId::Busy, "a daemon holds the vault whose identity is to sign")
+                    .hint("stop the daemon, or sign with a key file: --sign-key FILE"));
             }
             to_file(cx, args, output, (namespace, name), signer)
         }
@@ -90,6 +102,7 @@ fn into_vault(
                 members,
                 sha256: args.digest.sha256,
                 allow_unsigned,
+                identity: args.identity.clone(),
             };
             cx.session.wait(client.seal(upload, &bar.callback()))?.0
         }

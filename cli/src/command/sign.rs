@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use model_vault::crypto::hash;
-use model_vault::crypto::sign::{Algorithm, SigningKey, VerifyingKey};
+use model_vault::crypto::sign::VerifyingKey;
 use model_vault::files::{Ignored, Links, MAX_FILES};
 use model_vault::identity::signer::OwnChain;
 use model_vault::manifest::oms::{
@@ -13,6 +13,7 @@ use model_vault::names::{Clock, KeyId, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use super::identity::{Signature, Signers, is_ecdsa};
 use super::{Context, sign_version, threads};
 use crate::args;
 use crate::files::signature::{Places, claims, put, read_signatures};
@@ -50,8 +51,9 @@ struct SignedBy {
 }
 
 impl Signed {
-    /// Of a statement, by these keys; written nowhere yet.
-    pub fn over<'a>(statement: &Statement, keys: impl Iterator<Item = &'a SigningKey>) -> Self {
+    /// Of a statement, under these signatures; written nowhere yet.
+    pub fn over(statement: &Statement, made: &[Signature]) -> Self {
+        let by = |s: &Signature| SignedBy { keyid: s.key.key_id(), algorithm: s.key.algorithm().name() };
         Self {
             name: statement.name.clone(),
             root: statement.root().to_string(),
@@ -60,7 +62,7 @@ impl Signed {
             reused_bytes: 0,
             signature: None,
             claims: None,
-            signers: keys.map(|key| SignedBy { keyid: key.key_id(), algorithm: key.algorithm().name() }).collect(),
+            signers: made.iter().map(by).collect(),
         }
     }
 
@@ -77,9 +79,9 @@ pub const BLAKE3_NOTE: &str =
 
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
-    let keys = args.key.iter().map(|path| SigningKey::read(path)).collect::<Result<Vec<_>>>()?;
+    let signers = Signers::of(cx, args)?;
     if !means_path(&args.what)? {
-        return sign_version::run(cx, args, keys).map_err(|e| match e.id() {
+        return sign_version::run(cx, args, &signers).map_err(|e| match e.id() {
             // Artifacts have plain names, as directories have.
             ErrorId::NotFound | ErrorId::NoVault if Path::new(&args.what).exists() => {
                 e.hint(format!("to sign the files there: vault sign ./{}", args.what))
@@ -88,28 +90,26 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
         });
     }
     let path = Path::new(&args.what);
-    let (interoperable, own) = split(keys)?;
-    let chain = chain(args.cert_chain.as_deref(), interoperable.as_ref())?;
+    let chain = chain(args.cert_chain.as_deref(), signers.ecdsa())?;
     let places = Places::of(path, args.signature.as_deref())?;
     places.must_be_writable()?;
     places.sweep();
-    let own_keys: Vec<_> = interoperable.iter().chain(&own).map(SigningKey::public).collect();
+    let own_keys: Vec<_> = signers.public().collect();
     let since = since(cx, args, &own_keys)?;
     let Measured { statement, stamps, reused } = measured(cx, args, path, &places, since.as_ref())?;
     let payload = statement.to_payload().into_bytes();
 
-    let mut signed = Signed::over(&statement, interoperable.iter().chain(&own));
+    let made = signers.sign(cx, &payload, chain)?;
+    let mut signed = Signed::over(&statement, &made);
     signed.reused_bytes = reused;
-    let lines = own.iter().map(|key| Bundle::sign(payload.clone(), key, None)).collect::<Result<Vec<_>>>()?;
-    let main = interoperable.as_ref().map(|key| Bundle::sign(payload.clone(), key, chain)).transpose()?;
-    if main.is_none() && is_of_other_files(&places.signature, &payload) {
+    if !made.iter().any(|s| is_ecdsa(&s.key)) && is_of_other_files(&places.signature, &payload) {
         cx.out.message(&format!(
             "note: {} signs the model as it was before: sign with its ECDSA key too, or remove it",
             places.signature.display()
         ));
     }
-    write(&places, &statement, main, lines, &mut signed)?;
-    if let Some(key) = interoperable.iter().chain(&own).next() {
+    write(&places, &statement, made, &mut signed)?;
+    if let Some(key) = signers.local() {
         let record = Record::new(&payload, stamps).sign(key)?;
         // Without it the next signing reads everything, and nothing else.
         if let (Err(e), true) = (records::keep(&Record::name(&payload, key.public()), &record), args.since.is_some()) {
@@ -126,13 +126,10 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
 ///
 /// # Errors
 /// All is made before anything is written: claims that cannot be read leave the old signatures as they were.
-pub fn write(
-    places: &Places,
-    statement: &Statement,
-    main: Option<Bundle>,
-    mut lines: Vec<Bundle>,
-    signed: &mut Signed,
-) -> Result<()> {
+pub fn write(places: &Places, statement: &Statement, made: Vec<Signature>, signed: &mut Signed) -> Result<()> {
+    let (main, lines): (Vec<_>, Vec<_>) = made.into_iter().partition(|s| is_ecdsa(&s.key));
+    let main = main.into_iter().next().map(|s| s.bundle);
+    let mut lines: Vec<_> = lines.into_iter().map(|s| s.bundle).collect();
     lines.extend(superseded(places, main.as_ref())?);
     let claims = claims::with_signatures(&places.claims, &lines, statement.to_payload().as_bytes())?;
     let main = main.map(|bundle| bundle.to_json().into_bytes());
@@ -214,32 +211,13 @@ fn check_limits(statement: &Statement, files: [&[u8]; 2]) -> Result<()> {
     Ok(())
 }
 
-/// The key of the bundle that every OpenSSF verifier reads, and those of the lines beside it.
-pub fn split(keys: Vec<SigningKey>) -> Result<(Option<SigningKey>, Vec<SigningKey>)> {
-    if let Some(twice) =
-        (1..keys.len()).find(|i| keys[..*i].iter().any(|earlier| earlier.key_id() == keys[*i].key_id()))
-    {
-        let what = format!("the key {} is given twice", keys[twice].key_id().short());
-        return Err(Error::new(ErrorId::InvalidArgument, what).hint("a key signs once: check --key"));
-    }
-    let is_ecdsa = |key: &SigningKey| {
-        matches!(key.algorithm(), Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521)
-    };
-    let (mut ecdsa, own): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_ecdsa);
-    if ecdsa.len() > 1 {
-        return Err(Error::new(ErrorId::InvalidArgument, "more than one ECDSA key")
-            .hint("a signature file carries one; sign with the other into another file (--signature)"));
-    }
-    Ok((ecdsa.pop(), own))
-}
-
-pub fn chain(file: Option<&Path>, key: Option<&SigningKey>) -> Result<Option<Vec<Vec<u8>>>> {
+pub fn chain(file: Option<&Path>, key: Option<&VerifyingKey>) -> Result<Option<Vec<Vec<u8>>>> {
     let Some(file) = file else { return Ok(None) };
     let key = key.ok_or_else(|| {
         Error::new(ErrorId::InvalidArgument, "--cert-chain goes with an ECDSA key, and none is given")
     })?;
     let text = read_small(file, CHAIN_MAX).map_err(on(file))?;
-    let chain = OwnChain::from_pem(&text, key.public(), SystemClock.now()).map_err(|e| e.on(file.display()))?;
+    let chain = OwnChain::from_pem(&text, key, SystemClock.now()).map_err(|e| e.on(file.display()))?;
     Ok(Some(chain.certificates().to_vec()))
 }
 

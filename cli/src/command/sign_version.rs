@@ -2,13 +2,13 @@
 //! read or decrypted.
 
 use model_vault::crypto::hash;
-use model_vault::crypto::sign::SigningKey;
 use model_vault::facts::{AttestationFacts, VersionFacts};
-use model_vault::manifest::oms::{Bundle, recorded_statement};
+use model_vault::manifest::oms::recorded_statement;
 use model_vault::names::Reference;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use super::identity::Signers;
 use super::sign::{self, Signed};
 use super::{Context, attest, show};
 use crate::args;
@@ -27,19 +27,19 @@ struct SignedVersion {
 }
 
 /// Signs a version.
-pub fn run(cx: &Context<'_>, args: &args::Sign, keys: Vec<SigningKey>) -> Result<()> {
+pub fn run(cx: &Context<'_>, args: &args::Sign, signers: &Signers) -> Result<()> {
+    let since = args.since.is_some() || args.paranoid;
     let of_files =
         args.method != "files" || args.shard_size.is_some() || args.allow_symlinks || !args.ignore.is_empty();
-    if of_files {
+    if of_files || since {
         return Err(Error::new(
             ErrorId::InvalidArgument,
-            "--method shards, --shard-size, --ignore and --allow-symlinks are for files on disk",
+            "--method shards, --shard-size, --ignore, --allow-symlinks and --since are for files on disk",
         )
         .hint("a version is signed as a whole, by the digests that were recorded when it was sealed"));
     }
     let reference: Reference = args.what.parse()?;
-    let (interoperable, own) = sign::split(keys)?;
-    let chain = sign::chain(args.cert_chain.as_deref(), interoperable.as_ref())?;
+    let chain = sign::chain(args.cert_chain.as_deref(), signers.ecdsa())?;
     let algorithm = sign::algorithm(args)?;
     let client = cx.session.client()?;
     let (version, reference) = attest::pinned(cx, &client, &reference)?;
@@ -47,18 +47,17 @@ pub fn run(cx: &Context<'_>, args: &args::Sign, keys: Vec<SigningKey>) -> Result
     let statement = recorded_statement(version.name.to_string(), &members, algorithm, args.compat_1_1)?;
     let payload = statement.to_payload().into_bytes();
 
-    let main = interoperable.as_ref().map(|key| Bundle::sign(payload.clone(), key, chain)).transpose()?;
-    let lines = own.iter().map(|key| Bundle::sign(payload.clone(), key, None)).collect::<Result<Vec<_>>>()?;
-    let mut signed = Signed::over(&statement, interoperable.iter().chain(&own));
+    let made = signers.sign(cx, &payload, chain)?;
+    let mut signed = Signed::over(&statement, &made);
     let mut attestations = Vec::new();
     match &args.signature {
         Some(file) => {
             let places = Places::of(std::path::Path::new(version.name.as_str()), Some(file))?;
-            sign::write(&places, &statement, main, lines, &mut signed)?;
+            sign::write(&places, &statement, made, &mut signed)?;
         }
         None => {
-            for bundle in main.iter().chain(&lines) {
-                let attached = cx.session.wait(client.attach(&reference, bundle.to_json().as_bytes()));
+            for signature in made {
+                let attached = cx.session.wait(client.attach(&reference, signature.bundle.to_json().as_bytes()));
                 attestations.push(attached?);
             }
         }

@@ -193,3 +193,91 @@ fn a_daemon_changes_the_store_for_operators_and_the_copy_is_there_at_once() {
     assert!(m.text(&["audit", "tail"]).contains("trust.restore"));
     assert_eq!(m.json(&["key", "ls", "--json"])["signers"][0]["name"], "alice");
 }
+
+#[test]
+fn an_identity_in_a_file_needs_no_vault_and_signs_for_every_reader() {
+    let m = Machine::bare();
+    m.file("m/weights", 1000);
+    let made = m.checked("key", &["key", "new", "ci", "--pq", "-o", "ci.pem", "--json"]);
+    let algorithms: Vec<_> =
+        made["keys"].as_array().unwrap().iter().map(|k| k["algorithm"].as_str().unwrap()).collect();
+    assert_eq!((algorithms, &made["public"]), (vec!["ecdsa-p256", "ed25519", "ml-dsa-65"], &"ci.pub.pem".into()));
+    let mode = |name: &str| fs::metadata(m.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("ci.pem"), mode("ci.pub.pem")), (0o600, 0o644));
+    // openssl agrees on the first key of each file, and that they belong together.
+    sh(&m, "openssl pkey -in ci.pem -pubout > first.pub; head -4 ci.pub.pem | cmp - first.pub");
+    m.fails(&["key", "new", "ci", "-o", "ci.pem"], 9, "AlreadyExists");
+    fs::remove_file(m.path("ci.pem")).unwrap();
+    m.fails(&["key", "new", "ci", "-o", "ci.pem"], 9, "AlreadyExists");
+    m.fails(&["key", "new", "ci", "-o", "none/ci.pem"], 6, "NotFound");
+
+    m.ok(&["key", "new", "dev", "--pq", "-o", "dev.pem"]);
+    let signed = m.checked("sign", &["sign", "./m", "--key", "dev.pem", "--json"]);
+    assert_eq!(signed["signers"].as_array().unwrap().len(), 3);
+    assert_eq!(String::from_utf8(m.read("m/claims.jsonl")).unwrap().lines().count(), 2);
+    m.ok(&["verify", "./m", "--key", "dev.pub.pem", "--require", "ecdsa-p256,ed25519,ml-dsa-65"]);
+    m.ok(&["verify", "./m", "--key", "first.pub", "--key", "dev.pub.pem"]);
+    fs::remove_dir_all(m.path("m")).unwrap();
+    m.file("m/weights", 1000);
+    m.ok(&["sign", "./m", "--key", "dev.pem", "--oms-only"]);
+    assert_eq!(m.names("m"), ["model.sig", "weights"]);
+    m.fails(&["sign", "./m", "--key", "dev.pem", "--oms-only", "--pq"], 2, "InvalidArgument");
+    m.ok(&["key", "new", "plain", "-o", "plain.pem"]);
+    m.fails(&["sign", "./m", "--key", "plain.pem", "--pq"], 2, "InvalidArgument");
+    m.fails(&["sign", "./m", "--key", "plain.pem", "--key", "dev.pem"], 2, "InvalidArgument");
+    m.fails(&["sign", "./m", "--key", "plain.pub.pem"], 4, "BadCredential");
+    m.fails(&["sign", "./m"], 2, "InvalidArgument");
+    assert!(!m.home().exists(), "no vault is made");
+    // What one file makes, another command takes: the Ed25519 key seals.
+    m.ok(&["init"]);
+    m.fails(&["seal", "m", "--sign-key", "plain.pem"], 5, "Denied");
+    m.ok(&["key", "trust", "plain", "--key", "plain.pub.pem"]);
+    m.ok(&["seal", "m", "--sign-key", "plain.pem"]);
+    m.ok(&["seal", "m", "-o", "m.mvlt", "--sign-key", "plain.pem"]);
+    m.ok(&["verify", "m.mvlt", "--signer-key", "plain.pub.pem"]);
+}
+
+#[test]
+fn an_identity_of_the_vault_signs_and_seals_in_process_and_through_a_daemon() {
+    let m = Machine::new();
+    m.file("m/weights", 1000);
+    m.checked("key", &["key", "new", "release", "--json"]);
+    m.fails(&["key", "new", "release"], 9, "AlreadyExists");
+    let listed = m.checked("keys", &["key", "ls", "--json"]);
+    assert_eq!((&listed["identities"][0]["name"], &listed["version"]), (&"release".into(), &1.into()));
+    let shown = m.checked("key", &["key", "show", "release", "--json"]);
+    assert_eq!(shown["keys"], listed["identities"][0]["keys"]);
+    fs::write(m.path("release.pub.pem"), m.ok(&["key", "show", "release"])).unwrap();
+    m.fails(&["key", "show", "nobody"], 6, "NotFound");
+    m.fails(&["sign", "./m", "--identity", "nobody"], 6, "NotFound");
+    let signed = |identity: &str, require: &str| {
+        m.checked("sign", &["sign", "./m", "--identity", identity, "--json"]);
+        m.ok(&["verify", "./m", "--trust", identity, "--require", require]);
+    };
+    signed("release", "ecdsa-p256,ed25519");
+    m.ok(&["verify", "./m", "--key", "release.pub.pem", "--require", "ecdsa-p256,ed25519"]);
+    let ed25519 = shown["keys"][1]["keyid"].clone();
+    assert_eq!(m.checked("version", &["seal", "m", "--identity", "release", "--json"])["signer"], ed25519);
+    m.ok(&["seal", "m", "--identity", "release", "-o", "m.mvlt"]);
+    m.ok(&["verify", "m.mvlt", "--signer-key", "release.pub.pem"]);
+
+    let daemon = Daemon::start(&m, &NO_NETWORK);
+    assert_eq!(m.checked("key", &["key", "new", "pq", "--pq", "--json"])["keys"].as_array().unwrap().len(), 3);
+    signed("pq", "ecdsa-p256,ed25519,ml-dsa-65");
+    assert_eq!(m.checked("version", &["seal", "m", "--identity", "release", "--json"])["signer"], ed25519);
+    m.fails(&["seal", "m", "--identity", "nobody"], 6, "NotFound");
+    m.fails(&["seal", "m", "--identity", "release", "-o", "x.mvlt"], 8, "Busy");
+    m.ok(&["key", "untrust", "release", "--revoke", "--reason", "seen on a screen"]);
+    m.fails(&["sign", "./m", "--identity", "release"], 5, "Denied");
+    m.fails(&["seal", "m", "--identity", "release"], 5, "Denied");
+    m.ok(&["key", "untrust", "pq"]);
+    m.fails(&["seal", "m", "--identity", "pq"], 5, "Denied");
+    let log = m.text(&["audit", "tail", "-n", "100"]);
+    let row =
+        log.lines().find(|l| l.contains("key.sign") && l.contains("signer=pq") && l.contains("subject=m")).unwrap();
+    assert!(row.contains("sha256=") && row.contains("predicate_type=https://model_signing/signature/v1.0"), "{row}");
+    assert_eq!(daemon.stop(), Some(0));
+    // The keys are there after a restart, in a keyring that says so.
+    assert_eq!(m.json(&["key", "ls", "--json"])["identities"].as_array().unwrap().len(), 2);
+    assert_eq!(m.checked("doctor", &["doctor", "--json"])["healthy"], true);
+}

@@ -7,42 +7,32 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{PublicKey, SigningIdentity, SigningKey, VerifyingKey};
+use super::{Algorithm, PublicKey, SigningIdentity, SigningKey, VerifyingKey};
 use crate::error::{Error, ErrorId, Result};
 
 /// No key file is larger.
 const MAX_BYTES: usize = 16 << 10;
 
 impl SigningKey {
-    /// Reads a private key ([`SigningKey::from_pem`]) from a file that is its owner's alone; a path that is a `pkcs11:` URI names
-    /// one on a token ([`SigningKey::on_token`]).
+    /// Reads the private keys ([`SigningKey::all_from_pem`]) of one signer from a file that is its owner's alone; a path that is a
+    /// `pkcs11:` URI names one on a token ([`SigningKey::on_token`]).
     ///
     /// # Errors
-    /// `NotFound`, `IoError`; `BadCredential` if it is no private key, or if others may read the file.
-    pub fn read(path: &Path) -> Result<Self> {
+    /// `NotFound`, `IoError`; `BadCredential` if it holds anything else, or if others may read the file.
+    pub fn read_all(path: &Path) -> Result<Vec<Self>> {
         #[cfg(feature = "daemon")]
         if let Some(uri) = path.to_str().filter(|text| text.starts_with(super::token::SCHEME)) {
-            return Self::on_token(uri);
+            return Ok(vec![Self::on_token(uri)?]);
         }
         let file = open(path)?;
         let facts = file.metadata().map_err(|e| Error::from(e).on(path.display()))?;
-        let key = Self::from_pem(&contents(file, path)?).map_err(|e| Error::from(e).on(path.display()))?;
+        let keys = Self::all_from_pem(&contents(file, path)?).map_err(|e| Error::from(e).on(path.display()))?;
         // A pipe has no mode of its own worth looking at: `--sign-key <(command)`.
         if facts.is_file() && facts.mode() & 0o077 != 0 {
             return Err(Error::new(ErrorId::BadCredential, format!("{}: others may read this key", path.display()))
                 .hint(format!("chmod 600 {}", path.display())));
         }
-        Ok(key)
-    }
-}
-
-impl VerifyingKey {
-    /// Reads a public key ([`VerifyingKey::from_pem`]) from a file.
-    ///
-    /// # Errors
-    /// `NotFound`, `IoError`; `BadCredential` if it is no public key.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::from_pem(&contents(open(path)?, path)?).map_err(|e| Error::from(e).on(path.display()))
+        Ok(keys)
     }
 }
 
@@ -57,22 +47,26 @@ impl VerifyingKey {
 }
 
 impl SigningIdentity {
-    /// As [`SigningKey::read`], for an Ed25519 key.
+    /// The Ed25519 key of those that [`SigningKey::read_all`] reads.
     ///
     /// # Errors
-    /// As there; `BadCredential` also for a key of another algorithm.
+    /// As there; `BadCredential` also if there is none.
     pub fn read(path: &Path) -> Result<Self> {
-        SigningKey::read(path)?.to_ed25519().map_err(|e| Error::from(e).on(path.display()))
+        let keys = SigningKey::read_all(path)?;
+        let key = keys.iter().find(|key| key.algorithm() == Algorithm::Ed25519).unwrap_or(&keys[0]);
+        key.to_ed25519().map_err(|e| Error::from(e).on(path.display()))
     }
 }
 
 impl PublicKey {
-    /// As [`VerifyingKey::read`], for an Ed25519 key.
+    /// The Ed25519 key of those that [`VerifyingKey::read_all`] reads.
     ///
     /// # Errors
-    /// As there; `BadCredential` also for a key of another algorithm.
+    /// As there; `BadCredential` also if there is none.
     pub fn read(path: &Path) -> Result<Self> {
-        VerifyingKey::read(path)?.to_ed25519().map_err(|e| Error::from(e).on(path.display()))
+        let keys = VerifyingKey::read_all(path)?;
+        let key = keys.iter().find(|key| key.algorithm() == Algorithm::Ed25519).unwrap_or(&keys[0]);
+        key.to_ed25519().map_err(|e| Error::from(e).on(path.display()))
     }
 }
 

@@ -9,12 +9,13 @@
 //! An ECDSA key may live on a token (PKCS #11, `token`), and sign there.
 //!
 //! [`VerifyingKey`] and [`SigningKey`] are for what the ecosystem exchanges (`vault sign`). The vault's own statements are
-//! signed with Ed25519 alone: [`PublicKey`] and [`SigningIdentity`].
+//! signed with Ed25519 alone: [`PublicKey`] and [`SigningIdentity`]. An [`Identity`] is one signer's keys for both.
 
 mod algorithm;
 mod ed25519;
 mod error;
 mod file;
+mod identity;
 mod private;
 mod signing;
 #[cfg(test)]
@@ -26,5 +27,6 @@ mod verifying;
 pub use algorithm::Algorithm;
 pub use ed25519::{PublicKey, SIGNATURE_LEN, SigningIdentity};
 pub use error::KeyError;
+pub use identity::Identity;
 pub use signing::SigningKey;
 pub use verifying::VerifyingKey;

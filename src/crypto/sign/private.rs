@@ -32,6 +32,26 @@ pub(super) fn from_pem(text: &[u8]) -> Result<Private, KeyError> {
         [private] => private,
         _ => return Err(KeyError::Malformed("PEM file of one private key")),
     };
+    of_section(private)
+}
+
+/// All private keys of a text.
+pub(super) fn all_from_pem(text: &[u8]) -> Result<Vec<Private>, KeyError> {
+    let sections = pem::sections(text)?;
+    let mut before = "";
+    let mut found = Vec::new();
+    for section in &sections {
+        // As above: the curve of the key that follows.
+        let curve = section.label == "EC PARAMETERS" && before != section.label;
+        if !curve {
+            found.push(of_section(section)?);
+        }
+        before = section.label;
+    }
+    Ok(found)
+}
+
+fn of_section(private: &pem::Section<'_>) -> Result<Private, KeyError> {
     if private.has_encryption_headers() {
         return Err(KeyError::Encrypted);
     }

@@ -59,13 +59,42 @@ impl SigningKey {
     /// # Errors
     /// Any [`KeyError`]. A public key that stands beside the private one must be its own.
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
-        let private = private::from_pem(text)?;
+        Self::from_private(&private::from_pem(text)?)
+    }
+
+    fn from_private(private: &private::Private) -> Result<Self, KeyError> {
         let encoded = private.parse()?;
         let key = Self::from_encoded(&encoded)?;
         match encoded.public {
             Some(public) if public != key.public.raw() => Err(KeyError::Malformed("pair: the public key is another's")),
             _ => Ok(key),
         }
+    }
+
+    /// The same, of one or more sections: the parts of a composite identity, each an algorithm of its own.
+    ///
+    /// # Errors
+    /// As there; also for two keys of one algorithm.
+    pub fn all_from_pem(text: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let mut keys: Vec<Self> = Vec::new();
+        for private in private::all_from_pem(text)? {
+            let key = Self::from_private(&private)?;
+            if keys.iter().any(|other| other.algorithm() == key.algorithm()) {
+                return Err(KeyError::Malformed("PEM file of one signer: two keys of one algorithm"));
+            }
+            keys.push(key);
+        }
+        if keys.is_empty() { Err(KeyError::Malformed("PEM file of private keys")) } else { Ok(keys) }
+    }
+
+    /// From 32 secret bytes: a number on P-256, or a seed.
+    pub(super) fn from_secret(algorithm: Algorithm, secret: &[u8; 32]) -> Result<Self, KeyError> {
+        let key = match algorithm {
+            Algorithm::EcdsaP256 => Self::ecdsa(algorithm, &private::to_ec_private_key(secret)),
+            Algorithm::MlDsa65 => PqdsaKeyPair::from_seed(&aws::ML_DSA_65_SIGNING, secret).ok().map(Self::ml_dsa),
+            _ => None,
+        };
+        key.ok_or(KeyError::Malformed("private key of its algorithm"))
     }
 
     /// PEM of its PKCS #8 form.

@@ -7,7 +7,7 @@ use super::{Malformed, release_0_2, statement_kind};
 use crate::crypto::AuthFailed;
 use crate::crypto::dsse::{IN_TOTO, pre_authentication};
 use crate::crypto::sign::{SigningKey, VerifyingKey};
-use crate::error::Result;
+use crate::error::{Error, ErrorId, Result};
 use crate::json::{JsonError, Reader, quote};
 
 /// Most bytes of a bundle.
@@ -48,10 +48,26 @@ impl Bundle {
     /// Those of the key.
     pub fn sign(payload: Vec<u8>, key: &SigningKey, certificates: Option<Vec<Vec<u8>>>) -> Result<Self> {
         let signature = key.sign(&pre_authentication(IN_TOTO, &payload))?;
+        Self::signed(payload, key.public(), signature, certificates)
+    }
+
+    /// From a signature that was made elsewhere, by the key named.
+    ///
+    /// # Errors
+    /// `SignatureInvalid` if that key did not make it.
+    pub fn signed(
+        payload: Vec<u8>,
+        key: &VerifyingKey,
+        signature: Vec<u8>,
+        certificates: Option<Vec<Vec<u8>>>,
+    ) -> Result<Self> {
         let material = match certificates {
             Some(chain) => Material::Certificates(chain),
-            None => Material::Key { hint: Some(key.public().oms_hint()) },
+            None => Material::Key { hint: Some(key.oms_hint()) },
         };
+        let verified = key.verify(&pre_authentication(IN_TOTO, &payload), &signature);
+        verified
+            .map_err(|_| Error::new(ErrorId::SignatureInvalid, "the signer gave a signature that does not verify"))?;
         Ok(Self { material, payload, signature })
     }
 
