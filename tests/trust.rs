@@ -11,8 +11,8 @@ use model_vault::crypto::sign::{SigningIdentity, VerifyingKey};
 use model_vault::identity::signers::{Trusting, Untrusting};
 use model_vault::names::{ArtifactKind, Clock, Name, SystemClock, Timestamp};
 use model_vault::vault::{
-    Caller, ImportInput, ImportSource, InitSpec, Machine, PortableInput, RootCredential, SealInput, SealMember, Sealing,
-    Vault,
+    Caller, ImportInput, ImportSource, InitSpec, Machine, PortableInput, RootCredential, SealInput, SealMember,
+    Sealing, Vault,
 };
 use model_vault::{ErrorId, Result};
 
@@ -70,8 +70,7 @@ impl Fixture {
     fn import(&self, from: &str, publisher: Option<&SigningIdentity>, to: &str) -> Result<Name> {
         let path = self.dir.path().join(format!("{}.mvlt", self.caller().request_id));
         let file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).unwrap();
-        let input =
-            PortableInput { namespace: name(from), name: name("m"), sealing: sealing(publisher.cloned()) };
+        let input = PortableInput { namespace: name(from), name: name("m"), sealing: sealing(publisher.cloned()) };
         self.vault.seal_portable(&self.caller(), input, &file).unwrap();
         let input = ImportInput {
             namespace: name(to),
@@ -115,11 +114,14 @@ fn reason(outcome: Result<Name>) -> String {
 #[test]
 fn a_publisher_is_trusted_until_retired_where_it_may_publish_and_never_once_revoked() {
     let f = Fixture::new();
-    let (alice, next) = (SigningIdentity::generate(&SystemRandom).unwrap(), SigningIdentity::generate(&SystemRandom).unwrap());
+    let (alice, next) =
+        (SigningIdentity::generate(&SystemRandom).unwrap(), SigningIdentity::generate(&SystemRandom).unwrap());
     assert_eq!(reason(f.seal("prod", &alice)), "unknown_key");
     assert_eq!(f.vault.status(&f.caller()).unwrap().namespaces, [name("default")], "a refusal makes no namespace");
     let refused = f.rows("artifact.seal");
-    assert!(refused.len() == 1 && refused[0].contains("\"Denied\"") && refused[0].contains(&alice.key_id().to_string()));
+    assert!(
+        refused.len() == 1 && refused[0].contains("\"Denied\"") && refused[0].contains(&alice.key_id().to_string())
+    );
 
     let trusting = f.trust("alice", &alice);
     f.vault.trust_signer(&f.caller(), &Trusting { namespaces: vec![name("prod")], ..trusting.clone() }).unwrap();
@@ -139,7 +141,10 @@ fn a_publisher_is_trusted_until_retired_where_it_may_publish_and_never_once_revo
     f.vault.untrust_signer(&f.caller(), &revoking).unwrap();
     assert_eq!(reason(f.seal("prod", &next)), "revoked");
     let row = f.rows("key.untrust").pop().unwrap();
-    assert!(row.contains(&id) && row.contains("\"reason\":\"stolen\"") && row.contains("\"revoked\":\"true\""), "{row}");
+    assert!(
+        row.contains(&id) && row.contains("\"reason\":\"stolen\"") && row.contains("\"revoked\":\"true\""),
+        "{row}"
+    );
     assert_eq!(f.vault.trust_signer(&f.caller(), &f.trust("bob", &next)).unwrap_err().id(), ErrorId::InvalidArgument);
 }
 
@@ -252,7 +257,12 @@ fn an_identity_signs_statements_on_record_and_nothing_that_means_something_else(
     let digest = model_vault::crypto::hash::sha256(payload.as_bytes()).to_string();
     let row = f.rows("key.sign").pop().unwrap();
     assert!(row.contains(&digest) && row.contains("provenance") && row.contains("\"subject\":\"m\""), "{row}");
-    for refused in ["", "{}", &statement("https://modelvault.example/sealed/v1"), &statement("https://modelvault.example/artifact/v1")] {
+    for refused in [
+        "",
+        "{}",
+        &statement("https://modelvault.example/sealed/v1"),
+        &statement("https://modelvault.example/artifact/v1"),
+    ] {
         assert_eq!(sign(refused).unwrap_err().id(), ErrorId::InvalidArgument, "{refused}");
     }
     assert_eq!(f.rows("key.sign").iter().filter(|row| row.contains("\"deny\"")).count(), 4);

@@ -336,7 +336,7 @@ pub struct VerifyModel {
     /// Public key of a signer you trust (PEM); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
-    /// A signer you trust by name, which key trust gave; '*': any; may be repeated
+    /// A signer of the trust store (key ls); '*': any; may be repeated
     #[arg(long, value_name = "NAME")]
     pub trust: Vec<key::Trusted>,
     /// Certificates of authorities whose signers you trust (PEM)
@@ -363,7 +363,14 @@ impl VerifyModel {
     /// Whether any of these was given.
     pub fn given(&self) -> bool {
         let Self { key, trust, ca, signer_name, crl, signature, require, ignore_unsigned_files } = self;
-        let lists = [key.is_empty(), trust.is_empty(), ca.is_empty(), signer_name.is_empty(), crl.is_empty(), require.is_empty()];
+        let lists = [
+            key.is_empty(),
+            trust.is_empty(),
+            ca.is_empty(),
+            signer_name.is_empty(),
+            crl.is_empty(),
+            require.is_empty(),
+        ];
         lists.contains(&false) || signature.is_some() || *ignore_unsigned_files
     }
 }

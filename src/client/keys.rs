@@ -8,8 +8,8 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::{IdentityFacts, TrustFacts};
 use crate::identity::signers::{Trust, Trusting, Untrusting};
 use crate::names::Name;
-use crate::wire::{MESSAGE_LIMIT, broken, pb};
 use crate::wire::pb::key_service_client::KeyServiceClient;
+use crate::wire::{MESSAGE_LIMIT, broken, pb};
 
 impl Client {
     /// Whose signatures the vault believes.

@@ -160,10 +160,8 @@ impl Signers {
         let text = self.to_json();
         match text.len() as u64 <= MAX_BYTES {
             true => Ok(text),
-            false => {
-                Err(Error::new(ErrorId::InvalidArgument, format!("the trust store is above {MAX_BYTES} bytes"))
-                    .hint("drop signers that are no more: vault key untrust NAME"))
-            }
+            false => Err(Error::new(ErrorId::InvalidArgument, format!("the trust store is above {MAX_BYTES} bytes"))
+                .hint("drop signers that are no more: vault key untrust NAME")),
         }
     }
 
@@ -346,8 +344,10 @@ impl Signers {
     fn room(&self, taken: usize) -> Result<()> {
         match taken < MAX_ENTRIES {
             true => Ok(()),
-            false => Err(Error::new(ErrorId::InvalidArgument, format!("the trust store holds {MAX_ENTRIES} of a kind"))
-                .hint("have signers certified by a CA, and trust that: vault key trust NAME --ca FILE")),
+            false => {
+                Err(Error::new(ErrorId::InvalidArgument, format!("the trust store holds {MAX_ENTRIES} of a kind"))
+                    .hint("have signers certified by a CA, and trust that: vault key trust NAME --ca FILE"))
+            }
         }
     }
 

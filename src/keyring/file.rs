@@ -378,7 +378,8 @@ impl<'a> Fields<'a> {
         }
         let p256 = if further & HAS_P256 != 0 { Some(self.key()?) } else { None };
         let ml_dsa = if further & HAS_ML_DSA != 0 { Some(self.key()?) } else { None };
-        Identity::from_parts(ed25519, p256, ml_dsa).map_err(|_| KeyringFileError::Damaged("a key of an identity is none"))
+        Identity::from_parts(ed25519, p256, ml_dsa)
+            .map_err(|_| KeyringFileError::Damaged("a key of an identity is none"))
     }
 
     fn namespace(&mut self) -> Result<NamespaceKeys, KeyringFileError> {

@@ -51,7 +51,8 @@ impl World {
         match action {
             List | Enroll | ListWorkloads => Resource::Namespace(&self.namespace),
             Action::Revoke | Action::Renew => self.own(),
-            Init | Serve | Status | SetPolicy | ReadPolicy | TrustSigner | ReadSigners | NewKey | Sign | ReadAudit | Whoami => Resource::Vault,
+            Init | Serve | Status | SetPolicy | ReadPolicy | TrustSigner | ReadSigners | NewKey | Sign | ReadAudit
+            | Whoami => Resource::Vault,
             _ => self.artifact(),
         }
     }
@@ -144,7 +145,9 @@ fn a_workload_administers_nothing_even_under_a_careless_policy() {
     let careless = Policies::parse(r#"@id("all") permit (principal, action, resource);"#).unwrap();
     use Action::{Enroll, Grant, Init, ListWorkloads, ReadAudit, Revoke, Serve, SetPolicy, Status, TrustSigner};
     let keys = [TrustSigner, Action::ReadSigners, Action::NewKey, Action::Sign];
-    for action in [Grant, Enroll, ListWorkloads, Revoke, Init, Serve, Status, SetPolicy, ReadAudit].into_iter().chain(keys) {
+    for action in
+        [Grant, Enroll, ListWorkloads, Revoke, Init, Serve, Status, SetPolicy, ReadAudit].into_iter().chain(keys)
+    {
         let decision = careless.decide(&ask(&serve, Transport::Mtls, action, world.any_resource(action), false));
         assert!(!decision.allowed && !decision.errors.is_empty(), "{action}");
     }

@@ -130,12 +130,7 @@ impl Vault {
     }
 
     /// Puts a trust store in force, with the row and memory of its request.
-    pub(super) fn put_trust(
-        &self,
-        next: Signers,
-        text: String,
-        entry: Entry,
-    ) -> Result<()> {
+    pub(super) fn put_trust(&self, next: Signers, text: String, entry: Entry) -> Result<()> {
         match self.catalogue.set_signers(text, entry) {
             Ok((version, _)) => {
                 self.believe(TrustInForce { version, signers: Arc::new(next) });
@@ -154,7 +149,9 @@ impl Vault {
     /// After a change, also for a request that comes again: the first may have failed just here.
     pub(super) fn publish_copy(&self) -> Result<()> {
         self.write_signers().map(drop).map_err(|e| {
-            e.hint("the change is in force in the vault; commands that verify without it see it when its copy is written")
+            e.hint(
+                "the change is in force in the vault; commands that verify without it see it when its copy is written",
+            )
         })
     }
 

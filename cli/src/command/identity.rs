@@ -156,7 +156,10 @@ impl Signers {
         }
         let missing = |what: &str, hint: &str| Err(Error::new(ErrorId::InvalidArgument, what).hint(hint));
         if args.oms_only && signers.ecdsa().is_none() {
-            return missing("--oms-only takes an ECDSA key, and none is given", "vault key new makes an identity with one");
+            return missing(
+                "--oms-only takes an ECDSA key, and none is given",
+                "vault key new makes an identity with one",
+            );
         }
         if args.pq && !signers.public().any(|key| key.algorithm() == Algorithm::MlDsa65) {
             return missing("--pq takes an ML-DSA-65 key, and none is given", "vault key new NAME --pq makes one");

@@ -94,7 +94,8 @@ fn into_vault(
         Access::Remote(client) => {
             let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
             let identity = args.identity.clone();
-            let upload = Upload { namespace, name, kind: args.kind()?, tag, members, sha256: args.digest.sha256, identity };
+            let upload =
+                Upload { namespace, name, kind: args.kind()?, tag, members, sha256: args.digest.sha256, identity };
             cx.session.wait(client.seal(upload, &bar.callback()))?.0
         }
     };

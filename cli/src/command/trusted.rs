@@ -63,7 +63,9 @@ impl Store {
             }
         }
         match refused {
-            Some(e) if left.is_empty() => Err(e.hint("do not use the model; ask the signer for a signature by another key")),
+            Some(e) if left.is_empty() => {
+                Err(e.hint("do not use the model; ask the signer for a signature by another key"))
+            }
             _ => Ok(left),
         }
     }

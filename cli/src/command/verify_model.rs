@@ -72,7 +72,9 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
             ErrorId::InvalidArgument,
             "no signer is trusted: a signature by anybody proves nothing",
         )
-        .hint("give the signer's public key with --key FILE, its authority with --ca FILE, or its name with --trust NAME"));
+        .hint(
+            "give the signer's public key with --key FILE, its authority with --ca FILE, or its name with --trust NAME",
+        ));
     }
     let names: RefCell<BTreeMap<KeyId, Name>> = RefCell::default();
     for (name, key) in store.keys() {

@@ -10,7 +10,8 @@ const NO_NETWORK: [&str; 2] = ["--listen", "none"];
 
 /// Runs a script of openssl commands in the working directory.
 fn sh(m: &Machine, script: &str) {
-    let done = Command::new("sh").current_dir(m.work()).args(["-ec", &format!("umask 077; {script}")]).output().unwrap();
+    let done =
+        Command::new("sh").current_dir(m.work()).args(["-ec", &format!("umask 077; {script}")]).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -112,10 +113,8 @@ fn a_key_is_retired_rotated_and_revoked() {
     m.fails(&["key", "untrust", "alice", "--revoke"], 2, "InvalidArgument");
     let ids = m.json(&["key", "ls", "--json"]);
     let new = ids["signers"][1]["keyids"][0].as_str().unwrap().to_owned();
-    let revoked = m.checked(
-        "keys",
-        &["key", "untrust", "alice", &new[..16], "--revoke", "--reason", "laptop stolen", "--json"],
-    );
+    let revoked =
+        m.checked("keys", &["key", "untrust", "alice", &new[..16], "--revoke", "--reason", "laptop stolen", "--json"]);
     assert_eq!((&revoked["revoked"][0]["keyid"], revoked["signers"].as_array().unwrap().len()), (&new.into(), 1));
     for trusted in [&["--trust", "alice"][..], &["--key", "new.pub"]] {
         m.fails(&[&["verify", "./m"], trusted].concat(), 3, "SignatureMissing");
@@ -147,7 +146,10 @@ fn an_authority_is_trusted_with_the_names_of_its_signers() {
     m.ok(&[&["key", "trust", "ci"], &ca[..], &["spiffe://example.org/ci"]].concat());
     m.ok(&[&["key", "trust", "other"], &ca[..], &["dns:example.org"]].concat());
     let verified = m.checked("verify-model", &["verify", "./m", "--trust", "ci", "--json"]);
-    assert_eq!((&verified["signers"][0]["name"], &verified["signers"][0]["by_certificate"]), (&"ci".into(), &true.into()));
+    assert_eq!(
+        (&verified["signers"][0]["name"], &verified["signers"][0]["by_certificate"]),
+        (&"ci".into(), &true.into())
+    );
     m.fails(&["verify", "./m", "--trust", "other"], 3, "SignatureMissing");
     // The key of the certificate is on no list of signers, and is refused all the same.
     let leaf = verified["signers"][0]["keyid"].as_str().unwrap();
@@ -172,7 +174,10 @@ fn a_daemon_changes_the_store_for_operators_and_the_copy_is_there_at_once() {
     m.fails(&["key", "untrust", "nobody"], 6, "NotFound");
     m.fails(&["key", "trust", "alice", "--key", "ecdsa.pub"], 2, "InvalidArgument");
     let log = m.text(&["audit", "tail", "-n", "50"]);
-    assert!(["key.trust", "key.untrust", "key.list", "reason=broken", "deny=NotFound"].iter().all(|a| log.contains(a)), "{log}");
+    assert!(
+        ["key.trust", "key.untrust", "key.list", "reason=broken", "deny=NotFound"].iter().all(|a| log.contains(a)),
+        "{log}"
+    );
     drop(daemon);
 
     // Somebody who can write to the home adds a signer: the next unlock takes that back, on record.
@@ -194,7 +199,8 @@ fn an_identity_in_a_file_needs_no_vault_and_signs_for_every_reader() {
     let m = Machine::bare();
     m.file("m/weights", 1000);
     let made = m.checked("key", &["key", "new", "ci", "--pq", "-o", "ci.pem", "--json"]);
-    let algorithms: Vec<_> = made["keys"].as_array().unwrap().iter().map(|k| k["algorithm"].as_str().unwrap()).collect();
+    let algorithms: Vec<_> =
+        made["keys"].as_array().unwrap().iter().map(|k| k["algorithm"].as_str().unwrap()).collect();
     assert_eq!((algorithms, &made["public"]), (vec!["ecdsa-p256", "ed25519", "ml-dsa-65"], &"ci.pub.pem".into()));
     let mode = |name: &str| fs::metadata(m.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("ci.pem"), mode("ci.pub.pem")), (0o600, 0o644));
@@ -267,7 +273,8 @@ fn an_identity_of_the_vault_signs_and_seals_in_process_and_through_a_daemon() {
     m.ok(&["key", "untrust", "pq"]);
     m.fails(&["seal", "m", "--identity", "pq"], 5, "Denied");
     let log = m.text(&["audit", "tail", "-n", "100"]);
-    let row = log.lines().find(|l| l.contains("key.sign") && l.contains("signer=pq") && l.contains("subject=m")).unwrap();
+    let row =
+        log.lines().find(|l| l.contains("key.sign") && l.contains("signer=pq") && l.contains("subject=m")).unwrap();
     assert!(row.contains("sha256=") && row.contains("predicate_type=https://model_signing/signature/v1.0"), "{row}");
     assert_eq!(daemon.stop(), Some(0));
     // The keys are there after a restart, in a keyring that says so.

@@ -66,7 +66,8 @@ impl Bundle {
             None => Material::Key { hint: Some(key.oms_hint()) },
         };
         let verified = key.verify(&pre_authentication(IN_TOTO, &payload), &signature);
-        verified.map_err(|_| Error::new(ErrorId::SignatureInvalid, "the signer gave a signature that does not verify"))?;
+        verified
+            .map_err(|_| Error::new(ErrorId::SignatureInvalid, "the signer gave a signature that does not verify"))?;
         Ok(Self { material, payload, signature })
     }
 
