@@ -348,7 +348,7 @@ pub struct VerifyModel {
     /// Public key of a signer you trust (PEM); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
-    /// A signer you trust by name, which key trust gave; '*': any; may be repeated
+    /// A signer of the trust store (key ls); '*': any; may be repeated
     #[arg(long, value_name = "NAME")]
     pub trust: Vec<key::Trusted>,
     /// Certificates of authorities whose signers you trust (PEM)
