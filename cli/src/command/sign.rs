@@ -75,7 +75,7 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     lines.extend(superseded(&places, main.as_ref())?);
     let claims = claims::with_signatures(&places.claims, &lines, &payload)?;
     if main.is_none() && is_of_other_files(&places.signature, &payload) {
-        cx.out.message(&format!(
+        cx.out.message(format!(
             "note: {} signs the model as it was before: sign with its ECDSA key too, or remove it",
             places.signature.display()
         ));
@@ -94,7 +94,7 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
         let record = Record::new(&payload, stamps).sign(key)?;
         // Without it the next signing reads everything, and nothing else.
         if let (Err(e), true) = (records::keep(&Record::name(&payload, key.public()), &record), args.since.is_some()) {
-            cx.out.message(&format!("note: the next --since will read everything: its record cannot be kept: {e}"));
+            cx.out.message(format!("note: the next --since will read everything: its record cannot be kept: {e}"));
         }
     }
     for key in interoperable.iter().chain(&own) {
