@@ -103,7 +103,7 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
     let mut signed = Signed::over(&statement, &made);
     signed.reused_bytes = reused;
     if !made.iter().any(|s| is_ecdsa(&s.key)) && is_of_other_files(&places.signature, &payload) {
-        cx.out.message(&format!(
+        cx.out.message(format!(
             "note: {} signs the model as it was before: sign with its ECDSA key too, or remove it",
             places.signature.display()
         ));
@@ -113,7 +113,7 @@ pub fn run(cx: &Context<'_>, args: &args::Sign) -> Result<()> {
         let record = Record::new(&payload, stamps).sign(key)?;
         // Without it the next signing reads everything, and nothing else.
         if let (Err(e), true) = (records::keep(&Record::name(&payload, key.public()), &record), args.since.is_some()) {
-            cx.out.message(&format!("note: the next --since will read everything: its record cannot be kept: {e}"));
+            cx.out.message(format!("note: the next --since will read everything: its record cannot be kept: {e}"));
         }
     }
     if args.hash == hash::Algorithm::Blake3.name() {

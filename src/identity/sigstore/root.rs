@@ -93,7 +93,7 @@ fn find<'a>(logs: &'a [Log], id: &[u8], at: Timestamp) -> Option<&'a Log> {
 impl Authority {
     fn read(value: &Value) -> Result<Self> {
         let chain = value.get("certChain").ok_or_else(|| invalid("an authority without certificates"))?;
-        let chain = list(chain, "certificates")?.iter().map(|c| raw_bytes(c)).collect::<Result<Vec<_>>>()?;
+        let chain = list(chain, "certificates")?.iter().map(raw_bytes).collect::<Result<Vec<_>>>()?;
         let Some((root, intermediates)) = chain.split_last() else {
             return Err(invalid("an authority without certificates"));
         };

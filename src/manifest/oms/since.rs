@@ -108,11 +108,14 @@ impl Record {
     }
 }
 
+/// A file, or a shard of one, as a statement names it.
+type Place = (String, Option<Range<u64>>);
+
 /// An earlier statement of one's own, and the files it was made from.
 pub struct Since {
     method: Method,
     algorithm: Algorithm,
-    digests: HashMap<(String, Option<Range<u64>>), Box<[u8]>>,
+    digests: HashMap<Place, Box<[u8]>>,
     stamps: HashMap<String, [i128; 7]>,
     /// All is hashed all the same, and held against what would have been taken over.
     pub check: bool,
