@@ -37,7 +37,7 @@ pub use call::{Caller, Channel, Transport};
 pub use exporting::Export;
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
-pub use sealing::{ImportInput, ImportSource, PortableInput, Published, SealInput, SealMember, Sealing};
+pub use sealing::{ImportInput, ImportSource, NewArtifact, PortableInput, Published, SealInput, SealMember, Sealing};
 pub use shelf::{Page, sealed_facts, slot_facts};
 pub use upkeep::Swept;
 

@@ -1,8 +1,10 @@
 //! `vault seal`: a new version in the vault, or a portable sealed file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use model_vault::client::Upload;
+use model_vault::crypto::dsse::Signer;
 use model_vault::crypto::kdf::Argon2Costs;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::SigningIdentity;
@@ -72,16 +74,10 @@ fn into_vault(
             let input = SealInput { namespace, name, tag, sealing };
             vault.seal(&vault.local_caller()?, input)?.version
         }
-        Access::Remote(_) if signer.is_some() => {
-            return Err(Error::new(
-                ErrorId::InvalidArgument,
-                "--sign-key works in this process only: the key must not go to a daemon",
-            )
-            .hint("stop the daemon, or seal without --sign-key (the vault signs)"));
-        }
         Access::Remote(client) => {
             let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
-            let upload = Upload { namespace, name, kind: args.kind()?, tag, members, sha256: args.digest.sha256 };
+            let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, signer.map(shared));
+            let upload = Upload { namespace, name, kind, tag, members, sha256, signer };
             cx.session.wait(client.seal(upload, &bar.callback()))?.0
         }
     };
@@ -234,7 +230,12 @@ fn sealing(
     progress: Box<dyn Fn(u64) + Send + Sync>,
 ) -> Result<Sealing> {
     let members = sources.into_iter().map(|s| SealMember { path: s.path, source: s.bytes }).collect();
-    Ok(Sealing { members, kind: args.kind()?, sha256: args.digest.sha256, sequential: false, signer, progress })
+    let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, signer.map(shared));
+    Ok(Sealing { members, kind, sha256, sequential: false, signer, progress })
+}
+
+fn shared(key: SigningIdentity) -> Arc<dyn Signer> {
+    Arc::new(key)
 }
 
 fn total(sources: &[source::Source]) -> u64 {
