@@ -101,7 +101,15 @@ fn name(text: &str) -> Name {
 fn sealing(signer: Option<SigningIdentity>) -> Sealing {
     let member = SealMember { path: "w".into(), source: Box::new(b"weights".to_vec()) };
     let kind = ArtifactKind::Model;
-    Sealing { members: vec![member], kind, sha256: true, sequential: false, signer, progress: Box::new(|_| {}) }
+    Sealing {
+        members: vec![member],
+        kind,
+        sha256: true,
+        sequential: false,
+        signer,
+        allow_unsigned: None,
+        progress: Box::new(|_| {}),
+    }
 }
 
 fn reason(outcome: Result<Name>) -> String {

@@ -5,6 +5,7 @@ mod connect;
 mod fetch;
 mod floor;
 mod keys;
+mod seal;
 mod transfer;
 
 use std::io::Write;
@@ -19,7 +20,7 @@ use tonic_health::pb::health_client::HealthClient;
 pub use connect::Endpoint;
 pub use fetch::{FetchPlan, FetchReport, FetchSink, InMemory};
 pub use floor::{Seen, SeenMove, TagFloor};
-pub use transfer::Upload;
+pub use seal::Upload;
 
 use crate::crypto::random::SystemRandom;
 use crate::crypto::sign::PublicKey;
@@ -392,3 +393,5 @@ fn request_id() -> Result<prost::bytes::Bytes> {
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tests_seal;

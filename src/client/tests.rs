@@ -102,7 +102,7 @@ impl Artifact {
 
     pub(crate) fn seal_statements(&self, signer: u8) -> Vec<u8> {
         let (file, root) = (self.statement.file_id, self.version.root);
-        signatures::sign(&file, &root, &Commitment([6; 32]), &[&identity(signer)])
+        signatures::sign(&file, &root, &Commitment([6; 32]), &[&identity(signer)]).unwrap()
     }
 
     /// Where the tag is, said now.

@@ -1,78 +1,26 @@
-//! Bulk in the other direction and of sealed bytes: seal, import, export.
+//! Bulk in the other direction and of sealed bytes: what seal and import share, import, export.
 
 use std::io::Write;
 
 use prost::bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tonic::Response;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status};
 
 use super::{Client, request_id};
+use crate::crypto::hash::{Blake3Hasher, Sha256Hasher};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
-use crate::names::{ALLOW_UNSIGNED, ArtifactKind, Name, Reference, Tag};
+use crate::names::{Blake3, Name, Reference, Sha256, Tag};
 use crate::seal::io::ReadAt;
 use crate::wire::{self, PIECE_LEN, broken, pb};
 
-/// Plaintext to be sealed by the vault.
-pub struct Upload {
-    /// Where it goes.
-    pub namespace: Name,
-    /// Name of the artifact.
-    pub name: Name,
-    /// Model, dataset or opaque.
-    pub kind: ArtifactKind,
-    /// A tag to move beside `latest`.
-    pub tag: Option<Tag>,
-    /// Path and bytes of each member. Lengths are taken at the start; a source that is shorter then is an error.
-    pub members: Vec<(String, Box<dyn ReadAt>)>,
-    /// Whether SHA-256 digests are recorded beside BLAKE3.
-    pub sha256: bool,
-    /// Why a model signature that lies among the members need not be good; `None`: it must be, if there is one.
-    pub allow_unsigned: Option<String>,
-    /// Identity of the vault that signs; the namespace's own if absent.
-    pub identity: Option<Name>,
-}
-
 impl Client {
-    /// Seals plaintext under the vault; `progress` is told how many bytes have been sent. The flag says that this very call
-    /// had been carried out before.
-    ///
-    /// # Errors
-    /// `SourceChanged` if a member has become shorter; `IoError` if it cannot be read; else the vault's. Nothing was
-    /// published then.
-    pub async fn seal(&self, upload: Upload, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<(VersionFacts, bool)> {
-        let mut members = Vec::with_capacity(upload.members.len());
-        let mut sources: Vec<Source> = Vec::with_capacity(upload.members.len());
-        for (path, source) in upload.members {
-            let size = source.len().map_err(|e| Error::from(e).on(&path))?;
-            members.push(pb::SealMember { path: path.clone(), size });
-            sources.push(Source { name: path, size, bytes: source });
-        }
-        let start = pb::SealStart {
-            namespace: upload.namespace.to_string(),
-            name: upload.name.to_string(),
-            kind: upload.kind.to_string(),
-            tag: upload.tag.map(|t| t.to_string()).unwrap_or_default(),
-            members,
-            sha256: upload.sha256,
-            request_id: request_id()?,
-            identity: upload.identity.map(|name| name.to_string()).unwrap_or_default(),
-            allow: upload.allow_unsigned.iter().map(|_| ALLOW_UNSIGNED.to_owned()).collect(),
-            reason: upload.allow_unsigned.unwrap_or_default(),
-        };
-        let part = |part| pb::SealRequest { part: Some(part) };
-        let first = part(pb::seal_request::Part::Start(start));
-        let mut artifacts = self.artifacts();
-        let call = async |requests| artifacts.seal(requests).await;
-        let answer = self.upload(call, first, |d| part(pb::seal_request::Part::Data(d)), sources, progress).await?;
-        Ok((wire::version_from_wire(answer.version)?, answer.replayed))
-    }
-
     /// Gives a sealed file to the vault, byte for byte.
     ///
     /// # Errors
-    /// As [`Self::seal`].
+    /// `SourceChanged` if the file has become shorter; `IoError` if it cannot be read; else the vault's. Nothing was published
+    /// then.
     pub async fn import(
         &self,
         namespace: &Name,
@@ -91,10 +39,15 @@ impl Client {
         };
         let part = |part| pb::ImportRequest { part: Some(part) };
         let first = part(pb::import_request::Part::Start(start));
-        let sources = vec![Source { name: "the sealed file".into(), size, bytes: file }];
+        let sources = Sources::unhashed(vec![Source { name: "the sealed file".into(), size, bytes: file }]);
         let mut artifacts = self.artifacts();
-        let call = async |requests| artifacts.import(requests).await;
-        let answer = self.upload(call, first, |d| part(pb::import_request::Part::Data(d)), sources, progress).await?;
+        let call = async |outgoing, requests| {
+            // The vault takes the end of our side for the end of the file.
+            drop(requests);
+            artifacts.import(outgoing).await.map(Response::into_inner).map_err(|s| self.link.error_of(&s))
+        };
+        let wrap = |data| part(pb::import_request::Part::Data(data));
+        let answer = self.upload(call, first, wrap, |_| None, sources, progress).await?;
         Ok((wire::version_from_wire(answer.version)?, answer.replayed))
     }
 
@@ -134,63 +87,109 @@ impl Client {
         }
     }
 
-    /// Sends `first` and then the bytes of `sources` while `call` waits for the answer. One piece is read ahead.
-    async fn upload<M: Send + 'static, A>(
+    /// Sends `first`, the bytes of `sources` and `last` of their number, if there is such a message, while `talk` makes the call
+    /// and hears its answers. `talk` gets what is sent, and a way to send more. One piece is read ahead.
+    pub(super) async fn upload<M: Send + 'static, A>(
         &self,
-        call: impl AsyncFnOnce(ReceiverStream<M>) -> Result<Response<A>, Status>,
+        talk: impl AsyncFnOnce(ReceiverStream<M>, mpsc::Sender<M>) -> Result<A>,
         first: M,
         wrap: impl Fn(Bytes) -> M,
-        sources: Vec<Source>,
+        last: impl FnOnce(u64) -> Option<M>,
+        sources: Sources,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<A> {
         let (pieces_in, mut pieces) = mpsc::channel::<Result<Bytes>>(1);
-        let reading = tokio::task::spawn_blocking(move || read_all(&sources, &pieces_in));
+        let reading = tokio::task::spawn_blocking(move || read_all(sources, &pieces_in));
         let (requests, outgoing) = mpsc::channel(1);
+        let more = requests.clone();
+        // What the caller's own source failed with is more telling than what the vault makes of it.
         let pump = async move {
             let mut sent = 0;
             if requests.send(first).await.is_err() {
-                return None;
+                return Ok(());
             }
             while let Some(piece) = pieces.recv().await {
-                let piece = match piece {
-                    Ok(piece) => piece,
-                    // Ending early makes the vault find too few bytes; nothing is published.
-                    Err(error) => return Some(error),
-                };
+                let piece = piece?;
                 let len = piece.len() as u64;
                 if requests.send(wrap(piece)).await.is_err() {
-                    return None;
+                    return Ok(());
                 }
                 sent += len;
                 progress(sent);
             }
-            None
+            if let Some(last) = last(sent) {
+                let _ = requests.send(last).await;
+            }
+            Ok(())
         };
-        let (own, outcome) = tokio::join!(pump, call(ReceiverStream::new(outgoing)));
+        let outcome = {
+            let talking = talk(ReceiverStream::new(outgoing), more);
+            tokio::pin!(pump, talking);
+            tokio::select! {
+                biased;
+                // Given up early the call is cut: the vault finds too few bytes, and nothing is published.
+                sent = &mut pump => match sent {
+                    Ok(()) => talking.await,
+                    Err(own) => Err(own),
+                },
+                outcome = &mut talking => outcome,
+            }
+        };
         // The reader ends as soon as nobody takes its pieces.
         let _ = reading.await;
-        match own {
-            // What the caller's own source failed with is more telling than what the vault made of it.
-            Some(error) => Err(error),
-            None => outcome.map(Response::into_inner).map_err(|s| self.link.error_of(&s)),
-        }
+        outcome
     }
 }
 
-struct Source {
-    name: String,
-    size: u64,
-    bytes: Box<dyn ReadAt>,
+/// What is to be sent.
+pub(super) struct Sources {
+    list: Vec<Source>,
+    /// Hears the digests of all members when the last was read, and whether SHA-256 is wanted too.
+    hashed: Option<(oneshot::Sender<Vec<Digests>>, bool)>,
+}
+
+impl Sources {
+    /// Nobody asks for their digests.
+    pub(super) fn unhashed(list: Vec<Source>) -> Self {
+        Self { list, hashed: None }
+    }
+
+    /// The digests are told when all was read.
+    pub(super) fn hashed(list: Vec<Source>, sha256: bool) -> (Self, oneshot::Receiver<Vec<Digests>>) {
+        let (hears, told) = oneshot::channel();
+        (Self { list, hashed: Some((hears, sha256)) }, told)
+    }
+}
+
+pub(super) struct Source {
+    pub(super) name: String,
+    pub(super) size: u64,
+    pub(super) bytes: Box<dyn ReadAt>,
+}
+
+/// Of the bytes of a member as they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Digests {
+    pub(super) blake3: Blake3,
+    pub(super) sha256: Option<Sha256>,
 }
 
 /// Blocking: hands out all bytes in order, or the error that stopped it.
-fn read_all(sources: &[Source], pieces: &mpsc::Sender<Result<Bytes>>) {
-    for source in sources {
+fn read_all(sources: Sources, pieces: &mpsc::Sender<Result<Bytes>>) {
+    let mut digests = Vec::new();
+    for source in &sources.list {
+        let mut hashers =
+            sources.hashed.as_ref().map(|(_, sha256)| (Blake3Hasher::default(), sha256.then(Sha256Hasher::default)));
         let mut offset = 0;
         while offset < source.size {
             let len = (source.size - offset).min(PIECE_LEN as u64);
             let mut buffer = vec![0; len as usize];
-            let piece = match source.bytes.read_exact_at(&mut buffer, offset) {
+            let read = source.bytes.read_exact_at(&mut buffer, offset);
+            if let Some((blake3, sha256)) = &mut hashers {
+                blake3.update(&buffer);
+                sha256.iter_mut().for_each(|h| h.update(&buffer));
+            }
+            let piece = match read {
                 Ok(()) => Ok(Bytes::from(buffer)),
                 Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
                     let message = format!("{}: has become shorter while it was sent", source.name);
@@ -204,5 +203,11 @@ fn read_all(sources: &[Source], pieces: &mpsc::Sender<Result<Bytes>>) {
             }
             offset += len;
         }
+        let of = hashers
+            .map(|(blake3, sha256)| Digests { blake3: blake3.finish(), sha256: sha256.map(Sha256Hasher::finish) });
+        digests.extend(of);
+    }
+    if let Some((hears, _)) = sources.hashed {
+        let _ = hears.send(digests);
     }
 }

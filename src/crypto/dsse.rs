@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::AuthFailed;
-use super::sign::{PublicKey, SigningIdentity};
+use super::sign::{PublicKey, SIGNATURE_LEN, SigningIdentity};
+use crate::error::{Error, ErrorId, Result as Outcome};
 use crate::json::Value;
 use crate::names::KeyId;
 
@@ -12,6 +13,28 @@ use crate::names::KeyId;
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// Most signatures one envelope may carry (docs/format.md 11).
 pub const MAX_SIGNATURES: usize = 16;
+
+/// Whoever signs statements with Ed25519: a key in this process, or one that is elsewhere and is asked.
+pub trait Signer: Send + Sync {
+    /// What its signatures verify with.
+    fn public(&self) -> &PublicKey;
+
+    /// The signature over the pre-authentication encoding of a payload. May block.
+    ///
+    /// # Errors
+    /// What the key's keeper gives.
+    fn sign(&self, payload_type: &str, payload: &[u8]) -> Outcome<[u8; SIGNATURE_LEN]>;
+}
+
+impl Signer for SigningIdentity {
+    fn public(&self) -> &PublicKey {
+        self.public()
+    }
+
+    fn sign(&self, payload_type: &str, payload: &[u8]) -> Outcome<[u8; SIGNATURE_LEN]> {
+        Ok(self.sign(&pre_authentication(payload_type, payload)))
+    }
+}
 
 /// A payload with its signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +62,21 @@ pub struct EnvelopeSignature {
 pub struct EnvelopeMalformed(&'static str);
 
 impl Envelope {
+    /// Has `payload` signed by a key that may be elsewhere.
+    ///
+    /// # Errors
+    /// The signer's; `SignatureInvalid` if what it gives does not verify.
+    pub fn sign_by(payload_type: &str, payload: Vec<u8>, signer: &dyn Signer) -> Outcome<Self> {
+        let sig = signer.sign(payload_type, &payload)?;
+        let key = signer.public();
+        key.verify(&pre_authentication(payload_type, &payload), &sig).map_err(|_| {
+            let text = format!("the signature that came does not verify with key {}", key.key_id().short());
+            Error::new(ErrorId::SignatureInvalid, text).hint("sign with the key whose public part was announced")
+        })?;
+        let signatures = vec![EnvelopeSignature { keyid: key.key_id().to_string(), sig: sig.to_vec() }];
+        Ok(Self { payload_type: payload_type.into(), payload, signatures })
+    }
+
     /// Signs `payload`.
     pub fn sign(payload_type: &str, payload: Vec<u8>, identity: &SigningIdentity) -> Self {
         let sig = identity.sign(&pre_authentication(payload_type, &payload)).to_vec();

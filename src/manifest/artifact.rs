@@ -1,6 +1,6 @@
 //! The artifact statement: in-toto Statement v1 in a DSSE envelope (docs/trust.md 4.1).
 
-use crate::crypto::dsse::{Envelope, IN_TOTO};
+use crate::crypto::dsse::{Envelope, IN_TOTO, Signer};
 use crate::crypto::sign::{PublicKey, SigningIdentity};
 use crate::error::{Error, ErrorId};
 use crate::json::{self, Value, quote};
@@ -82,6 +82,14 @@ impl ArtifactStatement {
         Envelope::sign(IN_TOTO, self.to_payload().into_bytes(), identity)
     }
 
+    /// Has it signed by a key that may be elsewhere.
+    ///
+    /// # Errors
+    /// See [`Envelope::sign_by`].
+    pub fn sign_by(&self, signer: &dyn Signer) -> Result<Envelope, Error> {
+        Envelope::sign_by(IN_TOTO, self.to_payload().into_bytes(), signer)
+    }
+
     /// Reads an envelope's JSON and accepts it only if one of `trusted` signed it.
     ///
     /// # Errors
@@ -112,7 +120,8 @@ impl ArtifactStatement {
         })
     }
 
-    fn to_payload(&self) -> String {
+    /// The canonical bytes that are signed.
+    pub fn to_payload(&self) -> String {
         use std::fmt::Write as _;
         let mut out = String::with_capacity(512 + 256 * self.subjects.len());
         out.push_str("{\"_type\":");
@@ -146,7 +155,11 @@ impl ArtifactStatement {
         out
     }
 
-    fn from_payload(payload: &[u8]) -> Result<Self, StatementError> {
+    /// Reads what is signed, or is to be.
+    ///
+    /// # Errors
+    /// `Malformed`.
+    pub fn from_payload(payload: &[u8]) -> Result<Self, StatementError> {
         let malformed = StatementError::Malformed;
         let value = json::parse(payload, 8).map_err(|_| malformed("not strict JSON"))?;
         value.exactly(&["_type", "subject", "predicateType", "predicate"]).ok_or(malformed("unknown key"))?;

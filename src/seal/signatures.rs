@@ -1,8 +1,8 @@
 //! SIGNATURES: seal statements over the root, made and checked (docs/format.md 8). Anyone can check them without a key.
 
 use super::error::SealError;
-use crate::crypto::dsse::{Envelope, IN_TOTO};
-use crate::crypto::sign::{PublicKey, SigningIdentity};
+use crate::crypto::dsse::{Envelope, IN_TOTO, Signer};
+use crate::crypto::sign::PublicKey;
 use crate::json::{self, Value};
 use crate::names::{Commitment, FileId, KeyId, PREDICATE_BASE, Root};
 
@@ -33,19 +33,35 @@ pub(crate) fn seal_statement(file_id: &FileId, root: &Root, commitment: &Commitm
     )
 }
 
+/// The root that the payload of a seal statement names, if it is one about this file and nothing else in it could be read
+/// otherwise: for a signer who is asked to sign it.
+#[cfg(feature = "client")]
+pub(crate) fn root_of_statement(payload: &[u8], file_id: &FileId) -> Option<Root> {
+    let statement = json::parse(payload, MAX_DEPTH).ok()?;
+    let [subject] = statement.get("subject")?.as_array()? else { return None };
+    let root = subject.get("digest")?.get("mvlt-root-v1")?.as_str()?.parse().ok()?;
+    let commitment = statement.get("predicate")?.get("commitment")?.as_str()?.parse().ok()?;
+    (seal_statement(file_id, &root, &commitment).as_bytes() == payload).then_some(root)
+}
+
 /// SIGNATURES with one envelope for each signer; empty without one.
-pub(crate) fn sign(file_id: &FileId, root: &Root, commitment: &Commitment, signers: &[&SigningIdentity]) -> Vec<u8> {
+pub(crate) fn sign(
+    file_id: &FileId,
+    root: &Root,
+    commitment: &Commitment,
+    signers: &[&dyn Signer],
+) -> Result<Vec<u8>, SealError> {
     if signers.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let statement = seal_statement(file_id, root, commitment);
     let mut out = String::from("[");
     for (i, signer) in signers.iter().enumerate() {
         out.push_str(if i == 0 { "" } else { "," });
-        Envelope::sign(IN_TOTO, statement.clone().into_bytes(), signer).write_json(&mut out);
+        Envelope::sign_by(IN_TOTO, statement.clone().into_bytes(), *signer)?.write_json(&mut out);
     }
     out.push(']');
-    out.into_bytes()
+    Ok(out.into_bytes())
 }
 
 /// The trusted keys that sealed this root; at least one.
@@ -103,6 +119,7 @@ fn names_root(statement: &Value, file_id: &FileId, root: &Root) -> bool {
 mod tests {
     use super::*;
     use crate::crypto::keys::Key;
+    use crate::crypto::sign::SigningIdentity;
 
     const FILE: FileId = FileId([1; 32]);
     const ROOT: Root = Root([2; 32]);
@@ -128,7 +145,7 @@ mod tests {
     #[test]
     fn one_trusted_signer_is_enough_and_none_is_missing() {
         let (a, b, c) = (signer(1), signer(2), signer(3));
-        let both = sign(&FILE, &ROOT, &Commitment([3; 32]), &[&a, &b]);
+        let both = sign(&FILE, &ROOT, &Commitment([3; 32]), &[&a, &b]).unwrap();
         assert_eq!(verdict(&both, &[&b]), Ok(vec![b.key_id()]));
         assert_eq!(verdict(&both, &[&a, &b]), Ok(vec![a.key_id(), b.key_id()]));
         assert_eq!(verdict(&both, &[&c]), Err("SignatureMissing"));

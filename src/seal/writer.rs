@@ -17,8 +17,8 @@ use super::tap::Tap;
 use super::trailer::{Lengths, MAX_MANIFEST, Parts, manifest_len, manifest_segments, write_trailer};
 use super::unlock::{self, NewSlot, make_table};
 use crate::crypto::aead::segment_cipher;
+use crate::crypto::dsse::Signer;
 use crate::crypto::keys::{FileKey, Key, ManifestKey};
-use crate::crypto::sign::SigningIdentity;
 use crate::error::Error;
 use crate::names::{ArtifactKind, Commitment, FileId, Random, Root};
 
@@ -72,8 +72,8 @@ pub struct SealRequest<'a> {
     pub annotations: Option<serde_json::Value>,
     /// Makes the inner statements.
     pub statements: StatementMaker<'a>,
-    /// Each makes a seal statement.
-    pub seal_signers: Vec<&'a SigningIdentity>,
+    /// Each signs a seal statement; asked last, when the root is known.
+    pub seal_signers: Vec<&'a dyn Signer>,
     /// Worker threads. `None`: as many as the machine has, at most 4.
     pub threads: Option<usize>,
     /// Sees the plaintext in the same pass and may refuse it.
@@ -179,7 +179,7 @@ pub(crate) fn seal_with(
     let payload_len = plan.layout.segments.payload_len();
     let mut parts = Parts { index, manifest: manifest_part, signatures: Vec::new() };
     let root = parts.root(&preamble.to_bytes(), payload_len);
-    parts.signatures = signatures::sign(&preamble.file_id, &root, &preamble.commitment, &signers);
+    parts.signatures = signatures::sign(&preamble.file_id, &root, &preamble.commitment, &signers)?;
     let lengths = Lengths {
         payload: payload_len,
         index: parts.index.len() as u64,

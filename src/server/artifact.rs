@@ -1,4 +1,4 @@
-//! ArtifactService: sealing, importing, exporting, naming, verifying.
+//! ArtifactService: importing, exporting, naming, verifying.
 
 use std::sync::Arc;
 
@@ -8,77 +8,26 @@ use tonic::{Request, Response, Status, Streaming};
 use super::admin::json;
 use super::calls::{Call, Calls, Transfer, panicked, received};
 use super::streams::{Answers, Outlet, streamed};
-use super::upload::{Inbox, Member, Whole, lock, upload};
+use super::upload::{Inbox, Incoming, Whole, upload};
 use crate::error::{Error, ErrorId, Result as Outcome};
-use crate::names::{ALLOW_UNSIGNED, Name, Reference, Tag};
-use crate::vault::{Caller, Export, ImportInput, ImportSource, Published, SealInput, SealMember, Sealing, Vault};
+use crate::names::{Name, Reference, Tag};
+use crate::vault::{Caller, Export, ImportInput, ImportSource, NewArtifact, Published, Vault};
 use crate::wire::{self, PIECE_LEN, pb};
-
-/// Members of one upload: more do not fit into a manifest anyway (docs/format.md 11).
-const MAX_MEMBERS: usize = 1 << 20;
 
 pub(super) struct Artifacts {
     pub(super) vault: Arc<Vault>,
     pub(super) calls: Arc<Calls>,
 }
 
-/// The question about an upload to this namespace, under this name.
-type Asked = fn(&Vault, &Caller, (&Name, &Name), Option<&Tag>) -> Outcome<()>;
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl pb::artifact_service_server::ArtifactService for Artifacts {
     type ExportStream = Answers<pb::ExportResponse>;
+    type SealStream = Answers<pb::SealResponse>;
 
-    async fn seal(&self, request: Request<Streaming<pb::SealRequest>>) -> Answer<pb::SealResponse> {
-        use pb::seal_request::Part;
-        let (_, extensions, mut messages) = request.into_parts();
-        let first = self.first(&extensions, &mut messages).await?;
-        let Some(Part::Start(start)) = first.part else { return Err(no_start(&extensions)) };
-        let call = Call::new(&extensions, &start.request_id)?;
-        let (namespace, name) = (call.parse(&start.namespace)?, call.parse(&start.name)?);
-        let (kind, tag) = (call.parse(&start.kind)?, optional_tag(&call, &start.tag)?);
-        let allow_unsigned = allowance(&call, &start)?;
-        let sizes: Vec<u64> = start.members.iter().map(|m| m.size).collect();
-        let total = sizes.iter().try_fold(0u64, |sum, size| sum.checked_add(*size));
-        let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
-            call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
-        })?;
-        let transfer = self.begin(&call, Vault::may_seal, (&namespace, &name), tag.as_ref()).await?;
-        let publisher = match &*start.identity {
-            "" => None,
-            identity => {
-                let (identity, of) = (call.parse::<Name>(identity)?, (namespace.clone(), name.clone()));
-                let vault = Arc::clone(&self.vault);
-                let publisher = move |caller: &_| vault.publisher(caller, &identity, (&of.0, &of.1));
-                Some(self.calls.answer(call.clone(), publisher).await?)
-            }
-        };
-        let (pump, inbox) = upload(total);
-        let members = Member::all(&inbox, &sizes).into_iter().zip(start.members);
-        let members = members.map(|(source, m)| SealMember { path: m.path, source: Box::new(source) }).collect();
-        let sha256 = start.sha256;
-        let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
-        let working = self.calls.working();
-        let sealing = tokio::task::spawn_blocking(move || {
-            let _until_done = (transfer, working);
-            let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
-            let progress = Box::new(|_| {});
-            let sealing =
-                Sealing { members, kind, sha256, sequential: true, signer: publisher, allow_unsigned, progress };
-            let input = SealInput { namespace, name, tag, sealing };
-            let outcome = outcome.and_then(|()| vault.seal(&caller, input));
-            outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
-        });
-        let pumping = pump.run(&mut messages, |m| match m.part {
-            Some(Part::Data(bytes)) => Some(bytes),
-            _ => None,
-        });
-        let published = finished(&call, pumping, sealing).await?;
-        Ok(Response::new(pb::SealResponse {
-            version: Some(wire::version_to_wire(&published.version)),
-            replayed: published.replayed,
-        }))
+    async fn seal(&self, request: Request<Streaming<pb::SealRequest>>) -> Answer<Self::SealStream> {
+        self.begin_seal(request).await
     }
 
     async fn import(&self, request: Request<Streaming<pb::ImportRequest>>) -> Answer<pb::ImportResponse> {
@@ -87,12 +36,13 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let first = self.first(&extensions, &mut messages).await?;
         let Some(Part::Start(start)) = first.part else { return Err(no_start(&extensions)) };
         let call = Call::new(&extensions, &start.request_id)?;
-        let (namespace, name) = (call.parse(&start.namespace)?, call.parse(&start.name)?);
+        let (namespace, name): (Name, Name) = (call.parse(&start.namespace)?, call.parse(&start.name)?);
         let tag = optional_tag(&call, &start.tag)?;
         if start.size == 0 {
             return Err(call.status(&Error::new(ErrorId::NotSealed, "there is nothing in the file")));
         }
-        let transfer = self.begin(&call, Vault::may_import, (&namespace, &name), tag.as_ref()).await?;
+        let asked = NewArtifact { namespace: namespace.clone(), name: name.clone(), tag: tag.clone(), publisher: None };
+        let transfer = self.begin(&call, move |vault, caller| vault.may_import(caller, &asked)).await?;
         let (pump, inbox) = upload(start.size);
         let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
         let working = self.calls.working();
@@ -104,9 +54,9 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
             let outcome = vault.import(&caller, input);
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
         });
-        let pumping = pump.run(&mut messages, |m| match m.part {
-            Some(Part::Data(bytes)) => Some(bytes),
-            _ => None,
+        let pumping = pump.run(&mut messages, true, |m| match m.part {
+            Some(Part::Data(bytes)) => Incoming::Data(bytes),
+            _ => Incoming::Other,
         });
         let published = finished(&call, pumping, importing).await?;
         Ok(Response::new(pb::ImportResponse {
@@ -217,21 +167,22 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
 impl Artifacts {
     /// Takes a place for an upload, once the policy is known to let the caller make it: whoever may not waits for nothing and
     /// keeps nobody out. It is asked again, for the record, when the upload is published.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         call: &Call,
-        may: Asked,
-        (namespace, name): (&Name, &Name),
-        tag: Option<&Tag>,
+        may: impl FnOnce(&Vault, &Caller) -> Outcome<()> + Send + 'static,
     ) -> Result<Transfer, Status> {
-        let (vault, namespace, name, tag) = (Arc::clone(&self.vault), namespace.clone(), name.clone(), tag.cloned());
-        let asked = move |caller: &_| may(&vault, caller, (&namespace, &name), tag.as_ref());
-        self.calls.answer(call.clone(), asked).await?;
+        let vault = Arc::clone(&self.vault);
+        self.calls.answer(call.clone(), move |caller| may(&vault, caller)).await?;
         self.calls.transfer(&call.caller).map_err(|e| call.status(&e))
     }
 
     /// The first message of an upload, in the time a call has.
-    async fn first<M>(&self, extensions: &http::Extensions, messages: &mut Streaming<M>) -> Result<M, Status> {
+    pub(super) async fn first<M>(
+        &self,
+        extensions: &http::Extensions,
+        messages: &mut Streaming<M>,
+    ) -> Result<M, Status> {
         match tokio::time::timeout(self.calls.limits.call, messages.message()).await {
             Ok(Ok(Some(first))) => Ok(first),
             Ok(Ok(None)) => Err(no_start(extensions)),
@@ -258,22 +209,13 @@ fn hand_out(export: &mut Export, outlet: &Outlet<pb::ExportResponse>, sent: &mut
     send(Part::End(pb::ExportEnd { bytes: *sent }))
 }
 
-fn no_start(extensions: &http::Extensions) -> Status {
+pub(super) fn no_start(extensions: &http::Extensions) -> Status {
     let error = Error::new(ErrorId::InvalidArgument, "an upload begins with its start message");
     Call::new(extensions, &[]).map_or_else(|status| status, |call| call.status(&error))
 }
 
-fn optional_tag(call: &Call, text: &str) -> Result<Option<Tag>, Status> {
+pub(super) fn optional_tag(call: &Call, text: &str) -> Result<Option<Tag>, Status> {
     if text.is_empty() { Ok(None) } else { call.parse(text).map(Some) }
-}
-
-/// Why a model signature among the members need not be good, if the caller says so.
-fn allowance(call: &Call, start: &pb::SealStart) -> Result<Option<String>, Status> {
-    match &start.allow[..] {
-        [] => Ok(None),
-        [rule] if rule == ALLOW_UNSIGNED => Ok(Some(start.reason.clone())),
-        _ => Err(call.status(&Error::new(ErrorId::InvalidArgument, "a rule that cannot be set aside"))),
-    }
 }
 
 /// `NAME@REVISION` is one version, `NAME` the whole artifact.

@@ -13,6 +13,7 @@ mod connection;
 mod fetch;
 mod keys;
 mod listen;
+mod seal;
 mod segments;
 mod shares;
 mod streams;
@@ -83,6 +84,8 @@ pub struct Limits {
     pub workers: usize,
     /// Uploads, exports and the like at the same time. A quarter is kept for operators; a workload gets a quarter at most.
     pub transfers: usize,
+    /// How long a publisher may take for each signature of a seal: a person may have to touch a token.
+    pub signature: Duration,
     /// How long calls that are running may go on after the daemon was told to end.
     pub grace: Duration,
 }
@@ -105,6 +108,7 @@ impl Default for Limits {
             segment_wait: seconds(30),
             workers: 0,
             transfers: 32,
+            signature: seconds(60),
             grace: seconds(30),
         }
     }

@@ -6,11 +6,16 @@ use tonic::{Code, Request};
 
 use super::connection::Peer;
 use super::*;
+use crate::client::tests::identity;
+use crate::client::{Client, Endpoint, Upload};
+use crate::crypto::dsse::{IN_TOTO, Signer, pre_authentication};
 use crate::identity::{PeerCertificate, new_key_and_csr};
-use crate::names::Name;
+use crate::names::{Name, Reference};
 use crate::vault::{InitSpec, Machine, Transport};
 use crate::wire::pb::admin_service_client::AdminServiceClient;
 use crate::wire::pb::artifact_service_client::ArtifactServiceClient;
+use crate::wire::pb::seal_request::Part;
+use crate::wire::pb::seal_response::Part as Answer;
 
 struct Daemon {
     vault: Arc<Vault>,
@@ -75,9 +80,10 @@ async fn seal_without_end(channel: &tonic::transport::Channel) -> (mpsc::Sender<
         members: vec![pb::SealMember { path: "m".into(), size: 0 }],
         ..Default::default()
     };
-    requests.send(pb::SealRequest { part: Some(pb::seal_request::Part::Start(start)) }).await.unwrap();
+    requests.send(pb::SealRequest { part: Some(Part::Start(start)) }).await.unwrap();
     let mut client = ArtifactServiceClient::new(channel.clone());
-    let call = tokio::spawn(async move { client.seal(ReceiverStream::new(outgoing)).await });
+    let call =
+        tokio::spawn(async move { client.seal(ReceiverStream::new(outgoing)).await?.into_inner().message().await });
     let answer = tokio::time::timeout(Duration::from_millis(400), call).await;
     (requests, answer.ok().map(|a| a.unwrap().unwrap_err().code()))
 }
@@ -162,4 +168,246 @@ async fn workloads_that_hold_all_they_can_keep_neither_each_other_nor_operators_
     let (_, answer) = seal_without_end(&daemon.workload("four").await).await;
     assert_eq!(answer, Some(Code::Unavailable), "one place is nobody's but the operators'");
     assert_eq!(rows(&operator).await.unwrap(), 1);
+}
+
+/// A publisher that speaks the protocol by hand.
+struct ByHand {
+    requests: mpsc::Sender<pb::SealRequest>,
+    answers: tonic::Streaming<pb::SealResponse>,
+}
+
+impl ByHand {
+    /// Begins a Seal of these bytes as `resnet`, under the key of `identity(4)`.
+    async fn begin(
+        channel: &tonic::transport::Channel,
+        bytes: &[u8],
+        request_id: &[u8],
+    ) -> Result<Self, tonic::Status> {
+        let (requests, outgoing) = mpsc::channel(8);
+        let start = pb::SealStart {
+            namespace: "default".into(),
+            name: "resnet".into(),
+            kind: "model".into(),
+            members: vec![pb::SealMember { path: "m".into(), size: bytes.len() as u64 }],
+            request_id: request_id.to_vec().into(),
+            public_key: identity(4).public().spki().into(),
+            ..Default::default()
+        };
+        requests.send(pb::SealRequest { part: Some(Part::Start(start)) }).await.unwrap();
+        let answers = ArtifactServiceClient::new(channel.clone()).seal(ReceiverStream::new(outgoing)).await?;
+        let own = Self { requests, answers: answers.into_inner() };
+        own.send(Part::Data(bytes.to_vec().into())).await;
+        own.send(Part::End(pb::SealEnd { bytes: bytes.len() as u64 })).await;
+        Ok(own)
+    }
+
+    async fn send(&self, part: Part) {
+        let _ = self.requests.send(pb::SealRequest { part: Some(part) }).await;
+    }
+
+    async fn next(&mut self) -> Result<Option<Answer>, tonic::Status> {
+        Ok(self.answers.message().await?.and_then(|m| m.part))
+    }
+
+    /// What is to be signed next.
+    async fn question(&mut self) -> Vec<u8> {
+        let Some(Answer::ToSign(question)) = self.next().await.unwrap() else { panic!("a question") };
+        let mut payload = Vec::new();
+        while (payload.len() as u64) < question.payload_len {
+            let Some(Answer::Payload(piece)) = self.next().await.unwrap() else { panic!("a piece") };
+            payload.extend_from_slice(&piece);
+        }
+        payload
+    }
+
+    async fn sign(&mut self) {
+        let payload = self.question().await;
+        let signature = identity(4).sign(&pre_authentication(IN_TOTO, &payload)).to_vec();
+        self.send(Part::Signature(signature.into())).await;
+    }
+}
+
+impl Daemon {
+    /// Blobs in the home, and whether the name is known.
+    fn left(&self) -> (usize, bool) {
+        fn files(dir: &std::path::Path) -> usize {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|e| if e.path().is_dir() { files(&e.path()) } else { 1 }).sum()
+        }
+        let operator = self.vault.local_caller().unwrap();
+        let known = self.vault.version(&operator, &"resnet".parse().unwrap()).is_ok();
+        (files(&self.vault.home().path().join("blobs")), known)
+    }
+
+    /// Waits until a failed seal has been cleared away.
+    async fn nothing_left(&self) {
+        for _ in 0..1000 {
+            if self.left() == (0, false) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{:?}", self.left());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_signs_through_the_daemon_and_keeps_the_key() {
+    let daemon = Daemon::start(Limits::default()).await;
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let principal = Principal::local_operator(daemon.vault.owner_uid());
+    tokio::spawn(serve_connection(Arc::clone(&daemon.vault), far, principal, Channel::local()));
+    let client = Client::connect(Endpoint::InProcess(near)).await.unwrap();
+    let seal = async |signer: Option<Arc<dyn Signer>>, bytes: Vec<u8>| {
+        let upload = Upload {
+            namespace: "default".parse().unwrap(),
+            name: "resnet".parse().unwrap(),
+            kind: crate::names::ArtifactKind::Model,
+            tag: Some("prod".parse().unwrap()),
+            members: vec![("w".into(), Box::new(bytes)), ("e".into(), Box::new(Vec::new()))],
+            sha256: true,
+            signer,
+        };
+        client.seal(upload, &|_| {}).await
+    };
+    let content: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 / 5) as u8).collect();
+    let (version, replayed) = seal(Some(Arc::new(identity(4))), content.clone()).await.unwrap();
+    assert_eq!((version.version, version.signer, replayed), (1, identity(4).key_id(), false));
+    // Whoever trusts the publisher, and only who does, takes it; the tag is the namespace's word.
+    let fetch = async |publisher: u8| {
+        let mut got = crate::client::InMemory::default();
+        let own = client.signers(&"default".parse().unwrap()).await.unwrap();
+        let signers = vec![*identity(publisher).public()];
+        let plan = crate::client::FetchPlan::whole("resnet@prod".parse::<Reference>().unwrap(), signers);
+        let plan = crate::client::FetchPlan { tag_signers: own, ..plan };
+        client.fetch(plan, &mut got).await.map(|_| got.members)
+    };
+    assert_eq!(fetch(5).await.unwrap_err().id(), ErrorId::SignatureMissing);
+    assert!(fetch(4).await.unwrap() == [("w".to_owned(), content)]);
+    let rows = daemon.vault.audit_rows(&daemon.vault.local_caller().unwrap(), 1, 1000).unwrap();
+    let row = rows.iter().map(|(_, r)| String::from_utf8_lossy(r)).find(|r| r.contains("\"artifact.seal\"")).unwrap();
+    assert!(row.contains(&identity(4).key_id().to_string()), "{row}");
+    // Nothing at all, and without a publisher.
+    assert_eq!(seal(Some(Arc::new(identity(4))), Vec::new()).await.unwrap().0.version, 2);
+    let (third, _) = seal(None, vec![7; 10]).await.unwrap();
+    assert!(third.version == 3 && third.signer != identity(4).key_id());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_does_not_sign_leaves_nothing() {
+    let limits = Limits { signature: Duration::from_millis(300), ..Limits::default() };
+    let daemon = Daemon::start(limits).await;
+    let channel = daemon.operator().await;
+    let begin = async || ByHand::begin(&channel, &[7; 2000], &[]).await.unwrap();
+    // Silence, at the first question and at the second.
+    for signed in 0..2 {
+        let mut publisher = begin().await;
+        for _ in 0..signed {
+            publisher.sign().await;
+        }
+        publisher.question().await;
+        assert_eq!(publisher.next().await.unwrap_err().code(), Code::DeadlineExceeded);
+        daemon.nothing_left().await;
+    }
+    // A signature that is none, one of another key, and something else instead.
+    let stranger = async |payload: Vec<u8>| identity(5).sign(&pre_authentication(IN_TOTO, &payload)).to_vec();
+    for (what, part, code) in [
+        ("zeroes", Some(Part::Signature(vec![0; 64].into())), Code::DataLoss),
+        ("too short", Some(Part::Signature(vec![0; 63].into())), Code::InvalidArgument),
+        ("more data", Some(Part::Data(vec![0; 5].into())), Code::InvalidArgument),
+        ("a stranger's", None, Code::DataLoss),
+    ] {
+        let mut publisher = begin().await;
+        let payload = publisher.question().await;
+        let part = match part {
+            Some(part) => part,
+            None => Part::Signature(stranger(payload).await.into()),
+        };
+        publisher.send(part).await;
+        assert_eq!(publisher.next().await.unwrap_err().code(), code, "{what}");
+        daemon.nothing_left().await;
+    }
+    // A cut, before and after the first signature; an end of the client's side instead of one.
+    for signed in 0..2 {
+        let mut publisher = begin().await;
+        for _ in 0..signed {
+            publisher.sign().await;
+        }
+        publisher.question().await;
+        drop(publisher);
+        daemon.nothing_left().await;
+    }
+    let ByHand { requests, mut answers } = begin().await;
+    drop(requests);
+    let ended = loop {
+        match answers.message().await {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(ended.unwrap_err().code(), Code::InvalidArgument);
+    daemon.nothing_left().await;
+    // None of this is in the way of the one who does.
+    let mut publisher = begin().await;
+    publisher.sign().await;
+    publisher.sign().await;
+    let Some(Answer::Sealed(sealed)) = publisher.next().await.unwrap() else { panic!("sealed") };
+    assert_eq!(sealed.version.unwrap().number, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_that_comes_again_is_not_signed_again() {
+    let daemon = Daemon::start(Limits::default()).await;
+    let channel = daemon.operator().await;
+    let id = [9; 16];
+    for again in [false, true] {
+        let mut publisher = ByHand::begin(&channel, &[7; 2000], &id).await.unwrap();
+        if !again {
+            publisher.sign().await;
+            publisher.sign().await;
+        }
+        let Some(Answer::Sealed(sealed)) = publisher.next().await.unwrap() else { panic!("sealed") };
+        assert_eq!((sealed.version.unwrap().number, sealed.replayed), (1, again));
+        assert!(publisher.next().await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_has_exactly_what_its_end_says() {
+    let daemon = Daemon::start(Limits::default()).await;
+    let channel = daemon.operator().await;
+    let code = async |parts: Vec<Part>, size: u64, key: Vec<u8>| {
+        let (requests, outgoing) = mpsc::channel(8);
+        let start = pb::SealStart {
+            namespace: "default".into(),
+            name: "resnet".into(),
+            kind: "model".into(),
+            members: vec![pb::SealMember { path: "m".into(), size }],
+            public_key: key.into(),
+            ..Default::default()
+        };
+        for part in [Part::Start(start)].into_iter().chain(parts) {
+            requests.send(pb::SealRequest { part: Some(part) }).await.unwrap();
+        }
+        drop(requests);
+        let answers = ArtifactServiceClient::new(channel.clone()).seal(ReceiverStream::new(outgoing)).await;
+        match answers {
+            Err(status) => status.code(),
+            Ok(answers) => answers.into_inner().message().await.map_or_else(|s| s.code(), |_| Code::Ok),
+        }
+    };
+    let data = |n: usize| Part::Data(vec![7; n].into());
+    let end = |bytes| Part::End(pb::SealEnd { bytes });
+    assert_eq!(code(vec![data(5), end(5)], 5, vec![]).await, Code::Ok);
+    for (parts, size) in [
+        (vec![data(5)], 5),
+        (vec![data(5), end(4)], 5),
+        (vec![data(4), end(4)], 5),
+        (vec![data(6), end(6)], 5),
+        (vec![], 0),
+        (vec![data(5), Part::Signature(vec![0; 64].into())], 5),
+    ] {
+        assert_eq!(code(parts, size, vec![]).await, Code::InvalidArgument);
+    }
+    assert_eq!(code(vec![end(0)], 0, vec![1, 2, 3]).await, Code::InvalidArgument, "not a key");
 }

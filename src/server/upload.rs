@@ -23,6 +23,14 @@ enum Item {
     Failed(Error),
 }
 
+/// What a message of an upload is.
+pub(super) enum Incoming {
+    Data(Bytes),
+    /// All was sent: so many bytes.
+    End(u64),
+    Other,
+}
+
 /// The network side: forwards messages until the reader has enough.
 pub(super) struct Pump(mpsc::Sender<Item>);
 
@@ -43,16 +51,23 @@ pub(super) fn upload(size: u64) -> (Pump, Arc<Mutex<Inbox>>) {
 }
 
 impl Pump {
-    /// Runs until the client has sent everything, fails, or nobody reads any more. `data` takes the bytes out of a message;
-    /// `None`: not a message of data.
-    pub(super) async fn run<M>(self, messages: &mut Streaming<M>, data: impl Fn(M) -> Option<Bytes>) {
+    /// Runs until the client has sent everything, fails, or nobody reads any more. `read` says what a message is;
+    /// `closes`: there is no message at the end, the client closes its side instead.
+    pub(super) async fn run<M>(self, messages: &mut Streaming<M>, closes: bool, read: impl Fn(M) -> Incoming) {
+        let mut received = 0;
         loop {
             let item = match tokio::time::timeout(SILENCE, messages.message()).await {
-                Ok(Ok(Some(message))) => match data(message) {
-                    Some(bytes) if (1..=PIECE_LEN).contains(&bytes.len()) => Item::Data(bytes),
+                Ok(Ok(Some(message))) => match read(message) {
+                    Incoming::Data(bytes) if (1..=PIECE_LEN).contains(&bytes.len()) => {
+                        received += bytes.len() as u64;
+                        Item::Data(bytes)
+                    }
+                    Incoming::End(bytes) if bytes == received => Item::End,
+                    Incoming::End(_) => Item::Failed(invalid("the end of the upload names another number of bytes")),
                     _ => Item::Failed(invalid("an upload goes on with pieces of 1 byte to 1 MiB")),
                 },
-                Ok(Ok(None)) => Item::End,
+                Ok(Ok(None)) if closes => Item::End,
+                Ok(Ok(None)) => Item::Failed(invalid("the upload ended without its end message")),
                 Ok(Err(status)) => Item::Failed(cut(&status)),
                 Err(_) => Item::Failed(Error::new(
                     ErrorId::DeadlineExceeded,

@@ -44,7 +44,7 @@ pub use exporting::Export;
 pub use identities::identity_facts;
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
-pub use sealing::{ImportInput, ImportSource, PortableInput, Published, SealInput, SealMember, Sealing};
+pub use sealing::{ImportInput, ImportSource, NewArtifact, PortableInput, Published, SealInput, SealMember, Sealing};
 pub use shelf::{Page, sealed_facts, slot_facts};
 pub use trust::trust_facts;
 pub use upkeep::Swept;

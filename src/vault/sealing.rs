@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::gate::{Asked, Subject};
 use super::{Caller, Vault};
@@ -13,8 +14,9 @@ use crate::audit::Act;
 use crate::catalogue::{
     ArtifactKeyRef, ArtifactKeyRow, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove,
 };
+use crate::crypto::dsse::Signer;
 use crate::crypto::keys::{ArtifactKey, Key};
-use crate::crypto::sign::SigningIdentity;
+use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::ArtifactKeyContext;
@@ -47,7 +49,7 @@ pub struct Sealing {
     /// The sources can be read once only, in path order (a stream): one thread seals.
     pub sequential: bool,
     /// Whoever publishes; the namespace's identity if absent.
-    pub signer: Option<SigningIdentity>,
+    pub signer: Option<Arc<dyn Signer>>,
     /// Why a model signature that lies among the members need not be good; `None`: it must be, if there is one.
     pub allow_unsigned: Option<String>,
     /// Told the number of plaintext bytes sealed so far.
@@ -122,6 +124,29 @@ pub struct Published {
     pub replayed: bool,
 }
 
+/// What is to be made, as far as it is known before a byte of it: all that is asked about it beforehand is asked of this.
+#[derive(Clone, Debug)]
+pub struct NewArtifact {
+    /// Where.
+    pub namespace: Name,
+    /// Name of the artifact.
+    pub name: Name,
+    /// A tag that moves with it.
+    pub tag: Option<Tag>,
+    /// Who signs, if not the namespace.
+    pub publisher: Option<PublicKey>,
+}
+
+impl NewArtifact {
+    fn subject(&self) -> Subject {
+        let subject = Subject::named(&self.namespace, &self.name);
+        match &self.publisher {
+            Some(key) => subject.with("signer", key.key_id()),
+            None => subject,
+        }
+    }
+}
+
 /// A version in the making.
 struct Making<'a> {
     caller: &'a Caller,
@@ -169,15 +194,10 @@ impl Vault {
     /// `Denied`, also for a file that was signed, and by nobody whom the namespace trusts; integrity errors of the file.
     pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
         let act = Act::ArtifactImport;
-        let subject = Subject::named(&input.namespace, &input.name);
-        self.permit_new(
-            caller,
-            act,
-            Action::Import,
-            (&input.namespace, &input.name),
-            Asked { tag: input.tag.as_ref(), ..Asked::default() },
-            &subject,
-        )?;
+        let (namespace, name, tag) = (input.namespace.clone(), input.name.clone(), input.tag.clone());
+        let new = NewArtifact { namespace, name, tag, publisher: None };
+        let subject = new.subject();
+        self.permit_new(caller, act, Action::Import, &new, &subject)?;
         let file = match input.source {
             ImportSource::File(file) => file,
             ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
@@ -192,7 +212,7 @@ impl Vault {
         };
         self.must_trust_seal(caller, act, &subject, &input.namespace, &reader)?;
         reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
-        let reader = std::sync::Arc::new(reader);
+        let reader = Arc::new(reader);
         let manifest = reader.manifest();
         let members = manifest.members.iter().map(|m| SealMember {
             path: m.path.clone(),
@@ -231,15 +251,11 @@ impl Vault {
 
     /// Seals a portable file under a key that stays in this vault. `out` gets header and body; the caller makes it durable.
     pub fn seal_portable(&self, caller: &Caller, input: PortableInput, out: &dyn WriteAt) -> Result<Sealed> {
-        let subject = Subject::named(&input.namespace, &input.name).with("portable", true);
-        let permit = self.permit_new(
-            caller,
-            Act::ArtifactSeal,
-            Action::Seal,
-            (&input.namespace, &input.name),
-            Asked::default(),
-            &subject,
-        )?;
+        let publisher = input.sealing.signer.as_ref().map(|s| *s.public());
+        let (namespace, name) = (input.namespace.clone(), input.name.clone());
+        let new = NewArtifact { namespace, name, tag: None, publisher };
+        let subject = new.subject().with("portable", true);
+        let permit = self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &new, &subject)?;
         let namespace = self.ensure_namespace(caller, &input.namespace)?;
         let owner = VersionId::generate(self.now(), self.random())?;
         let key = self.fresh_key(namespace, owner)?;
@@ -247,7 +263,7 @@ impl Vault {
         let named = (input.namespace, input.name, 0, created);
         let signer = self.signer(namespace, &input.sealing)?;
         let mut sealing = input.sealing;
-        let mut request = seal_request(&mut sealing, key.slot, None, statement(named, &signer, Vec::new()), &signer);
+        let mut request = seal_request(&mut sealing, key.slot, None, statement(named, &*signer, Vec::new()), &*signer);
         request.header_len = Some(PORTABLE_HEADER_LEN);
         let sealed = crate::seal::seal(request, self.random(), out, PORTABLE_HEADER_LEN.into())?;
         out.write_all_at(&sealed.header, 0)?;
@@ -318,26 +334,25 @@ impl Vault {
     /// The path both seal and import take once they have plaintext sources.
     fn publish(&self, making: Making<'_>, sealing: Sealing) -> Result<Published> {
         let Making { caller, act, action, namespace, name, .. } = making;
-        let mut subject = Subject::named(namespace, name);
-        let mut asked = Asked { tag: making.tag.as_ref(), ..Asked::default() };
+        let publisher = sealing.signer.as_ref().map(|s| *s.public());
+        let (of, named, tag) = (namespace.clone(), name.clone(), making.tag.clone());
+        let new = NewArtifact { namespace: of, name: named, tag, publisher };
+        let mut subject = new.subject();
+        let mut allowed: &[&'static str] = &[];
         if let Some(reason) = &sealing.allow_unsigned {
             check_reason(reason)?;
-            asked.allowed = &[ALLOW_UNSIGNED];
+            allowed = &[ALLOW_UNSIGNED];
             subject = subject.with("allow", ALLOW_UNSIGNED).with("why", reason);
         }
-        let permit = self.permit_new(caller, act, action, (namespace, name), asked, &subject)?;
-        if let Some(tag) = &making.tag {
-            self.permit_tag(caller, act, (namespace, name), (sealing.kind, tag), &subject)?;
-        }
+        let permit = self.permit_new_allowing(caller, act, action, &new, &subject, allowed)?;
+        self.permit_first_tag(caller, act, &new, sealing.kind, &subject)?;
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
             return self.replay(&making, &subject, &permit, earlier.version_id);
         }
-        let publisher = sealing.signer.as_ref().map(SigningIdentity::key_id);
-        let trusted = || match &publisher {
-            Some(key) => self.must_trust(caller, act, &subject, namespace, key).map(drop),
+        let trusted = || match &new.publisher {
+            Some(key) => self.must_trust(caller, act, &subject, namespace, &key.key_id()).map(drop),
             None => Ok(()),
         };
-        trusted()?;
         let namespace_id = self.ensure_namespace(caller, namespace)?;
         let reservation = self.catalogue.reserve_version(NewReservation {
             namespace_id,
@@ -422,8 +437,8 @@ impl Vault {
             &mut sealing,
             key.slot,
             Some(context),
-            statement(named, &signer, making.kept.clone()),
-            &signer,
+            statement(named, &*signer, making.kept.clone()),
+            &*signer,
         );
         let body = self.store.create(BlobId::Body(version_id))?;
         let sealed = crate::seal::seal(request, self.random(), &*body, 0)?;
@@ -446,7 +461,7 @@ impl Vault {
             member_count: sealed.manifest.members.len() as u64,
             media_type: sealed.manifest.media_type.clone().unwrap_or_default(),
             format: sealed.manifest.format.clone().unwrap_or_default(),
-            signer: signer.key_id(),
+            signer: signer.public().key_id(),
             sealed_by: making.caller.principal.to_string(),
             created,
             artifact_key,
@@ -517,55 +532,75 @@ impl Vault {
         Discarded::Removed
     }
 
-    /// May this caller make a version of that name? Asked of the artifact if it exists, else of the namespace.
+    /// May this caller make that? Asked of the artifact if it exists, else of the namespace. The one place for every question
+    /// about what is to be made: it is asked before a byte is received, and again when it is published.
     fn permit_new(
         &self,
         caller: &Caller,
         act: Act,
         action: Action,
-        (namespace, name): (&Name, &Name),
-        asked: Asked<'_>,
+        new: &NewArtifact,
         subject: &Subject,
     ) -> Result<super::gate::Permit> {
-        let artifact = found(self.catalogue.artifact_named(namespace, name))?;
-        let resource = match &artifact {
-            Some(artifact) => super::opening::resource(namespace, artifact),
-            None => Resource::Namespace(namespace),
-        };
-        self.permit_asked(caller, act, action, resource, subject, asked)
+        self.permit_new_allowing(caller, act, action, new, subject, &[])
     }
 
-    /// May this caller move a tag to a version that is being made? Nothing was said about that version yet.
-    fn permit_tag(
+    /// The same for a caller who asks to set rules aside. A publisher must be trusted in the namespace.
+    fn permit_new_allowing(
         &self,
         caller: &Caller,
         act: Act,
-        (namespace, name): (&Name, &Name),
-        (kind, tag): (ArtifactKind, &Tag),
+        action: Action,
+        new: &NewArtifact,
+        subject: &Subject,
+        allowed: &[&'static str],
+    ) -> Result<super::gate::Permit> {
+        let artifact = found(self.catalogue.artifact_named(&new.namespace, &new.name))?;
+        let resource = match &artifact {
+            Some(artifact) => super::opening::resource(&new.namespace, artifact),
+            None => Resource::Namespace(&new.namespace),
+        };
+        let tag = new.tag.as_ref();
+        let permit = self.permit_asked(caller, act, action, resource, subject, Asked { tag, allowed })?;
+        // A version that takes a tag with it moves the tag of an artifact that is there.
+        if let (Some(tag), Some(_)) = (tag, &artifact) {
+            let asked = Asked { tag: Some(tag), ..Asked::default() };
+            self.permit_asked(caller, act, Action::Tag, resource, &subject.clone().with("tag", tag), asked)?;
+        }
+        if let Some(key) = &new.publisher {
+            self.must_trust(caller, act, subject, &new.namespace, &key.key_id())?;
+        }
+        Ok(permit)
+    }
+
+    /// May this caller put a tag on the first version of a new artifact? Of one that is there it was asked before.
+    fn permit_first_tag(
+        &self,
+        caller: &Caller,
+        act: Act,
+        new: &NewArtifact,
+        kind: ArtifactKind,
         subject: &Subject,
     ) -> Result<()> {
-        let artifact = match found(self.catalogue.artifact_named(namespace, name))? {
-            Some(artifact) => artifact.id,
-            // The id that a new artifact will have is in no policy.
-            None => ArtifactId::generate(self.now(), self.random())?,
-        };
-        let resource = Resource::Artifact { namespace, id: artifact, name, kind, signed: true, version: None };
+        let NewArtifact { namespace, name, tag: Some(tag), .. } = new else { return Ok(()) };
+        if found(self.catalogue.artifact_named(namespace, name))?.is_some() {
+            return Ok(());
+        }
+        // The id that it will have is in no policy.
+        let id = ArtifactId::generate(self.now(), self.random())?;
+        let resource = Resource::Artifact { namespace, id, name, kind, signed: true, version: None };
         let asked = Asked { tag: Some(tag), ..Asked::default() };
         self.permit_asked(caller, act, Action::Tag, resource, &subject.clone().with("tag", tag), asked).map(drop)
     }
 
     /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_seal(&self, caller: &Caller, new: (&Name, &Name), tag: Option<&Tag>) -> Result<()> {
-        let subject = Subject::named(new.0, new.1);
-        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, new, Asked { tag, ..Asked::default() }, &subject)
-            .map(drop)
+    pub(crate) fn may_seal(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
+        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, new, &new.subject()).map(drop)
     }
 
     /// The same for [`Self::import`].
-    pub(crate) fn may_import(&self, caller: &Caller, new: (&Name, &Name), tag: Option<&Tag>) -> Result<()> {
-        let subject = Subject::named(new.0, new.1);
-        self.permit_new(caller, Act::ArtifactImport, Action::Import, new, Asked { tag, ..Asked::default() }, &subject)
-            .map(drop)
+    pub(crate) fn may_import(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
+        self.permit_new(caller, Act::ArtifactImport, Action::Import, new, &new.subject()).map(drop)
     }
 
     fn fresh_key(&self, namespace: NamespaceId, owner: VersionId) -> Result<FreshKey> {
@@ -584,10 +619,10 @@ impl Vault {
         Ok(FreshKey { slot: NewSlot::Kek { id: id.id, version: id.version, key }, row })
     }
 
-    fn signer(&self, namespace: NamespaceId, sealing: &Sealing) -> Result<SigningIdentity> {
+    fn signer(&self, namespace: NamespaceId, sealing: &Sealing) -> Result<Arc<dyn Signer>> {
         match &sealing.signer {
-            Some(publisher) => Ok(publisher.clone()),
-            None => Ok(self.keyring().namespace(namespace)?.identity().clone()),
+            Some(publisher) => Ok(Arc::clone(publisher)),
+            None => Ok(Arc::new(self.keyring().namespace(namespace)?.identity().clone())),
         }
     }
 }
@@ -620,7 +655,7 @@ type Named = (Name, Name, u64, crate::names::Timestamp);
 /// Makes the inner statements once the members' digests are known.
 fn statement<'a>(
     (namespace, name, version, created): Named,
-    signer: &'a SigningIdentity,
+    signer: &'a dyn Signer,
     kept: Vec<serde_json::Value>,
 ) -> StatementMaker<'a> {
     Box::new(move |draft: &Draft<'_>| {
@@ -643,7 +678,7 @@ fn statement<'a>(
             subjects: subjects.collect(),
         };
         let mut json = String::new();
-        statement.sign(signer).write_json(&mut json);
+        statement.sign_by(signer)?.write_json(&mut json);
         let ours = serde_json::from_str(&json)
             .map_err(|e| Error::new(ErrorId::Internal, format!("an envelope of ours is not JSON: {e}")))?;
         Ok(std::iter::once(ours).chain(kept).collect())
@@ -655,7 +690,7 @@ fn seal_request<'a>(
     slot: NewSlot,
     context: Option<Vec<u8>>,
     statements: StatementMaker<'a>,
-    signer: &'a SigningIdentity,
+    signer: &'a dyn Signer,
 ) -> SealRequest<'a> {
     let sha256 = sealing.sha256;
     let members = std::mem::take(&mut sealing.members).into_iter().map(|m| MemberSource {
@@ -700,7 +735,7 @@ pub(super) fn wrapped(row: &ArtifactKeyRow) -> crate::keyring::WrappedKey {
 
 /// A member of a sealed file as plaintext source of another.
 struct SealedMember {
-    reader: std::sync::Arc<Reader>,
+    reader: Arc<Reader>,
     offset: u64,
     len: u64,
 }

@@ -1,8 +1,10 @@
 //! `vault seal`: a new version in the vault, or a portable sealed file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use model_vault::client::Upload;
+use model_vault::crypto::dsse::Signer;
 use model_vault::crypto::kdf::Argon2Costs;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::SigningIdentity;
@@ -84,26 +86,11 @@ fn into_vault(
             let input = SealInput { namespace, name, tag, sealing };
             vault.seal(&vault.local_caller()?, input)?.version
         }
-        Access::Remote(_) if signer.is_some() => {
-            return Err(Error::new(
-                ErrorId::InvalidArgument,
-                "--sign-key works in this process only: the key must not go to a daemon",
-            )
-            .hint("stop the daemon, or seal without --sign-key (the vault signs)"));
-        }
         Access::Remote(client) => {
             let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
-            let allow_unsigned = args.reason.clone();
-            let upload = Upload {
-                namespace,
-                name,
-                kind: args.kind()?,
-                tag,
-                members,
-                sha256: args.digest.sha256,
-                allow_unsigned,
-                identity: args.identity.clone(),
-            };
+            let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, signer.map(shared));
+            let (allow_unsigned, identity) = (args.reason.clone(), args.identity.clone());
+            let upload = Upload { namespace, name, kind, tag, members, sha256, signer, identity, allow_unsigned };
             cx.session.wait(client.seal(upload, &bar.callback()))?.0
         }
     };
@@ -257,8 +244,12 @@ fn sealing(
 ) -> Result<Sealing> {
     let members = sources.into_iter().map(|s| SealMember { path: s.path, source: s.bytes }).collect();
     let allow_unsigned = args.reason.clone();
-    let sha256 = args.digest.sha256;
-    Ok(Sealing { members, kind: args.kind()?, sha256, sequential: false, signer, allow_unsigned, progress })
+    let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, signer.map(shared));
+    Ok(Sealing { members, kind, sha256, sequential: false, signer, allow_unsigned, progress })
+}
+
+fn shared(key: SigningIdentity) -> Arc<dyn Signer> {
+    Arc::new(key)
 }
 
 fn total(sources: &[source::Source]) -> u64 {

@@ -105,7 +105,10 @@ fn versions_tags_and_removal() {
     let listed = m.checked("ls", &["ls", "--json"]);
     assert_eq!(listed["artifacts"][0]["newest"]["version"], 2);
     assert_eq!(listed["artifacts"][0]["versions"], 2);
-    let tags = serde_json::json!([{ "tag": "gold", "version": 1 }, { "tag": "latest", "version": 2 }]);
+    let tags = serde_json::json!([
+        { "tag": "gold", "version": 1, "sequence": 2 },
+        { "tag": "latest", "version": 2, "sequence": 2 }
+    ]);
     assert_eq!(listed["artifacts"][0]["tags"], tags, "also those on older versions");
     assert!(m.text(&["ls"]).contains("gold=v1 latest=v2"));
     assert_eq!(m.checked("ls", &["ls", "prod/*", "--json"])["artifacts"].as_array().unwrap().len(), 1);

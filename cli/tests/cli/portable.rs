@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::support::{Machine, failed};
+use super::support::{Daemon, Machine, failed};
 
 const PASSPHRASE: [&str; 2] = ["--passphrase-file", "pw"];
 
@@ -116,6 +116,17 @@ fn a_publisher_signs_with_a_key_of_their_own() {
     m.checked("keys", &["key", "trust", "publisher", "--key", "pub.pem", "--json"]);
     let published = m.checked("version", &["seal", "model.onnx", "--sign-key", "key.pem", "--json"]);
     assert_eq!(published["signer"], verified["signers"][0]);
+    // Through a daemon the same: it is sent signatures, never the key.
+    let daemon = Daemon::start(&m, &[]);
+    let model = m.read("model.onnx");
+    let sealed = m.checked("version", &["seal", "model.onnx", "--tag", "prod", "--sign-key", "key.pem", "--json"]);
+    assert_eq!((&sealed["signer"], &sealed["version"]), (&verified["signers"][0], &2.into()));
+    m.fails(&["fetch", "model@prod", "-o", "x"], 3, "SignatureMissing");
+    m.ok(&["fetch", "model@prod", "-o", "fetched", "--signer-key", "pub.pem"]);
+    assert_eq!(m.read("fetched/model.onnx"), model);
+    m.ok(&["export", "model@prod", "-o", "exported.mvlt"]);
+    assert_eq!(daemon.stop(), Some(0));
+    m.ok(&["verify", "exported.mvlt", "--keyless", "--signer-key", "pub.pem"]);
     m.ok(&["seal", "model.onnx", "-o", "vaults.mvlt"]);
     m.fails(&["verify", "vaults.mvlt", "--signer-key", "pub.pem"], 3, "SignatureMissing");
     m.fails(&["verify", "vaults.mvlt", "--require-signer", &"0".repeat(64)], 2, "InvalidArgument");
