@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use model_vault::crypto::dsse::Signer;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::{SigningIdentity, VerifyingKey};
 use model_vault::identity::signers::{Trusting, Untrusting};
@@ -106,7 +107,7 @@ fn sealing(signer: Option<SigningIdentity>) -> Sealing {
         kind,
         sha256: true,
         sequential: false,
-        signer,
+        signer: signer.map(|key| Arc::new(key) as Arc<dyn Signer>),
         allow_unsigned: None,
         progress: Box::new(|_| {}),
     }

@@ -109,7 +109,7 @@ pub enum Command {
     Tag(SetTag),
     /// Unlist an artifact or version, or take that back
     Rm(Rm),
-    /// Sign the files of a model for whoever verifies OpenSSF model signatures
+    /// Sign a model, on disk or in the vault, for whoever verifies OpenSSF model signatures
     Sign(Sign),
     /// Check every byte and signature of an artifact, a sealed file, or a signed model on disk
     Verify(Verify),
@@ -414,14 +414,14 @@ impl VerifyModel {
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("signer").args(["key", "identity"]).multiple(true).required(true),
-    after_help = "A version of the vault is signed from its recorded digests; nothing is read or decrypted, and the signatures are attached to it \
-(vault attest ls). ECDSA keys sign model.sig, which every OpenSSF verifier reads; Ed25519 and ML-DSA keys sign the same in claims.jsonl."
+    after_help = "ECDSA keys sign model.sig, which every OpenSSF verifier reads, the others claims.jsonl; a version has them \
+attached (vault attest ls)."
 )]
 pub struct Sign {
     /// File or directory to sign, or a version of the vault
     #[arg(value_name = "PATH|REF")]
     pub what: String,
-    /// Private keys (PEM): ECDSA, Ed25519 or ML-DSA-65; or pkcs11:... (docs/signing.md); may be repeated
+    /// Private keys (PEM, or pkcs11:... on a token); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
     /// Identity of the vault, which key new made
@@ -433,31 +433,31 @@ pub struct Sign {
     /// Refuse unless an ML-DSA-65 key signs too
     #[arg(long)]
     pub pq: bool,
-    /// Certificates of the ECDSA key (PEM): its own first, then those above it; the root may be left out
+    /// Certificates of the ECDSA key (PEM), its own first; the root may be left out
     #[arg(long, value_name = "FILE")]
     pub cert_chain: Option<PathBuf>,
-    /// Where the signature goes [default: model.sig in a directory, FILE.sig beside a file]
+    /// Where the signature goes [default: model.sig in it, FILE.sig beside a file]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
     /// Hash of the files
     #[arg(long, value_name = "HASH", default_value = "sha256", value_parser = ["sha256", "blake3"])]
     pub hash: String,
-    /// One digest a file, or one a shard: large files are then hashed on all cores
+    /// One digest a file, or one a shard, by all cores
     #[arg(long, value_name = "METHOD", default_value = "files", value_parser = ["files", "shards"])]
     pub method: String,
     /// Bytes of a shard, which makes the method shards [default: 1000000000]
     #[arg(long, value_name = "BYTES")]
     pub shard_size: Option<std::num::NonZeroU64>,
-    /// Leave out a file or directory, by its path within the model; may be repeated
+    /// Leave out a file or directory within the model; may be repeated
     #[arg(long, value_name = "PATH")]
     pub ignore: Vec<String>,
     /// Follow links to files (never to directories)
     #[arg(long)]
     pub allow_symlinks: bool,
-    /// Your earlier signature: files that did not change since are not read again
+    /// Your earlier signature: what did not change since is not read again
     #[arg(long, value_name = "FILE")]
     pub since: Option<PathBuf>,
-    /// With --since: read them all the same, and refuse what changed without a trace
+    /// With --since: read them too, and refuse what changed without a trace
     #[arg(long, requires = "since")]
     pub paranoid: bool,
     /// Name a single file "." as model_signing 1.1 does and demands

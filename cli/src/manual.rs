@@ -56,7 +56,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "vault verify model@gold",
             "vault verify model.mvlt --keyless --signer-key publisher.pem",
-            "vault verify ./model --trust alice                 # a model on disk; vault key trust makes alice known",
+            "vault verify ./model --trust alice                 # a signed model on disk",
         ],
     ),
     (

@@ -779,6 +779,7 @@ fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
     let (good, stray) = (statement(next.version_id, 1, None), statement(of, 4, None));
     let both = vec![good.clone(), stray];
     refused!(c.publish_attested(facts(&next, 2), None, both, of_moves(leaf("x"))), InvalidArgument(_));
+    c.put_artifact_key(key_row(&facts(&next, 2), ns, 2)).unwrap();
     c.publish_attested(facts(&next, 2), None, vec![good], of_moves(leaf("publish"))).unwrap();
     assert_eq!(c.attestations(next.version_id).unwrap().len(), 1);
     assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());

@@ -217,6 +217,8 @@ fn upload(signer: Option<Arc<dyn Signer>>) -> Upload {
         members: vec![member("z", 77, 1), member("a", (2 << 20) + 5, 2), member("m/empty", 0, 0)],
         sha256: true,
         signer,
+        identity: None,
+        allow_unsigned: None,
     }
 }
 

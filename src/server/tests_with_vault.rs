@@ -176,6 +176,13 @@ struct ByHand {
     answers: tonic::Streaming<pb::SealResponse>,
 }
 
+/// The vault trusts `identity(fill)` as a publisher.
+fn trust(daemon: &Daemon, fill: u8) {
+    let key = (*identity(fill).public()).into();
+    let change = crate::identity::signers::Trusting::keys("publisher".parse().unwrap(), vec![key]);
+    daemon.vault.trust_signer(&daemon.vault.local_caller().unwrap(), &change).unwrap();
+}
+
 impl ByHand {
     /// Begins a Seal of these bytes as `resnet`, under the key of `identity(4)`.
     async fn begin(
@@ -267,9 +274,12 @@ async fn a_publisher_signs_through_the_daemon_and_keeps_the_key() {
             members: vec![("w".into(), Box::new(bytes)), ("e".into(), Box::new(Vec::new()))],
             sha256: true,
             signer,
+            identity: None,
+            allow_unsigned: None,
         };
         client.seal(upload, &|_| {}).await
     };
+    trust(&daemon, 4);
     let content: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 / 5) as u8).collect();
     let (version, replayed) = seal(Some(Arc::new(identity(4))), content.clone()).await.unwrap();
     assert_eq!((version.version, version.signer, replayed), (1, identity(4).key_id(), false));
@@ -298,6 +308,7 @@ async fn a_publisher_that_does_not_sign_leaves_nothing() {
     let limits = Limits { signature: Duration::from_millis(300), ..Limits::default() };
     let daemon = Daemon::start(limits).await;
     let channel = daemon.operator().await;
+    trust(&daemon, 4);
     let begin = async || ByHand::begin(&channel, &[7; 2000], &[]).await.unwrap();
     // Silence, at the first question and at the second.
     for signed in 0..2 {
@@ -359,6 +370,7 @@ async fn a_publisher_that_does_not_sign_leaves_nothing() {
 async fn a_seal_that_comes_again_is_not_signed_again() {
     let daemon = Daemon::start(Limits::default()).await;
     let channel = daemon.operator().await;
+    trust(&daemon, 4);
     let id = [9; 16];
     for again in [false, true] {
         let mut publisher = ByHand::begin(&channel, &[7; 2000], &id).await.unwrap();

@@ -253,8 +253,10 @@ impl Vault {
     pub fn seal_portable(&self, caller: &Caller, input: PortableInput, out: &dyn WriteAt) -> Result<Sealed> {
         let publisher = input.sealing.signer.as_ref().map(|s| *s.public());
         let (namespace, name) = (input.namespace.clone(), input.name.clone());
-        let new = NewArtifact { namespace, name, tag: None, publisher };
+        let mut new = NewArtifact { namespace, name, tag: None, publisher };
         let subject = new.subject().with("portable", true);
+        // It is no version yet: whether its signer is trusted is asked of whoever imports it.
+        new.publisher = None;
         let permit = self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &new, &subject)?;
         let namespace = self.ensure_namespace(caller, &input.namespace)?;
         let owner = VersionId::generate(self.now(), self.random())?;

@@ -66,15 +66,15 @@ fn add(cx: &Context<'_>, args: &AttestAdd) -> Result<()> {
     }
     let added = Added { version, attestations };
     cx.out.report(&added, |a| {
-        let rows = a.attestations.iter().flat_map(|said| {
-            [
+        let shown = a.attestations.iter().map(|said| {
+            facts([
                 ("attached", Some(kind_of(&said.predicate_type))),
                 ("about", Some(about(&a.version, said))),
                 ("signed by", Some(format!("{} {}", said.signer, said.keyid.short()))),
                 ("digest", Some(said.digest.to_string())),
-            ]
+            ])
         });
-        rows.map(|row| facts([row])).collect::<String>()
+        shown.collect::<String>()
     })
 }
 

@@ -232,6 +232,9 @@ fn an_identity_in_a_file_needs_no_vault_and_signs_for_every_reader() {
     m.ok(&["init"]);
     m.fails(&["seal", "m", "--sign-key", "plain.pem"], 5, "Denied");
     m.ok(&["key", "trust", "plain", "--key", "plain.pub.pem"]);
+    // The model carries a signature too, and by somebody else.
+    m.fails(&["seal", "m", "--sign-key", "plain.pem"], 3, "SignatureMissing");
+    m.ok(&["key", "trust", "dev", "--key", "dev.pub.pem"]);
     m.ok(&["seal", "m", "--sign-key", "plain.pem"]);
     m.ok(&["seal", "m", "-o", "m.mvlt", "--sign-key", "plain.pem"]);
     m.ok(&["verify", "m.mvlt", "--signer-key", "plain.pub.pem"]);
