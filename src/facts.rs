@@ -49,7 +49,7 @@ pub struct VersionFacts {
 /// A signed statement about a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttestationFacts {
-    /// SHA-256 of the bundle: names the statement.
+    /// Of its payload and key: names the statement.
     pub digest: Sha256,
     /// What kind of thing is said (in-toto).
     pub predicate_type: String,
@@ -57,6 +57,8 @@ pub struct AttestationFacts {
     pub signer: Name,
     /// The key that signed.
     pub keyid: KeyId,
+    /// How it signs.
+    pub algorithm: String,
     /// Whether a certificate vouched for the key.
     pub by_certificate: bool,
     /// It is about all of the version, not about some of its members.

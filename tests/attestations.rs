@@ -268,6 +268,23 @@ fn a_model_that_carries_a_signature_is_sealed_if_the_signature_is_good() {
 }
 
 #[test]
+fn decisions_see_whether_the_publisher_is_believed_still() {
+    let fixture = Fixture::new();
+    let text = "@id(\"all\") permit (principal, action, resource);\n@id(\"trusted\") forbid (principal, action == \
+                ModelVault::Action::\"open\", resource) unless { context.signer_trusted };";
+    fixture.seal(&model(), None).unwrap();
+    fixture.vault.set_policy(&fixture.caller(), text).unwrap();
+    let open = || fixture.vault.open(&fixture.caller(), &refer("m")).map(drop);
+    open().unwrap();
+    let own = fixture.vault.statement_signers(&fixture.caller(), &"default".parse().unwrap()).unwrap().remove(0).keyid;
+    fixture.trust("alice", &key());
+    let revoking = Untrusting { key: Some(own.to_string()), ..untrusting("alice", Some("stolen")) };
+    fixture.vault.untrust_signer(&fixture.caller(), &revoking).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.id() == ErrorId::Denied && error.message().contains("policy trusted forbids it"), "{error}");
+}
+
+#[test]
 fn a_version_is_signed_from_its_recorded_digests() {
     let fixture = Fixture::new();
     let alice = key();

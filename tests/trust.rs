@@ -240,11 +240,11 @@ fn an_identity_is_made_and_trusted_in_one_act_and_once() {
     assert!(made.keys.iter().all(|key| rows[0].contains(&key.keyid.to_string())) && rows[1].contains("AlreadyExists"));
     let trusted: Vec<_> = f.vault.signers().signers().iter().flat_map(|s| s.key_ids()).collect();
     assert_eq!(trusted, made.keys.iter().map(|key| key.keyid).collect::<Vec<_>>());
-    // A name that is somebody's key already keeps it: the identity is a further key of that signer.
+    // The vault does not speak in the name of somebody whose key is elsewhere.
     let alice = SigningIdentity::generate(&SystemRandom).unwrap();
     f.vault.trust_signer(&f.caller(), &f.trust("alice", &alice)).unwrap();
-    f.vault.new_identity(&f.caller(), &name("alice"), false).unwrap();
-    assert_eq!(f.vault.signers().signers().iter().filter(|s| s.name == name("alice")).count(), 3);
+    assert_eq!(f.vault.new_identity(&f.caller(), &name("alice"), false).unwrap_err().id(), ErrorId::AlreadyExists);
+    assert_eq!(f.vault.signers().signers().iter().filter(|s| s.name == name("alice")).count(), 1);
 }
 
 #[test]

@@ -67,7 +67,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "vault attest add model@v3 --type approval.prod --key alice.pem    # for a policy that asks two people",
         ],
     ),
-    ("attest ls", &["vault attest ls model@v3", "vault attest ls model@v3 --type model-signature -o model.sig"]),
+    ("attest ls", &["vault attest ls model@v3", "vault attest ls model@v3 -o model.sig"]),
     ("attest verify", &["vault attest verify model@v3 --type evaluation --signer red-team"]),
     ("import", &["vault import model.mvlt --name prod/model --tag candidate"]),
     ("export", &["vault export model@v3 -o model.mvlt"]),

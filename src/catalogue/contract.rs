@@ -505,12 +505,13 @@ fn policies_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
 
 fn trust_stores_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(c.signers().unwrap(), None);
-    assert_eq!(c.set_signers("nobody".into(), entry("t1")).unwrap(), (1, 0));
-    assert_eq!(c.set_signers("alice".into(), entry("t2")).unwrap(), (2, 1));
+    assert_eq!(c.set_signers("nobody".into(), Some(0), entry("t1")).unwrap(), (1, 0));
+    assert_eq!(c.set_signers("alice".into(), None, entry("t2")).unwrap(), (2, 1));
     let now = clock.now();
     assert_eq!(c.signers().unwrap(), Some(SignersRecord { version: 2, text: "alice".into(), created: now }));
-    refused!(c.set_signers("x".repeat(MAX_SIGNERS + 1), entry("t3")), InvalidArgument(_));
-    refused!(c.set_signers("all".into(), Vec::new().into()), InvalidArgument(_));
+    refused!(c.set_signers("late".into(), Some(1), entry("t3")), AlreadyExists(_));
+    refused!(c.set_signers("x".repeat(MAX_SIGNERS + 1), None, entry("t3")), InvalidArgument(_));
+    refused!(c.set_signers("all".into(), None, Vec::new().into()), InvalidArgument(_));
     assert_eq!(c.signers().unwrap().unwrap().version, 2);
 }
 
@@ -751,7 +752,8 @@ fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
         predicate_type: format!("urn:{n}"),
         signer: name("alice"),
         keyid: KeyId([n; 32]),
-        by_certificate: n == 2,
+        algorithm: "ed25519".into(),
+        path: if n == 2 { vec![KeyId([7; 32]), KeyId([8; 32])] } else { Vec::new() },
         whole: n != 2,
         member: member.map(Into::into),
         added_by: "somebody".into(),
@@ -770,7 +772,7 @@ fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
     let found = c.attestations(of).unwrap();
     assert_eq!(found.iter().map(|a| a.digest.0[0]).collect::<Vec<_>>(), [9, 2], "oldest first");
     assert_eq!((found[0].added, found[0].whole, found[0].member.as_deref()), (added, true, None));
-    assert_eq!((found[1].by_certificate, found[1].member.as_deref()), (true, Some("model.sig")));
+    assert_eq!((found[1].path.len(), found[1].member.as_deref()), (2, Some("model.sig")));
     assert_eq!(c.attestation_body(of, Sha256([9; 32])), Ok(vec![9; 1000]));
     refused!(c.attestation_body(of, Sha256([2; 32])), NotFound(_));
     assert_eq!(c.attestations(version_id(77)), Ok(Vec::new()));

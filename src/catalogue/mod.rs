@@ -198,8 +198,9 @@ pub trait Catalogue: Send + Sync {
 
     // Trusted signers
 
-    /// Puts a document of trusted signers in force and returns its version. Earlier ones are kept.
-    fn set_signers(&self, text: String, entry: Entry) -> Result<(u64, Sequence)>;
+    /// Puts a document of trusted signers in force and returns its version. Earlier ones are kept. `AlreadyExists` unless the
+    /// one of version `over` (0: none) is in force, where given.
+    fn set_signers(&self, text: String, over: Option<u64>, entry: Entry) -> Result<(u64, Sequence)>;
 
     /// The document of trusted signers in force; `None` if none was ever set.
     fn signers(&self) -> Result<Option<SignersRecord>>;

@@ -261,8 +261,10 @@ pub struct NewAttestation {
     pub signer: Name,
     /// The key that signed: of the signer, or of a certificate.
     pub keyid: KeyId,
-    /// Whether a certificate vouched for the key.
-    pub by_certificate: bool,
+    /// How it signs, by name.
+    pub algorithm: String,
+    /// The keys of the certificates that vouched for it, its own first; empty: the trust store named the key itself.
+    pub path: Vec<KeyId>,
     /// It is about all of the version, not about some of its members.
     pub whole: bool,
     /// The member of the version that is the bundle, or holds it.
@@ -286,8 +288,10 @@ pub struct AttestationRecord {
     pub signer: Name,
     /// The key that signed: of the signer, or of a certificate.
     pub keyid: KeyId,
-    /// Whether a certificate vouched for the key.
-    pub by_certificate: bool,
+    /// How it signs, by name.
+    pub algorithm: String,
+    /// The keys of the certificates that vouched for it, its own first; empty: the trust store named the key itself.
+    pub path: Vec<KeyId>,
     /// It is about all of the version, not about some of its members.
     pub whole: bool,
     /// The member of the version that is the bundle, or holds it.

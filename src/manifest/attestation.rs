@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::crypto::hash::sha256;
 use crate::json::{JsonError, Reader, quote};
-use crate::names::{Blake3, PREDICATE_BASE, Root, Sha256, Tag};
+use crate::names::{Blake3, KeyId, PREDICATE_BASE, Root, Sha256, Tag};
 
 use super::oms::Malformed;
 
@@ -15,7 +15,7 @@ const STATEMENT_TYPE_0_1: &str = "https://in-toto.io/Statement/v0.1";
 /// Digest of a subject that is a whole artifact: the sealed root (docs/format.md 8), in hex.
 const ROOT: &str = "mvltRoot";
 const APPROVAL: &str = "approval.";
-const MAX_SUBJECTS: usize = 100_000;
+const MAX_SUBJECTS: usize = 10_000;
 const MAX_DIGESTS: usize = 16;
 const MAX_DEPTH: usize = 64;
 const MAX_KEYS: usize = 100_000;
@@ -106,6 +106,7 @@ pub struct Attestation {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Subject {
+    name: Option<String>,
     digests: Vec<(String, String)>,
 }
 
@@ -142,7 +143,7 @@ impl Attestation {
                 "predicateType" => predicate_type = Some(reader.string()?.into_owned()),
                 "subject" => reader.array(|reader| {
                     subjects.push(Subject::read(reader)?);
-                    if subjects.len() > MAX_SUBJECTS { reader.fail("more than 100,000 subjects") } else { Ok(()) }
+                    if subjects.len() > MAX_SUBJECTS { reader.fail("more than 10,000 subjects") } else { Ok(()) }
                 })?,
                 "predicate" => reader.skip()?,
                 _ => return reader.fail("an unknown member of the statement"),
@@ -159,23 +160,32 @@ impl Attestation {
     }
 
     /// What of an artifact the statement is about. A subject is a file if all its digests that are recorded are those of the
-    /// file, and one at least is; names bind nothing.
+    /// file, one at least is, and its name, where it has one, is the path or its last part. It is about the whole if all files
+    /// are subjects, and all subjects files. Statements of our own kinds are about the sealed root, or about nothing: an
+    /// approval means one version, not whatever has the same files.
     pub fn coverage(&self, root: Root, members: &[Recorded]) -> Coverage {
         let root = root.to_string();
         if self.subjects.iter().any(|s| s.digests.iter().any(|(name, value)| name == ROOT && *value == root)) {
             return Coverage::Whole;
         }
+        if self.predicate_type.starts_with(PREDICATE_BASE) {
+            return Coverage::None;
+        }
         let by_sha256: HashSet<_> = self.digests("sha256").collect();
         let by_blake3: HashSet<_> = self.digests("blake3").collect();
+        let mut matched = HashSet::new();
         let covered = members.iter().filter(|m| {
             let blake3 = m.blake3.to_string();
             let sha256 = m.sha256.map(|d| d.to_string());
             let candidate = by_blake3.contains(&*blake3) || sha256.as_ref().is_some_and(|d| by_sha256.contains(&**d));
-            candidate && self.subjects.iter().any(|s| s.is(&blake3, sha256.as_deref()))
+            let found = |s: &Subject| s.is(&m.path, &blake3, sha256.as_deref());
+            let at = if candidate { self.subjects.iter().position(found) } else { None };
+            matched.extend(at);
+            at.is_some()
         });
         match covered.count() {
             0 => Coverage::None,
-            n if n == members.len() => Coverage::Whole,
+            n if n == members.len() && matched.len() == self.subjects.len() => Coverage::Whole,
             _ => Coverage::Part,
         }
     }
@@ -197,13 +207,21 @@ impl Subject {
                 subject.digests.push((name.to_owned(), reader.string()?.into_owned()));
                 Ok(())
             }),
-            // Names inform; what else a resource descriptor has is not ours to judge.
+            "name" if reader.is_at_string() => {
+                subject.name = Some(reader.string()?.into_owned()).filter(|name| !name.is_empty());
+                Ok(())
+            }
+            // What else a resource descriptor has is not ours to judge.
             _ => reader.skip(),
         })?;
         Ok(subject)
     }
 
-    fn is(&self, blake3: &str, sha256: Option<&str>) -> bool {
+    fn is(&self, path: &str, blake3: &str, sha256: Option<&str>) -> bool {
+        let last = path.rsplit('/').next();
+        if self.name.as_deref().is_some_and(|name| name != path && Some(name) != last) {
+            return false;
+        }
         let mut agrees = false;
         for (name, value) in &self.digests {
             let recorded = match name.as_str() {
@@ -221,9 +239,10 @@ impl Subject {
     }
 }
 
-/// Names a signed statement: SHA-256 of its bundle, as it is written here.
-pub fn digest(bundle: &super::oms::Bundle) -> Sha256 {
-    sha256(bundle.to_json().as_bytes())
+/// Names a signed statement: SHA-256 over the id of the key and the payload. How a bundle is spelt, and which of many
+/// signatures of one key it carries, makes no other statement of it.
+pub fn digest(payload: &[u8], keyid: &KeyId) -> Sha256 {
+    sha256(&[&keyid.0[..], payload].concat())
 }
 
 #[cfg(test)]
@@ -259,12 +278,19 @@ mod tests {
     #[test]
     fn a_statement_of_others_covers_the_files_whose_digests_it_has() {
         let members = [member("a", b"a"), member("b", b"b")];
-        let subject = |m: &Recorded| format!("{{\"name\":\"?\",\"digest\":{{\"sha256\":\"{}\"}}}}", m.sha256.unwrap());
+        let subject =
+            |m: &Recorded| format!("{{\"name\":\"{}\",\"digest\":{{\"sha256\":\"{}\"}}}}", m.path, m.sha256.unwrap());
         let root = Root([0; 32]);
         assert_eq!(about(&subject(&members[0])).coverage(root, &members), Coverage::Part);
         let both = format!("{},{}", subject(&members[0]), subject(&members[1]));
         assert_eq!(about(&both).coverage(root, &members), Coverage::Whole);
         assert_eq!(about(&subject(&member("c", b"c"))).coverage(root, &members), Coverage::None);
+        let more = format!("{both},{}", subject(&member("c", b"c")));
+        assert_eq!(about(&more).coverage(root, &members), Coverage::Part, "it was said of more than is here");
+        let swapped = both.replace("\"a\"", "\"x\"").replace("\"b\"", "\"a\"").replace("\"x\"", "\"b\"");
+        assert_eq!(about(&swapped).coverage(root, &members), Coverage::None);
+        let approval = Attestation { predicate_type: predicate_type("approval.prod").unwrap(), ..about(&both) };
+        assert_eq!(approval.coverage(root, &members), Coverage::None, "an approval means one version");
         assert_eq!(about("").coverage(root, &members), Coverage::None);
         // A subject that contradicts itself is no file of ours.
         let torn = format!(

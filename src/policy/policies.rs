@@ -81,7 +81,7 @@ impl From<PolicyError> for Error {
             return Self::new(ErrorId::Overloaded, e.to_string()).caused_by(e);
         }
         Self::new(ErrorId::InvalidArgument, e.to_string())
-            .hint("nothing was changed; correct the policy text and try it with: vault policy test")
+            .hint("nothing was changed; correct the policy text, and set it again: vault policy set FILE")
             .caused_by(e)
     }
 }

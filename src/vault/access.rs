@@ -7,6 +7,7 @@ use super::once::Request;
 use super::{Caller, PolicyInForce, Vault};
 use crate::audit::Act;
 use crate::catalogue::{NewCertificate, RequestRecord, WorkloadFilter, WorkloadRecord};
+use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{IssuedFacts, PolicyFacts, SignerFacts, WhoamiFacts, WorkloadFacts};
 use crate::identity::{DEFAULT_LIFETIME, Issued, PeerCertificate};
@@ -115,7 +116,8 @@ impl Vault {
         })
     }
 
-    /// Keys whose artifact statements a reader of the namespace may trust: those an enrolment in it would carry.
+    /// Keys whose artifact statements a reader who trusts the vault may trust: the namespace's own, and those of the publishers
+    /// whom the vault trusts there. An enrolment carries the first alone: a workload names the publishers it trusts itself.
     pub fn statement_signers(&self, caller: &Caller, namespace: &Name) -> Result<Vec<SignerFacts>> {
         let act = Act::WorkloadList;
         let subject = Subject::namespace(namespace).with("asked", "signers");
@@ -123,8 +125,11 @@ impl Vault {
         self.record(caller, act, &subject, &permit)?;
         let id = self.namespace_id(namespace)?;
         let keyring = self.keyring();
-        let public = keyring.namespace(id)?.identity().public();
-        Ok(vec![SignerFacts { keyid: public.key_id(), spki: public.spki() }])
+        let (own, signers) = (*keyring.namespace(id)?.identity().public(), self.signers());
+        let publishers = signers.keys_in(namespace, self.now()).filter_map(|(_, key)| key.to_ed25519().ok());
+        let mut keys: Vec<PublicKey> = std::iter::once(own).chain(publishers).collect();
+        keys.dedup();
+        Ok(keys.iter().map(|key| SignerFacts { keyid: key.key_id(), spki: key.spki() }).collect())
     }
 
     /// All workloads the caller may list.

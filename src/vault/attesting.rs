@@ -4,6 +4,7 @@
 //! From then on a decision reads its facts from the catalogue, whose rows are authenticated, and asks only whether the signer is
 //! believed still. The vault's own time of attaching stands for the time of signing, which cannot be later.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::gate::Subject;
@@ -17,7 +18,7 @@ use crate::crypto::{record, sign::VerifyingKey};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::AttestationFacts;
 use crate::identity::signer::Revocations;
-use crate::identity::signers::{Signer, Trust as Authority};
+use crate::identity::signers::{Signer, Signers, Trust as Authority};
 use crate::keyring::ArtifactKeyContext;
 use crate::manifest::attestation::{self, Attestation, Coverage, Recorded};
 use crate::manifest::oms::{
@@ -39,8 +40,29 @@ const NAMED_DIFFERENCES: usize = 3;
 /// Whose signature was verified.
 struct Believed {
     signer: Name,
-    keyid: KeyId,
-    by_certificate: bool,
+    key: VerifyingKey,
+    /// The keys of the certificates that vouched for it; empty: the trust store names the key itself.
+    path: Vec<KeyId>,
+}
+
+impl Believed {
+    /// As a row, of a statement that nothing else is known of yet.
+    fn attested(self, version_id: VersionId, payload: &[u8], added_by: &str) -> NewAttestation {
+        let keyid = self.key.key_id();
+        NewAttestation {
+            version_id,
+            digest: attestation::digest(payload, &keyid),
+            predicate_type: oms::PREDICATE_TYPE.into(),
+            signer: self.signer,
+            keyid,
+            algorithm: self.key.algorithm().name().into(),
+            path: self.path,
+            whole: false,
+            member: None,
+            added_by: added_by.into(),
+            sealed: None,
+        }
+    }
 }
 
 impl Vault {
@@ -107,9 +129,13 @@ impl Vault {
             Some(member) => {
                 let reader = self.reader_of(&artifact, &version)?;
                 let bundles = bundles_of(&read_member(&reader, member)?, member)?;
-                let bundle = bundles.iter().find(|b| attestation::digest(b) == digest);
+                let by_it = |b: &&Bundle| {
+                    let keyid = self.whose(&reference.namespace, b, attached.added);
+                    attestation::digest(&b.payload, &attached.keyid) == digest
+                        && keyid.is_ok_and(|whose| whose.is_none_or(|whose| whose.key.key_id() == attached.keyid))
+                };
                 let missing = || Error::new(ErrorId::CatalogueDamaged, "a statement is not in the member that held it");
-                bundle.ok_or_else(missing)?.to_json().into_bytes()
+                bundles.iter().find(by_it).ok_or_else(missing)?.to_json().into_bytes()
             }
         };
         Ok(text)
@@ -118,8 +144,14 @@ impl Vault {
     /// What decisions see: kind and signer of the statements about the whole version, as far as the signer is believed.
     pub(super) fn believed_statements(&self, namespace: &Name, version: VersionId) -> Result<Vec<(String, Name)>> {
         let mut statements = Vec::new();
-        for attached in self.catalogue.attestations(version)?.into_iter().filter(|a| a.whole) {
-            if let Ok(signer) = self.believed_still(namespace, &attached) {
+        let attached = self.catalogue.attestations(version)?;
+        if attached.is_empty() {
+            return Ok(statements);
+        }
+        let signers = self.signers();
+        let believed = Believers::of(&signers);
+        for attached in attached.into_iter().filter(|a| a.whole) {
+            if let Ok(signer) = self.believed_still(&believed, namespace, &attached) {
                 statements.push((attached.predicate_type, signer));
             }
         }
@@ -161,20 +193,13 @@ impl Vault {
         let whole = self.compare(&statement, reader)?;
         let mut attestations = Vec::new();
         for (member, bundle) in found.iter().filter(|(_, b)| oms::is_model_signature(&b.payload)) {
+            // What was compared is one statement: of another of the same signer nothing is known.
+            if !Statement::from_payload(&bundle.payload).is_ok_and(|other| other == statement) {
+                continue;
+            }
             let Some(believed) = self.whose(namespace, bundle, self.now())? else { continue };
-            let digest = attestation::digest(bundle);
-            attestations.push(NewAttestation {
-                version_id: version,
-                digest,
-                predicate_type: oms::PREDICATE_TYPE.into(),
-                signer: believed.signer,
-                keyid: believed.keyid,
-                by_certificate: believed.by_certificate,
-                whole,
-                member: Some((*member).into()),
-                added_by: added_by.into(),
-                sealed: None,
-            });
+            let attested = believed.attested(version, &bundle.payload, added_by);
+            attestations.push(NewAttestation { whole, member: Some((*member).into()), ..attested });
         }
         attestations.sort_by_key(|a| a.digest);
         attestations.dedup_by_key(|a| a.digest);
@@ -212,25 +237,11 @@ impl Vault {
                 coverage => (said.predicate_type, coverage == Coverage::Whole),
             }
         };
-        let (version_id, digest) = (version.facts.version_id, attestation::digest(&bundle));
-        let key = self.artifact_key(version)?;
-        let text = bundle.to_json();
+        let attested = believed.attested(version.facts.version_id, &bundle.payload, &caller.principal.to_string());
+        let (version_id, digest) = (attested.version_id, attested.digest);
+        let (key, text) = (self.artifact_key(version)?, bundle.to_json());
         let sealed = record::seal(&key, LABEL, &context(version_id, digest), text.as_bytes(), self.random())?;
-        let Believed { signer, keyid, by_certificate } = believed;
-        let (added_by, member, sealed) = (caller.principal.to_string(), None, Some(sealed));
-        let new = NewAttestation {
-            version_id,
-            digest,
-            predicate_type,
-            signer,
-            keyid,
-            by_certificate,
-            whole,
-            member,
-            added_by,
-            sealed,
-        };
-        Ok((new, digest))
+        Ok((NewAttestation { predicate_type, whole, sealed: Some(sealed), ..attested }, digest))
     }
 
     /// The authentic one among model signatures.
@@ -263,8 +274,7 @@ impl Vault {
                 let found = signers.of_chain_in(namespace, chain, &Revocations::default(), at);
                 let Ok((signer, certified)) = found else { return Ok(None) };
                 verified(&certified.key)?;
-                let (signer, keyid) = (signer.name.clone(), certified.key.key_id());
-                Ok(Some(Believed { signer, keyid, by_certificate: true }))
+                Ok(Some(Believed { signer: signer.name.clone(), key: certified.key, path: certified.path }))
             }
             Material::Key { hint } => {
                 for (signer, key) in signers.keys_in(namespace, at).filter(|(_, key)| bundle.names(key)) {
@@ -273,8 +283,8 @@ impl Vault {
                         Err(_) if hint.is_none() => {}
                         outcome => {
                             outcome?;
-                            let (signer, keyid) = (signer.name.clone(), key.key_id());
-                            return Ok(Some(Believed { signer, keyid, by_certificate: false }));
+                            let (signer, key, path) = (signer.name.clone(), key.clone(), Vec::new());
+                            return Ok(Some(Believed { signer, key, path }));
                         }
                     }
                 }
@@ -284,21 +294,23 @@ impl Vault {
         }
     }
 
-    /// Whether the signer of an attached statement is believed still: what ended after it was attached does not count.
-    fn believed_still(&self, namespace: &Name, attached: &AttestationRecord) -> Result<Name> {
-        let signers = self.signers();
-        let at = attached.added;
-        if !attached.by_certificate {
-            return Ok(signers.of_key_id(&attached.keyid, namespace, at)?.name.clone());
-        }
-        signers.check_revoked(&attached.keyid, at)?;
-        let vouches = |s: &&Signer| {
-            s.name == attached.signer
-                && matches!(s.trust, Authority::Ca { .. })
-                && s.is_trusted(at)
-                && s.covers(namespace)
-        };
+    /// Whether the signer of an attached statement is believed still. That a key or CA was retired after the statement was
+    /// attached does not count; that it was revoked or dropped does, whenever it was.
+    fn believed_still(&self, believed: &Believers<'_>, namespace: &Name, attached: &AttestationRecord) -> Result<Name> {
+        let (signers, at) = (believed.signers, attached.added);
         let gone = || Error::new(ErrorId::SignatureMissing, format!("{} is not trusted any more", attached.signer));
+        signers.check_revoked(&attached.keyid, self.now())?;
+        attached.path.iter().try_for_each(|key| signers.check_revoked(key, self.now()))?;
+        let counts = |s: &Signer| s.is_trusted(at) && s.covers(namespace);
+        if attached.path.is_empty() {
+            let signer = believed.by_key.get(&attached.keyid).filter(|s| counts(s));
+            return signer.map(|s| s.name.clone()).ok_or_else(gone);
+        }
+        // By a CA of that path: another of the same name vouched for nobody here.
+        let vouches = |s: &&Signer| {
+            let of_path = || s.key_ids().iter().any(|id| attached.path.contains(id));
+            s.name == attached.signer && matches!(s.trust, Authority::Ca { .. }) && counts(s) && of_path()
+        };
         signers.signers().iter().find(vouches).map(|s| s.name.clone()).ok_or_else(gone)
     }
 
@@ -325,13 +337,15 @@ impl Vault {
     }
 
     fn attestation_facts(&self, namespace: &Name, attached: AttestationRecord) -> AttestationFacts {
-        let believed = self.believed_still(namespace, &attached);
+        let signers = self.signers();
+        let believed = self.believed_still(&Believers::of(&signers), namespace, &attached);
         AttestationFacts {
             digest: attached.digest,
             predicate_type: attached.predicate_type,
             signer: attached.signer,
             keyid: attached.keyid,
-            by_certificate: attached.by_certificate,
+            algorithm: attached.algorithm,
+            by_certificate: !attached.path.is_empty(),
             whole: attached.whole,
             member: attached.member,
             added_by: attached.added_by,
@@ -339,6 +353,19 @@ impl Vault {
             trusted: believed.is_ok(),
             reason: believed.err().map(|e| e.message().to_owned()),
         }
+    }
+}
+
+/// The trust store, by key.
+struct Believers<'a> {
+    signers: &'a Signers,
+    by_key: HashMap<KeyId, &'a Signer>,
+}
+
+impl<'a> Believers<'a> {
+    fn of(signers: &'a Signers) -> Self {
+        let keys = signers.signers().iter().filter(|s| matches!(s.trust, Authority::Key(_)));
+        Self { signers, by_key: keys.flat_map(|s| s.key_ids().into_iter().map(move |id| (id, s))).collect() }
     }
 }
 

@@ -166,8 +166,9 @@ impl Vault {
         let mut context = Context::new(caller.channel.transport);
         context.bound = caller.channel.certificate.is_some();
         context.pq_tls = caller.channel.tls_group.as_deref().is_some_and(|g| g.contains("MLKEM"));
-        context.signer_trusted = matches!(resource, Resource::Artifact { signed: true, .. });
         if let Resource::Artifact { namespace, version: Some(version), .. } = resource {
+            let signer = self.catalogue.version(version)?.facts.signer;
+            context.signer_trusted = self.trusted_publisher(namespace, &signer).is_ok();
             context.statements = self.believed_statements(namespace, version)?;
         }
         Ok(Request { principal: &caller.principal, action, resource, context, granted, now: self.now() })
@@ -209,7 +210,12 @@ impl Vault {
         if permit.decision.allowed {
             return Ok(permit);
         }
-        let denied = Error::new(ErrorId::Denied, format!("{} may not {action} {resource}", caller.principal));
+        let mut denied = Error::new(ErrorId::Denied, format!("{} may not {action} {resource}", caller.principal));
+        // An operator may read the policies; to others their names would tell of what they may not see.
+        if let (PrincipalKind::Operator, [first, ..]) = (caller.principal.kind, &permit.decision.determining[..]) {
+            let what = format!("{} may not {action} {resource}: policy {first} forbids it", caller.principal);
+            denied = Error::new(ErrorId::Denied, what).hint("vault policy get shows what it asks for");
+        }
         self.append(self.row(caller, act, subject, Some(&permit)).denied(ErrorId::Denied.name()))?;
         Err(denied)
     }

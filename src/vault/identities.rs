@@ -27,12 +27,24 @@ impl Vault {
         let act = Act::KeyNew;
         let subject = Subject::vault().with("signer", name);
         let permit = self.permit(caller, act, Action::NewKey, Resource::Vault, &subject)?;
+        // It will be believed: that takes the right to say who is.
+        self.permit(caller, act, Action::TrustSigner, Resource::Vault, &subject)?;
         let _turn = self.setting_trust.lock().unwrap_or_else(PoisonError::into_inner);
         let arguments: &[&[u8]] = &[name.as_str().as_bytes(), &[u8::from(pq)]];
         let request = Request { caller, act, subject, permit: &permit, arguments };
         let carry_out = || {
             let mut keyring = self.keyring.write().unwrap_or_else(PoisonError::into_inner);
-            let (mut next, mut store) = (keyring.clone(), (*self.signers()).clone());
+            let held = TrustInForce::of(&*self.catalogue)?;
+            let (mut next, mut store) = (keyring.clone(), (*held.signers).clone());
+            if store.signers().iter().any(|signer| signer.name == *name) {
+                // Else the vault could speak in the name of somebody whose key is elsewhere.
+                let taken = Error::new(
+                    ErrorId::AlreadyExists,
+                    format!("{name} is a signer whose keys the vault does not hold"),
+                )
+                .hint("choose another name: vault key ls shows those that are taken");
+                return self.refuse(caller, act, &request.subject, taken);
+            }
             let made = next.add_publisher(name.clone(), pq, self.random()).map_err(Error::from).and_then(|made| {
                 let changed = Trusting::keys(name.clone(), made.public()?).apply(&mut store)?;
                 Ok((changed, store.to_text()?))
@@ -43,7 +55,7 @@ impl Vault {
             let done = Request { caller, act, subject, permit: &permit, arguments };
             // The keys are durable before anybody believes them.
             next.save(&self.home.keyring_path(), &self.root, self.random())?;
-            let outcome = self.put_trust(store, text, self.entry(&done, Vec::new()));
+            let outcome = self.put_trust(held.version, store, text, self.entry(&done, Vec::new()));
             match (&outcome, TrustInForce::of(&*self.catalogue)) {
                 // Not trusted, so not made: the keyring of before is put back.
                 (Err(_), Ok(held)) if !held.signers.signers().iter().any(|s| s.name == *name) => {

@@ -36,7 +36,7 @@ const PORTABLE_HEADER_LEN: u32 = 16384;
 /// docs/format.md 7.1.
 const MAX_STATEMENTS: usize = 64;
 /// Most bytes of the reason for setting a rule aside.
-const MAX_REASON: usize = 1024;
+const MAX_REASON: usize = 256;
 
 /// What every way of sealing takes.
 pub struct Sealing {
@@ -476,8 +476,7 @@ impl Vault {
     /// sealed rather than against its source, which may have changed since.
     ///
     /// # Errors
-    /// As [`Vault::own_signatures`], on record, unless `allowed`. What comes in by import was signed for others: it may be by
-    /// strangers, and is recorded then without them.
+    /// As [`Vault::own_signatures`], on record, unless `allowed`.
     fn signatures_within(
         &self,
         making: &Making<'_>,
@@ -498,15 +497,18 @@ impl Vault {
         let reader = Reader::open(StoreForm::new(sealed.header.clone(), body), &credential, &options)?;
         let added_by = making.caller.principal.to_string();
         self.own_signatures(making.namespace, (row.version_id, &added_by), &reader).or_else(|e| {
-            let stranger = e.id() == ErrorId::SignatureMissing && making.action == Action::Import;
-            if allowed || stranger {
+            if allowed {
                 return Ok(Vec::new());
             }
             let hint = match e.id() {
                 ErrorId::SignatureMissing => "trust the signer first: vault key trust NAME --key FILE",
                 _ => "get the model from its signer again",
             };
-            let e = e.on(BUNDLE_NAME).hint(format!("{hint}; or seal it all the same: --allow unsigned --reason TEXT"));
+            let all_the_same = match making.action {
+                Action::Import => "or open the file, and seal what is in it: vault seal --allow unsigned --reason TEXT",
+                _ => "or seal it all the same: --allow unsigned --reason TEXT",
+            };
+            let e = e.on(BUNDLE_NAME).hint(format!("{hint}; {all_the_same}"));
             self.refuse(making.caller, making.act, &Subject::named(making.namespace, making.name), e)
         })
     }
@@ -575,7 +577,7 @@ impl Vault {
         Ok(permit)
     }
 
-    /// May this caller put a tag on the first version of a new artifact? Of one that is there it was asked before.
+    /// May this caller put a tag on what is being made, also where the artifact is new and was not there to be asked about?
     fn permit_first_tag(
         &self,
         caller: &Caller,
@@ -585,11 +587,11 @@ impl Vault {
         subject: &Subject,
     ) -> Result<()> {
         let NewArtifact { namespace, name, tag: Some(tag), .. } = new else { return Ok(()) };
-        if found(self.catalogue.artifact_named(namespace, name))?.is_some() {
-            return Ok(());
-        }
-        // The id that it will have is in no policy.
-        let id = ArtifactId::generate(self.now(), self.random())?;
+        let id = match found(self.catalogue.artifact_named(namespace, name))? {
+            Some(artifact) => artifact.id,
+            // The id that it will have is in no policy.
+            None => ArtifactId::generate(self.now(), self.random())?,
+        };
         let resource = Resource::Artifact { namespace, id, name, kind, signed: true, version: None };
         let asked = Asked { tag: Some(tag), ..Asked::default() };
         self.permit_asked(caller, act, Action::Tag, resource, &subject.clone().with("tag", tag), asked).map(drop)

@@ -53,7 +53,7 @@ pub(super) fn adopt(home: &Home, catalogue: &dyn Catalogue, record: Record) -> R
     }
     let text = signers.to_json();
     let record = record.detail("adopted", signers.signers().len()).detail("sha256", sha256(text.as_bytes()));
-    catalogue.set_signers(text, record.to_leaf().into())?;
+    catalogue.set_signers(text, Some(0), record.to_leaf().into())?;
     Ok(())
 }
 
@@ -116,22 +116,26 @@ impl Vault {
         let _turn = self.setting_trust.lock().unwrap_or_else(PoisonError::into_inner);
         let request = Request { caller, act, subject, permit: &permit, arguments: &[asked] };
         let carry_out = || {
-            let mut next = (*self.signers()).clone();
+            // Of the catalogue, not of memory: a commit may have come after whoever asked for it had stopped waiting.
+            let held = TrustInForce::of(&*self.catalogue)?;
+            let mut next = (*held.signers).clone();
             let changed = change(&mut next).and_then(|ids| Ok((ids, next.to_text()?)));
             let (ids, text) = changed.or_else(|e| self.refuse(caller, act, &request.subject, e))?;
             let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
             let subject = request.subject.clone().with("keys", ids.join(" "));
             let done = Request { caller, act, subject, permit: &permit, arguments: request.arguments };
-            self.put_trust(next, text, self.entry(&done, Vec::new()))
+            self.put_trust(held.version, next, text, self.entry(&done, Vec::new()))
         };
         self.once(&request, |_| Ok(()), carry_out)?;
+        // Also where the request was carried out before, and by a commit that nobody waited for.
+        self.believe(TrustInForce::of(&*self.catalogue)?);
         self.publish_copy()?;
         self.trust_facts()
     }
 
-    /// Puts a trust store in force, with the row and memory of its request.
-    pub(super) fn put_trust(&self, next: Signers, text: String, entry: Entry) -> Result<()> {
-        match self.catalogue.set_signers(text, entry) {
+    /// Puts a trust store in force in the place of the one of version `over`, with the row and memory of its request.
+    pub(super) fn put_trust(&self, over: u64, next: Signers, text: String, entry: Entry) -> Result<()> {
+        match self.catalogue.set_signers(text, Some(over), entry) {
             Ok((version, _)) => {
                 self.believe(TrustInForce { version, signers: Arc::new(next) });
                 Ok(())

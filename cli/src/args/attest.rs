@@ -55,7 +55,7 @@ pub struct AttestLs {
     /// Only those of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = predicate_type)]
     pub kind: Option<PredicateType>,
-    /// Write the bundles to a new or empty file, one a line, for others to verify; - is standard output
+    /// Write the bundles to a new or empty file for others to verify, one a line; to a file named .sig: the model signature
     #[arg(short, long, value_name = "FILE|-")]
     pub output: Option<PathBuf>,
 }

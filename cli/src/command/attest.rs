@@ -7,7 +7,9 @@ use model_vault::client::Client;
 use model_vault::crypto::sign::{Algorithm, VerifyingKey};
 use model_vault::facts::{AttestationFacts, VersionFacts};
 use model_vault::manifest::attestation::{Attestation, Coverage, Recorded, kind_of};
-use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN, Statement, compare_recorded, is_model_signature};
+use model_vault::manifest::oms::{
+    Bundle, MAX_BUNDLE_LEN, PREDICATE_TYPE, Statement, compare_recorded, is_model_signature,
+};
 use model_vault::names::{Reference, Revision};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -167,6 +169,15 @@ fn ls(cx: &Context<'_>, args: &AttestLs) -> Result<()> {
     let (version, reference) = pinned(cx, &client, &args.reference)?;
     let mut attestations = cx.session.wait(client.attestations(&reference))?;
     attestations.retain(|said| args.kind.as_ref().is_none_or(|kind| said.predicate_type == kind.0));
+    if args.output.as_ref().is_some_and(|path| path.extension().is_some_and(|e| e == "sig")) {
+        // What every OpenSSF verifier reads is one bundle, by an ECDSA key.
+        attestations.retain(|said| said.predicate_type == PREDICATE_TYPE && said.algorithm.starts_with("ecdsa"));
+        let newest = attestations.pop().ok_or_else(|| {
+            let what = format!("{} has no model signature by an ECDSA key", show::reference(&version));
+            Error::new(ErrorId::NotFound, what).hint("vault sign REF --key FILE makes one")
+        })?;
+        attestations = vec![newest];
+    }
     if let Some(mut destination) = destination {
         for said in &attestations {
             let bundle = cx.session.wait(client.attestation(&reference, said.digest))?;
@@ -193,7 +204,7 @@ fn verify(cx: &Context<'_>, args: &AttestVerify) -> Result<Outcome> {
         let mut good = Vec::new();
         for said in attestations {
             let bundle = cx.session.wait(client.attestation(&reference, said.digest))?;
-            if signed_by(&bundle, &keys, &version, &members)? {
+            if signed_by(&bundle, &keys, &said, &version, &members)? {
                 good.push(AttestationFacts { trusted: true, reason: None, whole: true, ..said });
             }
         }
@@ -237,9 +248,23 @@ pub fn recorded(cx: &Context<'_>, client: &Client, reference: &Reference) -> Res
 }
 
 /// Whether one of the keys signed a bundle, and it is about all of the version.
-fn signed_by(bundle: &[u8], keys: &[VerifyingKey], version: &VersionFacts, members: &[Recorded]) -> Result<bool> {
+fn signed_by(
+    bundle: &[u8],
+    keys: &[VerifyingKey],
+    said: &AttestationFacts,
+    version: &VersionFacts,
+    members: &[Recorded],
+) -> Result<bool> {
     let bundle = Bundle::from_json(bundle)?;
     if !keys.iter().any(|key| bundle.names(key) && bundle.verify(key).is_ok()) {
+        return Ok(false);
+    }
+    // The vault's word for what it is counts for nothing here.
+    let predicate_type = match is_model_signature(&bundle.payload) {
+        true => PREDICATE_TYPE.to_owned(),
+        false => Attestation::from_payload(&bundle.payload)?.predicate_type,
+    };
+    if predicate_type != said.predicate_type {
         return Ok(false);
     }
     if is_model_signature(&bundle.payload) {

@@ -31,9 +31,13 @@ pub(super) fn policy_version(db: &Db<'_>, version: u64) -> Result<PolicyRecord> 
     db.one("WHERE version = ?1", [at])?.ok_or_else(lost)
 }
 
-pub(super) fn set_signers(db: &Db<'_>, text: String, entry: &Entry) -> Result<(u64, Sequence)> {
+pub(super) fn set_signers(db: &Db<'_>, text: String, over: Option<u64>, entry: &Entry) -> Result<(u64, Sequence)> {
     short("the trust store", &text, MAX_SIGNERS)?;
-    let version = signers(db)?.map_or(1, |s| s.version + 1);
+    let before = signers(db)?.map_or(0, |s| s.version);
+    if over.is_some_and(|over| over != before) {
+        return Err(CatalogueError::AlreadyExists(format!("the trust store is at version {before} by now")));
+    }
+    let version = before + 1;
     db.insert(&SignersRecord { version, text, created: db.now })?;
     Ok((version, requests::append(db, entry, version)?))
 }

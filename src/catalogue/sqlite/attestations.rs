@@ -7,7 +7,7 @@ use super::super::*;
 use super::artifacts::{self, missing, short};
 use super::requests;
 use super::rows::{Columns, Db, Row, Table, blob, number, text, time};
-use crate::names::Sha256;
+use crate::names::{KeyId, Sha256};
 
 /// The longest principal and path of a member, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -42,7 +42,7 @@ pub(super) fn put(db: &Db<'_>, new: NewAttestation) -> Result<()> {
         let text = format!("a version has at most {MAX_ATTESTATIONS} statements");
         return Err(CatalogueError::InvalidArgument(text));
     }
-    let NewAttestation { predicate_type, signer, keyid, by_certificate, whole, member, added_by, sealed, .. } = new;
+    let NewAttestation { predicate_type, signer, keyid, algorithm, path, whole, member, added_by, sealed, .. } = new;
     let added = db.now;
     db.insert(&AttestationRecord {
         version_id,
@@ -50,7 +50,8 @@ pub(super) fn put(db: &Db<'_>, new: NewAttestation) -> Result<()> {
         predicate_type,
         signer,
         keyid,
-        by_certificate,
+        algorithm,
+        path,
         whole,
         member,
         added_by,
@@ -82,7 +83,8 @@ impl Row for AttestationRecord {
             "predicate_type",
             "signer",
             "keyid",
-            "by_certificate",
+            "algorithm",
+            "path",
             "whole",
             "member",
             "added_by",
@@ -99,7 +101,8 @@ impl Row for AttestationRecord {
             text(&self.predicate_type),
             text(self.signer.as_str()),
             blob(&self.keyid.0),
-            number(self.by_certificate.into())?,
+            text(&self.algorithm),
+            blob(&self.path.iter().flat_map(|key| key.0).collect::<Vec<_>>()),
             number(self.whole.into())?,
             text(self.member.as_deref().unwrap_or_default()),
             text(&self.added_by),
@@ -114,7 +117,8 @@ impl Row for AttestationRecord {
             predicate_type: c.text()?,
             signer: c.text()?,
             keyid: c.id()?,
-            by_certificate: c.number::<u8>()? != 0,
+            algorithm: c.text()?,
+            path: c.bytes()?.chunks_exact(32).filter_map(|key| KeyId::try_from(key).ok()).collect(),
             whole: c.number::<u8>()? != 0,
             member: Some(c.text::<String>()?).filter(|path| !path.is_empty()),
             added_by: c.text()?,

@@ -275,8 +275,8 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| access::policy_version(db, version))
     }
 
-    fn set_signers(&self, text: String, entry: Entry) -> Result<(u64, Sequence)> {
-        self.write(move |db| access::set_signers(db, text, &entry))
+    fn set_signers(&self, text: String, over: Option<u64>, entry: Entry) -> Result<(u64, Sequence)> {
+        self.write(move |db| access::set_signers(db, text, over, &entry))
     }
 
     fn signers(&self) -> Result<Option<SignersRecord>> {

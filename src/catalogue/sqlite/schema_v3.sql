@@ -4,11 +4,12 @@
 -- or in a member of the version.
 CREATE TABLE attestations (
     version_id BLOB NOT NULL REFERENCES versions (id),
-    digest BLOB NOT NULL CHECK (length(digest) = 32),  -- SHA-256 of the bundle
+    digest BLOB NOT NULL CHECK (length(digest) = 32),  -- of payload and key (manifest::attestation)
     predicate_type TEXT NOT NULL,
     signer TEXT NOT NULL,
     keyid BLOB NOT NULL CHECK (length(keyid) = 32),
-    by_certificate INTEGER NOT NULL,
+    algorithm TEXT NOT NULL,
+    path BLOB NOT NULL CHECK (length(path) % 32 = 0),  -- key ids of the certificates, if there are any
     whole INTEGER NOT NULL,
     member TEXT NOT NULL,
     added_by TEXT NOT NULL,

@@ -156,7 +156,7 @@ fn an_altered_row_is_refused_not_believed() {
         for n in 1..=2 {
             publish(&catalogue, NS, "resnet", n);
             catalogue.set_policy(format!("policy {n}"), b"policy".to_vec().into()).unwrap();
-            catalogue.set_signers(format!("signers {n}"), b"signers".to_vec().into()).unwrap();
+            catalogue.set_signers(format!("signers {n}"), None, b"signers".to_vec().into()).unwrap();
         }
         let new = NewCertificate {
             serial: vec![1; 16],

@@ -65,11 +65,11 @@ impl Identity {
     pub fn keys(&self) -> Result<Vec<SigningKey>, KeyError> {
         let mut keys = Vec::new();
         if let Some(scalar) = &self.p256 {
-            keys.push(SigningKey::from_secret(Algorithm::EcdsaP256, &*scalar.expose())?);
+            keys.push(SigningKey::from_secret(Algorithm::EcdsaP256, &scalar.expose())?);
         }
         keys.push(self.ed25519.clone().into());
         if let Some(seed) = &self.ml_dsa {
-            keys.push(SigningKey::from_secret(Algorithm::MlDsa65, &*seed.expose())?);
+            keys.push(SigningKey::from_secret(Algorithm::MlDsa65, &seed.expose())?);
         }
         Ok(keys)
     }

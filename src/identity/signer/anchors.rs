@@ -79,7 +79,12 @@ impl Anchors {
 
     /// The ids of their keys.
     pub fn keys(&self) -> impl Iterator<Item = KeyId> {
-        self.facts.iter().map(|facts| facts.key)
+        let signers = self.signers.iter().filter_map(|der| {
+            // They were parsed when they were taken in.
+            let (_, parsed) = X509Certificate::from_der(der).ok()?;
+            Some(KeyId(sha256(parsed.public_key().raw).0))
+        });
+        self.facts.iter().map(|facts| facts.key).chain(signers)
     }
 
     fn add(&mut self, der: &[u8]) -> Result<()> {

@@ -18,7 +18,7 @@ pub type HashRange<'a> = &'a dyn Fn(usize, Range<u64>, Algorithm) -> Result<Box<
 pub struct Recollection {
     /// In the order of paths.
     pub differences: Vec<Difference>,
-    /// Members that the statement leaves out, besides signatures and what every model leaves out.
+    /// Members that the statement says nothing of, besides signatures.
     pub left_out: Vec<String>,
 }
 
@@ -60,10 +60,10 @@ pub fn compare_recorded(statement: &Statement, members: &[Recorded], hash: HashR
     let sharded = matches!(statement.serialization.method, Method::Shards(_));
     let mut signed: BTreeMap<&str, SignedFile<'_>> = signed_files(statement)?.into_iter().collect();
     let mut covered: Vec<(usize, &Recorded)> =
-        members.iter().enumerate().filter(|(_, m)| !is_ignored(&m.path)).collect();
+        members.iter().enumerate().filter(|(_, m)| !is_signature(&m.path)).collect();
     let mut found = Recollection::default();
     covered.retain(|(_, member)| {
-        let left_out = statement.serialization.ignored.covers(&member.path);
+        let left_out = statement.serialization.ignored.covers(&member.path) || is_ignored(&member.path);
         if left_out {
             found.left_out.push(member.path.clone());
         }
@@ -111,9 +111,14 @@ fn recorded(member: &Recorded, algorithm: Algorithm) -> Option<Box<[u8]>> {
     }
 }
 
-/// Signatures of the model, and what no model's signature covers (OMS 6.2).
+/// Signatures of the model.
+fn is_signature(path: &str) -> bool {
+    path == BUNDLE_NAME || path == CLAIMS_NAME
+}
+
+/// Those, and what no model's signature covers (OMS 6.2).
 fn is_ignored(path: &str) -> bool {
-    path == BUNDLE_NAME || path == CLAIMS_NAME || DEFAULT_IGNORED.iter().any(|i| path.split('/').next() == Some(*i))
+    is_signature(path) || DEFAULT_IGNORED.iter().any(|i| path.split('/').next() == Some(*i))
 }
 
 #[cfg(test)]
@@ -138,7 +143,9 @@ mod tests {
             let statement = recorded_statement("m".into(), &members, algorithm, false).unwrap();
             let read = Statement::from_payload(statement.to_payload().as_bytes()).unwrap();
             assert_eq!(read, statement);
-            assert_eq!(compare_recorded(&read, &members, &unread).unwrap(), Recollection::default());
+            let left_out = vec![".git/x".to_owned()];
+            let as_signed = Recollection { left_out, ..Recollection::default() };
+            assert_eq!(compare_recorded(&read, &members, &unread).unwrap(), as_signed, "a member nobody signed");
             let mut altered = members.clone();
             altered[0] = member("a/w", b"poison!");
             altered[1].path = "c".into();
