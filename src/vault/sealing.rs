@@ -157,6 +157,8 @@ struct Making<'a> {
     tag: Option<Tag>,
     /// Statements of a sealed file that is taken in, kept beside the new one.
     kept: Vec<serde_json::Value>,
+    /// Whether what it is made of is trusted still: asked when it is about to become visible.
+    still: &'a dyn Fn() -> Result<()>,
 }
 
 /// What became of a reservation whose seal failed.
@@ -184,7 +186,8 @@ impl Vault {
     pub fn seal(&self, caller: &Caller, input: SealInput) -> Result<Published> {
         let SealInput { namespace, name, tag, sealing } = input;
         let (act, action, kept) = (Act::ArtifactSeal, Action::Seal, Vec::new());
-        self.publish(Making { caller, act, action, namespace: &namespace, name: &name, tag, kept }, sealing)
+        let making = Making { caller, act, action, namespace: &namespace, name: &name, tag, kept, still: &|| Ok(()) };
+        self.publish(making, sealing)
     }
 
     /// Takes a sealed file in: opens it, checks all of it, and seals its content anew under a key of this vault alone, so that
@@ -233,7 +236,9 @@ impl Vault {
             return self.refuse(caller, act, &subject, Error::new(ErrorId::LimitExceeded, text));
         }
         let (namespace, name, tag) = (&input.namespace, &input.name, input.tag);
-        self.publish(Making { caller, act, action: Action::Import, namespace, name, tag, kept }, sealing)
+        let still = || self.must_trust_seal(caller, act, &subject, namespace, &reader);
+        let making = Making { caller, act, action: Action::Import, namespace, name, tag, kept, still: &still };
+        self.publish(making, sealing)
     }
 
     /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
@@ -367,6 +372,7 @@ impl Vault {
         let published = made.and_then(|(version, row, attestations)| {
             // Sealing took its time: what holds is who is trusted when the version becomes visible.
             trusted()?;
+            (making.still)()?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
             let mut subject = subject.clone().with("version", number).with("root", version.root);

@@ -112,8 +112,9 @@ impl Prepared {
             Self::Signed(bundles) => Ok(bundles),
             Self::Unsigned { signers, predicate_type, predicate } => {
                 let name = show::reference(version);
-                let payload = Attestation::payload(&predicate_type, &name, version.root, &predicate)
-                    .map_err(|e| Error::new(ErrorId::InvalidArgument, format!("the predicate is not JSON: {e}")))?;
+                let payload = Attestation::payload(&predicate_type, &name, version.root, &predicate).map_err(|e| {
+                    Error::new(ErrorId::InvalidArgument, format!("the predicate is not strict JSON: {}", e.what()))
+                })?;
                 // Of the keys that stand for one signer one is enough.
                 let made = signers.sign(cx, &payload, None)?;
                 let own = made.iter().position(|s| s.key.algorithm() == Algorithm::Ed25519).unwrap_or(0);
@@ -221,8 +222,13 @@ fn verify(cx: &Context<'_>, args: &AttestVerify) -> Result<Outcome> {
 
 /// Why the answer is no. Asked for something, one good statement is enough; else all must be.
 fn verdict(args: &AttestVerify, version: &VersionFacts, found: &[AttestationFacts]) -> Option<Error> {
-    let missing =
-        |what: &str| Some(Error::new(ErrorId::SignatureMissing, format!("{}: {what}", show::reference(version))));
+    let missing = |what: &str| {
+        let what = format!("{}: {what}", show::reference(version));
+        Some(
+            Error::new(ErrorId::SignatureMissing, what)
+                .hint("vault attest ls REF shows what was said of it, and by whom"),
+        )
+    };
     let asked = args.kind.is_some() || args.signer.is_some() || !args.key.is_empty();
     if found.is_empty() {
         return missing(if asked { "there is no such statement" } else { "nothing was said about it" });

@@ -62,6 +62,10 @@ pub fn run(cx: &Context<'_>, args: &args::Verify, path: &Path) -> Result<Outcome
         )
         .hint("a signed model on disk takes --key, --trust, --ca and --require"));
     }
+    if path.symlink_metadata().is_err() {
+        return Err(Error::new(ErrorId::NotFound, format!("{}: no such file or directory", path.display()))
+            .hint("these options are for signed models on disk; for a version: vault attest verify REF"));
+    }
     let places = Places::of(path, args.model.signature.as_deref())?;
     let bundles = bundles(&places)?;
     let store = Store::read(cx, &args.model.trust)?;

@@ -70,7 +70,14 @@ impl Trusting {
         if self.what.is_empty() {
             return Err(Error::new(ErrorId::InvalidArgument, "there is no key to trust"));
         }
-        for entry in self.entries() {
+        // Of the keys of one file some may be trusted already, as they are to be.
+        let is_new = |entry: &Signer| !store.signers.iter().any(|s| s.name == entry.name && s.trust == entry.trust);
+        let some_new = self.entries().any(|entry| is_new(&entry));
+        let wanted: Vec<Signer> = self
+            .entries()
+            .filter(|entry| !some_new || is_new(entry) || self.until.is_some() || !self.namespaces.is_empty())
+            .collect();
+        for entry in wanted {
             if let Some(revoked) = entry.key_ids().iter().find_map(|id| store.revoked.iter().find(|r| r.key == *id)) {
                 let text = format!("key {} was revoked on {}: {}", revoked.key, revoked.since, revoked.reason);
                 return Err(Error::new(ErrorId::InvalidArgument, text)
@@ -104,7 +111,11 @@ impl Untrusting {
     /// # Errors
     /// `NotFound` if the signer or its key is not there, `InvalidArgument` for an id or reason that breaks a rule.
     pub fn apply(&self, store: &mut Signers, now: Timestamp) -> Result<Vec<KeyId>> {
-        store.entries(&self.name)?;
+        // A key may be revoked that nobody trusts, or trusts any more: so that nobody will.
+        let whole = self.key.as_ref().is_some_and(|key| key.len() == 64);
+        if !(whole && self.revoke.is_some()) {
+            store.entries(&self.name)?;
+        }
         let meant = |id: &KeyId| self.key.as_ref().is_none_or(|prefix| id.to_string().starts_with(prefix));
         if let Some(prefix) = &self.key {
             let hex = prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));

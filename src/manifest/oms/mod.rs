@@ -57,6 +57,11 @@ impl Malformed {
     fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
+
+    /// The rule that is broken.
+    pub fn what(&self) -> &str {
+        &self.0
+    }
 }
 
 impl From<JsonError> for Malformed {
