@@ -86,17 +86,17 @@ def test_the_library_of_the_reference_accepts_blake3(vault, keys, model):
     config.use_elliptic_key_verifier(public_key=keys / "p256.pub").verify(model, model / "model.sig")
 
 
-def schemas():
+def schemas(published=os.environ.get("MODELVAULT_OMS_SCHEMAS")):
     """A validator for each part: by our own words for the specification, and by its published schemas where they are at hand."""
     own = json.loads((HERE / "oms-v1.schema.json").read_text())
     for name in ["bundle", "envelope", "statement"]:
         yield name, jsonschema.Draft202012Validator({"$defs": own["$defs"], "$ref": f"#/$defs/{name}"})
-    if directory := os.environ.get("MODELVAULT_OMS_SCHEMAS"):
-        published = {p.name.split(".")[0]: json.loads(p.read_text()) for p in Path(directory).glob("*.json")}
-        resources = [(schema["$id"], referencing.Resource.from_contents(schema)) for schema in published.values()]
+    if published:
+        theirs = {p.name.split(".")[0]: json.loads(p.read_text()) for p in Path(published).glob("*.json")}
+        resources = [(schema["$id"], referencing.Resource.from_contents(schema)) for schema in theirs.values()]
         registry = referencing.Registry().with_resources(resources)
         for name in ["bundle", "envelope", "statement"]:
-            yield name, jsonschema.Draft202012Validator(published[name], registry=registry)
+            yield name, jsonschema.Draft202012Validator(theirs[name], registry=registry)
 
 
 def test_what_we_write_keeps_the_schemas(vault, keys, model):
@@ -114,8 +114,8 @@ def test_the_schemas_refuse_what_the_specification_does(vault, keys, model):
     vault("sign", model, "--key", keys / "p256.pem")
     bundle = json.loads((model / "model.sig").read_text())
     statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
-    validators = [(name, validator) for name, validator in schemas()]
-    refused = lambda part, value: all(not v.is_valid(value) for name, v in validators if name == part)
+    own = dict(schemas(published=None))
+    refused = lambda part, value: not own[part].is_valid(value)
     assert refused("bundle", {**bundle, "mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.3"})
     assert refused("bundle", {**bundle, "more": 1})
     assert refused("statement", {**statement, "subject": statement["subject"] * 2})
