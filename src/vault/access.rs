@@ -331,7 +331,10 @@ impl Vault {
                 Err(e.into())
             }
         };
-        self.once(&request, |earlier| Ok(earlier.number), carry_out)
+        let version = self.once(&request, |earlier| Ok(earlier.number), carry_out)?;
+        // Also where the request was carried out before, and by a commit that nobody waited for.
+        self.enforce(self.stored_policy()?);
+        Ok(version)
     }
 
     fn enforce(&self, policy: PolicyInForce) {

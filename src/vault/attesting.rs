@@ -19,7 +19,6 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::AttestationFacts;
 use crate::identity::signer::Revocations;
 use crate::identity::signers::{Signer, Signers, Trust as Authority};
-use crate::keyring::ArtifactKeyContext;
 use crate::manifest::attestation::{self, Attestation, Coverage, Recorded};
 use crate::manifest::oms::{
     self, BUNDLE_NAME, Bundle, CLAIMS_NAME, Difference, MAX_BUNDLE_LEN, Material, Statement, Trust,
@@ -331,9 +330,7 @@ impl Vault {
     }
 
     fn artifact_key(&self, version: &VersionRecord) -> Result<Key<ArtifactKey>> {
-        let row = self.catalogue.artifact_key(version.facts.artifact_key)?;
-        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
-        Ok(self.keyring().unwrap_artifact_key(row.namespace_id, &super::sealing::wrapped(&row), &context)?)
+        self.open_artifact_key(&self.catalogue.artifact_key(version.facts.artifact_key)?)
     }
 
     fn attestation_facts(&self, namespace: &Name, attached: AttestationRecord) -> AttestationFacts {

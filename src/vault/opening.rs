@@ -13,7 +13,6 @@ use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::json::Value;
-use crate::keyring::ArtifactKeyContext;
 use crate::manifest::{ArtifactStatement, TAG_VALIDITY, TagStatement};
 use crate::names::{PrincipalKind, Reference, Revision, Timestamp};
 use crate::policy::{self, Action, Grant, Resource};
@@ -186,8 +185,7 @@ impl Vault {
     fn assemble_reader(&self, artifact: &ArtifactRecord, record: &VersionRecord) -> Result<Reader> {
         let facts = &record.facts;
         let row = self.catalogue.artifact_key(facts.artifact_key)?;
-        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
-        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &super::sealing::wrapped(&row), &context)?;
+        let key = self.open_artifact_key(&row)?;
         let header = self.stored_header(record)?;
         let body = self.store.open(BlobId::Body(facts.version_id))?;
         let pins = Pins {

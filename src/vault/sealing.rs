@@ -19,7 +19,7 @@ use crate::crypto::keys::{ArtifactKey, Key};
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
-use crate::keyring::ArtifactKeyContext;
+use crate::keyring::{ArtifactKeyContext, WrappedKey};
 use crate::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME};
 use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
 use crate::names::{ALLOW_UNSIGNED, ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Tag, VersionId};
@@ -322,8 +322,7 @@ impl Vault {
                 (self.permit(caller, act, Action::Import, resource, &subject(of.clone()))?, of)
             }
         };
-        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
-        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped(&row), &context)?;
+        let key = self.open_artifact_key(&row)?;
         let credential = Credential::Kek { id: row.key.id, version: row.key.version, key };
         let opened = Reader::open(file, &credential, &OpenOptions::default()).map_err(Error::from);
         let reader = opened.or_else(|e| self.refuse(caller, act, &subject(of.clone()), e))?;
@@ -494,8 +493,7 @@ impl Vault {
         if !paths.into_iter().any(|path| path == BUNDLE_NAME || path == CLAIMS_NAME) {
             return Ok(Vec::new());
         }
-        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
-        let key = self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped(row), &context)?;
+        let key = self.open_artifact_key(row)?;
         let credential = Credential::Kek { id: row.key.id, version: row.key.version, key };
         let body = self.store.open(BlobId::Body(row.version_id))?;
         let options =
@@ -611,6 +609,14 @@ impl Vault {
     /// The same for [`Self::import`].
     pub(crate) fn may_import(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
         self.permit_new(caller, Act::ArtifactImport, Action::Import, new, &new.subject()).map(drop)
+    }
+
+    /// The artifact key of a row of keys.db.
+    pub(super) fn open_artifact_key(&self, row: &ArtifactKeyRow) -> Result<Key<ArtifactKey>> {
+        let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
+        let ArtifactKeyRow { namespace_kek_version: kek_version, salt, wrapped, .. } = *row;
+        let wrapped = WrappedKey { kek_version, salt, wrapped };
+        Ok(self.keyring().unwrap_artifact_key(row.namespace_id, &wrapped, &context)?)
     }
 
     fn fresh_key(&self, namespace: NamespaceId, owner: VersionId) -> Result<FreshKey> {
@@ -737,10 +743,6 @@ fn context_bytes(namespace: NamespaceId, artifact: ArtifactId, version: VersionI
 
 pub(super) fn context_hash(namespace: NamespaceId, artifact: ArtifactId, version: VersionId) -> [u8; 32] {
     crate::seal::context_hash(&context_bytes(namespace, artifact, version))
-}
-
-pub(super) fn wrapped(row: &ArtifactKeyRow) -> crate::keyring::WrappedKey {
-    crate::keyring::WrappedKey { kek_version: row.namespace_kek_version, salt: row.salt, wrapped: row.wrapped }
 }
 
 /// A member of a sealed file as plaintext source of another.
