@@ -3,11 +3,14 @@
 //! Used by the libfuzzer binaries in `fuzz_targets/` and, with the corpus and bounded mutations, by `tests/fuzz_replay.rs`.
 
 use model_vault::crypto::dsse::Envelope;
+use model_vault::crypto::jws::JwsAlgorithm;
 use model_vault::crypto::keys::Key;
 use model_vault::crypto::sign::{PublicKey, SigningIdentity, SigningKey, VerifyingKey};
+use model_vault::identity::jwt::{KeySet, Rules, Token};
 use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations};
 use model_vault::identity::signers::Signers;
 use model_vault::identity::sigstore::{KeylessPolicy, TrustedRoot};
+use model_vault::intel::List;
 use model_vault::json;
 use model_vault::manifest::TagStatement;
 use model_vault::manifest::attestation::{Attestation, kind_of, predicate_type};
@@ -21,7 +24,7 @@ use model_vault::seal::{
 pub type Target = fn(&[u8]);
 
 /// All targets by the name of their corpus.
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 15] = [
     ("header", header),
     ("open", open),
     ("keyless", keyless),
@@ -33,8 +36,10 @@ pub const ALL: [(&str, Target); 13] = [
     ("signers", signers),
     ("sigstore", sigstore),
     ("oms", oms),
+    ("intel", intel),
     ("json", json),
     ("names", names),
+    ("tokens", tokens),
 ];
 
 /// The preamble and the slot table. What is accepted is written back as it was.
@@ -174,6 +179,13 @@ pub fn json(data: &[u8]) {
     json::parse(written.as_bytes(), 32).expect("what serde writes of it we read");
 }
 
+/// A list of known bad digests and keys. What is taken is kept as it was.
+pub fn intel(data: &[u8]) {
+    let Ok(list) = List::parse(data) else { return };
+    let kept = List::from_bytes(&list.to_bytes()).expect("what was written is read");
+    assert_eq!((kept.len(), kept.to_bytes()), (list.len(), list.to_bytes()));
+}
+
 /// Model signatures: bundles are written back as what they were read from, and what a statement says has one form.
 pub fn oms(data: &[u8]) {
     if let Ok(bundle) = Bundle::from_json(data) {
@@ -212,6 +224,22 @@ pub fn names(data: &[u8]) {
     if let Ok(tag) = text.parse::<Tag>() {
         assert_eq!(tag.as_str(), text);
     }
+}
+
+/// A token, and a JWK set. Nothing that a fuzzer makes is signed by the key of RFC 7515, A.3.
+pub fn tokens(data: &[u8]) {
+    let _ = KeySet::parse(data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(token) = Token::parse(text) else { return };
+    let keys = br#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+    let rules = Rules {
+        issuer: Some("joe".into()),
+        audience: "model-vault".into(),
+        algorithms: vec![JwsAlgorithm::Es256],
+        leeway: std::time::Duration::from_secs(60),
+    };
+    let keys = KeySet::parse(keys).expect("a JWK set");
+    assert!(token.verify(&keys, &rules, Timestamp::from_millis(1_300_819_380_000)).is_err());
 }
 
 /// Credential `kek` of tests/vectors/mvlt/vectors.json.

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::names::{
-    ArtifactId, ArtifactKind, Blake3, Commitment, FileId, KeyId, Name, Root, Sha256, Tag, Timestamp, VaultId,
+    ApprovalId, ArtifactId, ArtifactKind, Blake3, Commitment, FileId, KeyId, Name, Root, SessionId, Sha256, Tag,
+    Timestamp, VaultId,
 };
 
 /// One immutable version of an artifact.
@@ -73,6 +74,29 @@ pub struct AttestationFacts {
     pub trusted: bool,
     /// Why not.
     pub reason: Option<String>,
+}
+
+/// A hold in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldFacts {
+    /// Number of the hold.
+    pub number: u64,
+    /// `principal` or `artifact`.
+    pub what: String,
+    /// Which.
+    pub name: String,
+    /// `suspend`, `throttle` or `step-up`.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
+    /// The principal who placed it.
+    pub placed_by: String,
+    /// The rule that placed it.
+    pub rule: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
 }
 
 /// An artifact among others.
@@ -241,6 +265,55 @@ pub struct WhoamiFacts {
     pub namespace: Option<Name>,
     /// Key exchange of the connection.
     pub tls_group: Option<String>,
+    /// Groups that the issuer of its credential vouches for.
+    pub groups: Vec<Name>,
+    /// The session it calls in, if it came with a token.
+    pub session: Option<SessionId>,
+    /// When that, or its certificate of another trust domain, ends.
+    pub expires: Option<Timestamp>,
+}
+
+/// A session of somebody who came with a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionFacts {
+    /// Names it in a revocation.
+    pub id: SessionId,
+    /// `operator` or `workload`.
+    pub kind: String,
+    /// Who vouches for the subject.
+    pub issuer: String,
+    /// Unique within the issuer.
+    pub subject: String,
+    /// Namespace of a workload.
+    pub namespace: Option<Name>,
+    /// Groups that the issuer vouches for.
+    pub groups: Vec<Name>,
+    /// Since when.
+    pub created: Timestamp,
+    /// Through when.
+    pub expires: Timestamp,
+}
+
+/// A subject that is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedFacts {
+    /// Who vouches for it.
+    pub issuer: String,
+    /// Its name there.
+    pub subject: String,
+    /// Who refused it.
+    pub refused_by: String,
+    /// Since when.
+    pub refused: Timestamp,
+}
+
+/// Sessions that are not over, and subjects that are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsFacts {
+    /// By id, which is the order they were opened in.
+    pub sessions: Vec<SessionFacts>,
+    /// By issuer and subject.
+    pub refused: Vec<RefusedFacts>,
 }
 
 /// The policy in force.
@@ -250,6 +323,217 @@ pub struct PolicyFacts {
     pub version: u64,
     /// Cedar.
     pub text: String,
+}
+
+/// A second factor that is being enrolled. Secret: for the person's app, and shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentFacts {
+    /// Whose.
+    pub person: String,
+    /// `otpauth://...`, for an app to scan.
+    pub uri: String,
+    /// The same secret in letters, for an app to be typed into.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for EnrolmentFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EnrolmentFacts({}, REDACTED)", self.person)
+    }
+}
+
+/// What a second factor is at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactorFacts {
+    /// Whose: that of the caller.
+    pub person: String,
+    /// Since when; absent: there is none.
+    pub enrolled: Option<Timestamp>,
+    /// How many recovery codes are left.
+    pub recovery_codes: usize,
+    /// Until when codes are refused.
+    pub locked_until: Option<Timestamp>,
+    /// When it was used in this session.
+    pub used: Option<Timestamp>,
+    /// What was used: `totp` or `recovery`.
+    pub method: Option<String>,
+    /// Who has a second factor, for those who may see the vault's state.
+    pub people: Vec<String>,
+}
+
+/// An act that waits for the approval of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalFacts {
+    /// Names it.
+    pub id: ApprovalId,
+    /// Digest of all its parts: what is approved.
+    pub digest: Sha256,
+    /// As policies name it.
+    pub action: String,
+    /// On what, with which parameters.
+    pub what: String,
+    /// Who wants it.
+    pub requester: String,
+    /// How many others must approve.
+    pub needed: u32,
+    /// How many do.
+    pub approvals: u32,
+    /// Since when it waits.
+    pub created: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// Who said what.
+    pub votes: Vec<VoteFacts>,
+}
+
+/// What one person said to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteFacts {
+    /// Who.
+    pub person: String,
+    /// As whom.
+    pub principal: String,
+    /// Yes or no.
+    pub approves: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A decision, and why it is as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplanationFacts {
+    /// What was asked, in words.
+    pub request: String,
+    /// Whether it is permitted.
+    pub allowed: bool,
+    /// The decision in words.
+    pub why: String,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// What could not be evaluated.
+    pub errors: Vec<String>,
+    /// A second factor that was used just now would help, perhaps with approvals besides.
+    pub second_factor: bool,
+    /// So many approvals by others would help; 0: none are asked for.
+    pub approvals: u32,
+    /// A grant would help.
+    pub grant: bool,
+    /// Policies that concern such a request.
+    pub concerning: Vec<ConcerningFacts>,
+}
+
+/// A policy that concerns a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConcerningFacts {
+    /// Its id.
+    pub id: String,
+    /// It forbids; else it permits.
+    pub forbids: bool,
+    /// Its scope and all its conditions hold.
+    pub applies: bool,
+    /// What of it does not hold.
+    pub unmet: Vec<String>,
+    /// Its text.
+    pub cedar: String,
+}
+
+/// A policy that was put in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyVersionFacts {
+    /// From 1.
+    pub version: u64,
+    /// Since when.
+    pub created: Timestamp,
+    /// Of its text.
+    pub sha256: Sha256,
+    /// It is the one in force.
+    pub in_force: bool,
+}
+
+/// How far a receiver of the audit log has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkFacts {
+    /// Its name.
+    pub name: String,
+    /// Form of its events.
+    pub format: String,
+    /// Kind of receiver.
+    pub to: String,
+    /// Path or address.
+    pub target: String,
+    /// A daemon sends to it now.
+    pub running: bool,
+    /// The receiver has every event up to this record.
+    pub cursor: u64,
+    /// Records after that.
+    pub lag: u64,
+    /// Events delivered since the daemon runs.
+    pub events: u64,
+    /// When the last of them was.
+    pub delivered: Option<Timestamp>,
+    /// Why it does not get on.
+    pub error: Option<String>,
+}
+
+/// All receivers of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinksFacts {
+    /// Records of the log.
+    pub records: u64,
+    /// In the order of the settings.
+    pub sinks: Vec<SinkFacts>,
+}
+
+/// A settings document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingFacts {
+    /// What it is about.
+    pub kind: String,
+    /// 0: the built-in document.
+    pub version: u64,
+    /// TOML.
+    pub text: String,
+}
+
+/// Quotas and their present use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaFacts {
+    /// Of the rules in force; 0: the built-in ones.
+    pub version: u64,
+    /// Callers that used anything in the last days, by kind and name.
+    pub callers: Vec<CallerUseFacts>,
+    /// There are more callers than are told.
+    pub more: bool,
+}
+
+/// What one caller used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerUseFacts {
+    /// `workload prod/serve-1`.
+    pub caller: String,
+    /// Streams that run now.
+    pub streams: u64,
+    /// Bytes it was given today.
+    pub bytes_today: u64,
+    /// Every limit that holds for it; groups are those of the settings, and its own where it asks itself.
+    pub limits: Vec<LimitFacts>,
+}
+
+/// A limit and how far it is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitFacts {
+    /// Id of the rule.
+    pub quota: String,
+    /// Key of the rule: `bytes_per_hour`.
+    pub limit: String,
+    /// `NAMESPACE/NAME` where it is about one artifact.
+    pub artifact: Option<String>,
+    /// What was used in the time it looks back; of full reads, in thousandths of one.
+    pub used: u64,
+    /// The most in that time.
+    pub most: u64,
+    /// The time it looks back, in seconds; of streams 0.
+    pub seconds: u64,
 }
 
 /// Whose signatures are believed.
@@ -383,4 +667,50 @@ pub struct CheckFacts {
     pub versions: u64,
     /// What is wrong, one sentence each; empty: all is well. At most 1000 are kept.
     pub findings: Vec<String>,
+}
+
+/// A list of known bad digests and keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntelFacts {
+    /// Where it is from.
+    pub source: String,
+    /// What it names.
+    pub entries: u64,
+    /// Indicators in it that were not about files.
+    pub passed_over: u64,
+    /// Since when it is in force.
+    pub imported: Timestamp,
+}
+
+/// The lists in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntelListsFacts {
+    /// By source.
+    pub lists: Vec<IntelFacts>,
+}
+
+/// A version that a list names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntelHitFacts {
+    /// `namespace/name@vN`.
+    pub reference: String,
+    /// The digest or key.
+    pub indicator: String,
+}
+
+/// Outcome of importing a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntelImportFacts {
+    /// Where it is from.
+    pub source: String,
+    /// What it names.
+    pub entries: u64,
+    /// Indicators in it that were not about files.
+    pub passed_over: u64,
+    /// How many versions it names: they are refused from now on.
+    pub matched: u64,
+    /// How many versions could not be read, and so not be compared.
+    pub unread: u64,
+    /// The first thousand of those it names.
+    pub hits: Vec<IntelHitFacts>,
 }

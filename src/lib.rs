@@ -33,23 +33,41 @@ pub mod error;
 pub mod facts;
 pub mod files;
 #[cfg(feature = "daemon")]
+mod glob;
+#[cfg(feature = "daemon")]
 pub mod home;
 #[cfg(feature = "client")]
 pub mod identity;
+pub mod intel;
 pub mod json;
 #[cfg(feature = "daemon")]
 pub mod keyring;
 pub mod manifest;
+pub mod marks;
 pub mod names;
 #[cfg(feature = "daemon")]
+pub mod net;
+#[cfg(feature = "daemon")]
 pub mod policy;
+#[cfg(feature = "daemon")]
+pub mod quota;
 pub mod seal;
 #[cfg(feature = "daemon")]
 pub mod server;
 #[cfg(feature = "daemon")]
+pub mod settings;
+#[cfg(feature = "daemon")]
+pub mod siem;
+#[cfg(feature = "daemon")]
+pub mod sinks;
+#[cfg(feature = "daemon")]
 pub mod store;
 #[cfg(feature = "daemon")]
+pub mod telemetry;
+#[cfg(feature = "daemon")]
 pub mod vault;
+#[cfg(feature = "daemon")]
+pub mod watch;
 #[cfg(feature = "client")]
 mod wire;
 

@@ -20,10 +20,16 @@ pub trait Random: Send + Sync {
     fn fill(&self, out: &mut [u8]) -> Result<()>;
 }
 
-/// Source of wall time. Injected, so that expiry can be tested.
+/// Source of time. Injected, so that expiry can be tested.
 pub trait Clock: Send + Sync {
-    /// The current time.
+    /// The current wall time.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine has been running, asleep or not. Nobody sets it: what must not be hurried is measured by it.
+    fn running(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+    }
 }
 
 /// The machine's wall clock.
@@ -216,6 +222,10 @@ id!(/// A symmetric key that wraps others (a namespace's KEK or an artifact key)
     KekId, 16);
 id!(/// A call, for idempotent retries and the audit log.
     RequestId, 16);
+id!(/// An act that waits for the approval of others.
+    ApprovalId, 16);
+id!(/// A session of a caller who came with a token; never reused.
+    SessionId, 16);
 id!(/// FORMAT section 3: random, new for every sealed file.
     FileId, 32);
 id!(/// FORMAT section 8: names the sealed content for life.
@@ -252,7 +262,7 @@ macro_rules! time_ordered {
         }
     )*};
 }
-time_ordered!(VaultId, NamespaceId, ArtifactId, VersionId, KekId, RequestId);
+time_ordered!(VaultId, NamespaceId, ArtifactId, VersionId, KekId, RequestId, ApprovalId, SessionId);
 
 /// NAME of the grammar: 1-64 of `a-z 0-9 . _ -`, starting with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -523,9 +533,10 @@ pub enum PrincipalKind {
 pub struct Principal {
     /// Operator, workload or nobody.
     pub kind: PrincipalKind,
-    /// Who vouches for the subject: `local` (in process), `unix` (peer credentials), `mtls` (the embedded CA).
+    /// Who vouches for the subject: `local` (in process), `unix` (peer credentials), `mtls` (the embedded CA), or the name of an
+    /// issuer or trust domain in the settings.
     pub issuer: String,
-    /// Unique within the issuer: `uid:1000`, or the workload's name.
+    /// Unique within the issuer: `uid:1000`, the workload's name, or what a token or certificate of others calls it.
     pub subject: String,
     /// The namespace a workload belongs to; operators have none.
     pub namespace: Option<Name>,
@@ -547,6 +558,14 @@ impl Principal {
         Self { issuer: "unix".into(), ..Self::local_operator(uid) }
     }
 
+    /// Issuers that are part of the vault: no other has one of these names.
+    pub const OWN_ISSUERS: [&'static str; 4] = ["none", "local", "unix", "mtls"];
+
+    /// Whether this is a workload that was enrolled here: those of other issuers may have the same name.
+    pub fn is_enrolled(&self) -> bool {
+        self.kind == PrincipalKind::Workload && self.issuer == "mtls"
+    }
+
     /// A workload enrolled under the embedded CA.
     pub fn workload(namespace: Name, name: &Name) -> Self {
         Self {
@@ -559,11 +578,13 @@ impl Principal {
 }
 
 impl fmt::Display for Principal {
-    /// `operator unix:uid:1000`, `workload default/serve-1`.
+    /// `operator unix:uid:1000`, `workload default/serve-1`, `workload default/k8s:system:serviceaccount:prod:serve`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind, &self.namespace) {
             (PrincipalKind::Operator, _) => write!(f, "operator {}:{}", self.issuer, self.subject),
-            (PrincipalKind::Workload, Some(ns)) => write!(f, "workload {ns}/{}", self.subject),
+            (PrincipalKind::Workload, Some(ns)) if self.is_enrolled() => write!(f, "workload {ns}/{}", self.subject),
+            // A name has no colon, so nobody is taken for an enrolled workload.
+            (PrincipalKind::Workload, Some(ns)) => write!(f, "workload {ns}/{}:{}", self.issuer, self.subject),
             (PrincipalKind::Workload, None) => write!(f, "workload {}", self.subject),
             (PrincipalKind::Anonymous, _) => f.write_str("anonymous"),
         }

@@ -1,6 +1,8 @@
 //! Between the wire and our own types: generated messages, facts and names, errors and status codes. Shared by `server` and
 //! `client`, the only rooms that know the generated types.
 
+mod sessions;
+
 use std::time::Duration;
 
 use prost::bytes::Bytes;
@@ -10,6 +12,10 @@ use tonic::{Code, Status};
 use crate::error::{Error, ErrorId, Kind, Result};
 use crate::facts::{ArtifactFacts, AttestationFacts, IssuedFacts, SignerFacts, TagFacts, VersionFacts, WorkloadFacts};
 use crate::names::{Sha256, Timestamp};
+
+pub(crate) use sessions::{session_from_wire, sessions_from_wire, whoami_from_wire};
+#[cfg(feature = "daemon")]
+pub(crate) use sessions::{session_to_wire, sessions_to_wire, whoami_to_wire};
 
 /// The messages and stubs of `proto/modelvault/v1`.
 #[allow(clippy::all, clippy::unwrap_used, missing_docs, unused_qualifications)]
@@ -24,6 +30,8 @@ pub(crate) const MESSAGE_LIMIT: usize = 4 << 20;
 
 /// Metadata with the stable id of an error.
 const ERROR_KEY: &str = "x-modelvault-error";
+/// Metadata with the token that shows a second factor was used, in hexadecimal digits.
+pub(crate) const SESSION_KEY: &str = "mv-session";
 /// Metadata with what to do next, percent-encoded outside printable ASCII.
 const HINT_KEY: &str = "x-modelvault-hint";
 /// Metadata with the milliseconds after which trying again makes sense.
@@ -32,9 +40,12 @@ const RETRY_KEY: &str = "retry-after";
 const DETAILS_KEY: &str = "x-modelvault-details";
 /// The details that are known on both sides: a server cannot make a client remember words of its own choice.
 const DETAIL_KEYS: &[&str] = &[
+    "approval",
+    "approvals",
     "artifact",
     "column",
     "expected",
+    "expires",
     "field",
     "file",
     "found",
@@ -76,7 +87,12 @@ pub(crate) enum Audience {
 /// The status that tells `audience` about `error`.
 pub(crate) fn status_of(error: &Error, audience: Audience) -> Status {
     let (id, message, hint) = match (audience, error.kind()) {
-        (Audience::Operator, _) | (Audience::Remote, Kind::Usage) => {
+        // A quota is about what the caller itself did.
+        (Audience::Operator, _) | (Audience::Remote, Kind::Usage | Kind::Quota) => {
+            (error.id(), error.message().to_owned(), error.hint_text().map(str::to_owned))
+        }
+        // What is missing for the caller's own act, and how it is brought.
+        (Audience::Remote, _) if matches!(error.id(), ErrorId::MfaRequired | ErrorId::ApprovalRequired) => {
             (error.id(), error.message().to_owned(), error.hint_text().map(str::to_owned))
         }
         (Audience::Remote, kind) => {
@@ -99,6 +115,12 @@ pub(crate) fn status_of(error: &Error, audience: Audience) -> Status {
         put(metadata, DETAILS_KEY, &percent_encode(&serde_json::Value::Object(details).to_string()));
     }
     status
+}
+
+/// The id of an error that a status of ours carries: a word of the table, whatever the peer sent.
+pub(crate) fn error_id_of(status: &Status) -> Option<&'static str> {
+    let text = status.metadata().get(ERROR_KEY).and_then(|v| v.to_str().ok())?;
+    id_named(text).map(ErrorId::name)
 }
 
 /// What a status from a server means. A status that does not carry an id of ours was made by the transport or by something
@@ -429,7 +451,8 @@ mod tests {
             let error = Error::new(id, "/secret/path").hint("secret").detail("path", "/secret/path");
             let read = sent(&error, Audience::Remote);
             assert_eq!(read.id().name(), id.kind().remote_id().unwrap_or(id.name()), "{id}");
-            let all = id.kind() == Kind::Usage;
+            let own = matches!(id, ErrorId::MfaRequired | ErrorId::ApprovalRequired);
+            let all = own || matches!(id.kind(), Kind::Usage | Kind::Quota);
             assert_eq!(read.message().contains("secret"), all, "{id}");
             assert_eq!(read.hint_text().unwrap_or_default().contains("secret"), all, "{id}");
             assert!(read.details().is_empty());

@@ -12,8 +12,8 @@ use model_vault::crypto::sign::{SigningIdentity, VerifyingKey};
 use model_vault::identity::signers::{Trusting, Untrusting};
 use model_vault::names::{ArtifactKind, Clock, Name, SystemClock, Timestamp};
 use model_vault::vault::{
-    Caller, ImportInput, ImportSource, InitSpec, Machine, PortableInput, RootCredential, SealInput, SealMember,
-    Sealing, Vault,
+    Caller, Channel, ImportInput, ImportSource, InitSpec, Machine, PortableInput, RootCredential, SealInput,
+    SealMember, Sealing, Transport, Vault,
 };
 use model_vault::{ErrorId, Result};
 
@@ -28,7 +28,7 @@ impl Clock for Hands {
 
 struct Fixture {
     dir: tempfile::TempDir,
-    vault: Vault,
+    vault: Arc<Vault>,
     clock: Arc<Hands>,
 }
 
@@ -38,7 +38,7 @@ impl Fixture {
         let clock = Arc::new(Hands(Mutex::new(SystemClock.now())));
         let machine = Machine { clock: Arc::clone(&clock) as _, ..Machine::default() };
         let key = InitSpec::KeyFile(dir.path().join("root.key"));
-        let vault = Vault::init(&dir.path().join("home"), key, machine).unwrap();
+        let vault = Arc::new(Vault::init(&dir.path().join("home"), key, machine).unwrap());
         Self { dir, vault, clock }
     }
 
@@ -277,4 +277,35 @@ fn an_identity_signs_statements_on_record_and_nothing_that_means_something_else(
     assert_eq!(f.rows("key.sign").iter().filter(|row| row.contains("\"deny\"")).count(), 4);
     let nobody = f.vault.sign_statement(&f.caller(), &name("nobody"), payload.as_bytes());
     assert_eq!(nobody.unwrap_err().id(), ErrorId::NotFound);
+}
+
+#[test]
+fn whoever_is_taken_back_while_sealing_publishes_nothing() {
+    let f = Fixture::new();
+    let text = f.vault.policy(&f.caller()).unwrap().text;
+    let seals =
+        "@id(\"seals\") permit (principal is ModelVault::Workload, action == ModelVault::Action::\"seal\", resource);";
+    f.vault.set_policy(&f.caller(), &format!("{text}{seals}")).unwrap();
+    let (_key, csr) = model_vault::identity::new_key_and_csr(&name("builder")).unwrap();
+    let issued = f.vault.enroll(&f.caller(), &name("default"), &name("builder"), &csr).unwrap();
+    let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
+    let builder = || {
+        let channel = Channel {
+            transport: Transport::Mtls,
+            tls_group: None,
+            peer: None,
+            certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
+        };
+        Caller { principal: peer.principal(), channel, ..f.caller() }
+    };
+    let seal = |meanwhile: Box<dyn Fn() + Send + Sync>| {
+        let sealing = Sealing { progress: Box::new(move |_| meanwhile()), ..sealing(None) };
+        let input = SealInput { namespace: name("default"), name: name("m"), tag: None, sealing };
+        f.vault.seal(&builder(), input).map(drop)
+    };
+    seal(Box::new(|| {})).unwrap();
+    let (vault, operator) = (f.vault.clone(), f.caller());
+    let revoke = move || vault.revoke(&operator, &name("default"), &name("builder"), None).unwrap();
+    assert_eq!(seal(Box::new(revoke)).unwrap_err().id(), ErrorId::BadCredential);
+    assert_eq!(f.vault.status(&f.caller()).unwrap().versions, 1);
 }

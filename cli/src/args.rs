@@ -3,7 +3,19 @@
 //! Every set-up flag has an environment twin `MODELVAULT_*`; another product's `VAULT_*` is never read.
 
 mod attest;
+mod audit;
+mod config;
+mod group;
+mod intel;
 pub mod key;
+mod label;
+mod login;
+pub mod mfa;
+mod policy;
+mod quarantine;
+mod quota;
+mod replay;
+mod sink;
 
 use std::path::PathBuf;
 
@@ -14,6 +26,17 @@ use model_vault::manifest::oms::Requirement;
 use model_vault::names::{ArtifactKind, KeyId, Name, Reference, Tag};
 
 pub use attest::{Attest, AttestAdd, AttestLs, AttestVerify};
+pub use audit::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
+pub use config::{Config, ConfigCheck, ConfigGet, ConfigSet};
+pub use group::{Group, GroupChange};
+pub use intel::{Intel, IntelImport};
+pub use label::Label;
+pub use login::{Login, Logout, Session, SessionRevoke, Whoami};
+pub use policy::{Policy, PolicyCheck, PolicyExplain, PolicyGet, PolicyLog, PolicySet, PolicyTest};
+pub use quarantine::{HoldCommon, HoldKind, Quarantine, Release};
+pub use quota::{Quota, QuotaGet};
+pub use replay::{AuditReplay, AuditSimulate};
+pub use sink::Sink;
 
 /// Sealed, signed, policy-gated storage and verified streaming for models and training data
 #[derive(Debug, Parser)]
@@ -109,6 +132,8 @@ pub enum Command {
     Tag(SetTag),
     /// Unlist an artifact or version, or take that back
     Rm(Rm),
+    /// Destroy the key of a version: nobody opens it again
+    Shred(mfa::Shred),
     /// Sign a model, on disk or in the vault, for whoever verifies OpenSSF model signatures
     Sign(Sign),
     /// Check every byte and signature of an artifact, a sealed file, or a signed model on disk
@@ -129,18 +154,53 @@ pub enum Command {
     /// Check this machine and the vault for trouble
     Doctor,
     /// Show who you are to the vault
-    Whoami,
+    Whoami(Whoami),
+    /// Prove who you are: use your second factor, or exchange a token
+    Login(Login),
+    /// End what login opened
+    Logout(Logout),
+    /// List and revoke sessions of those who came with a token
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Session(Session),
+    /// Enrol a second factor, show it, take it away
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Mfa(mfa::Mfa),
+    /// Approve what others may not do alone
+    Approve(mfa::Approve),
     /// Enrol and revoke workloads
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Workload(Workload),
     /// Let a workload read an artifact
     Grant(Grant),
+    /// Say who is in which group, for policies
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Group(Group),
+    /// Show or change labels, collection and classification of an artifact, for policies
+    Label(Label),
     /// Make keys to sign with, and say whose signatures are believed
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Key(key::Key),
-    /// Show or replace the policy
+    /// Show, replace, check, test and explain the policy
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Policy(Policy),
+    /// Say how much callers may do, and see how much they did
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Quota(Quota),
+    /// Show, check or replace the settings of a vault
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Config(Config),
+    /// Show where the audit log is sent, and how far each receiver is
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Sink(Sink),
+    /// Refuse known bad files and keys
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Intel(Intel),
+    /// Put principals and artifacts on hold
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Quarantine(Quarantine),
+    /// Take holds back
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Release(Release),
     /// Read, check and export the audit log
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Audit(Audit),
@@ -576,6 +636,12 @@ pub struct Serve {
     /// Unix socket for operators [default: the one the command line looks for]
     #[arg(long, value_name = "PATH", env = "MODELVAULT_SOCKET", hide_env_values = true)]
     pub socket: Option<PathBuf>,
+    /// Show numbers for Prometheus there, to whoever asks: HOST:PORT, best of the loopback
+    #[arg(long, value_name = "ADDR", env = "MODELVAULT_METRICS", hide_env_values = true)]
+    pub metrics: Option<String>,
+    /// Keep the newest checkpoint of the audit log here too, on another disk: a home that was rolled back contradicts it
+    #[arg(long, value_name = "PATH", env = "MODELVAULT_WITNESS", hide_env_values = true)]
+    pub witness: Option<PathBuf>,
     /// Do not describe the services to gRPC tools
     #[arg(long, env = "MODELVAULT_NO_REFLECTION", hide_env_values = true)]
     pub no_reflection: bool,
@@ -666,61 +732,6 @@ pub struct Grant {
     /// Take the grant back
     #[arg(long)]
     pub revoke: bool,
-}
-
-/// `vault policy`
-#[derive(Debug, Subcommand)]
-pub enum Policy {
-    /// Print the policy in force
-    Get,
-    /// Replace the policy by a Cedar text
-    Set(PolicySet),
-}
-
-/// `vault policy set`
-#[derive(Debug, Args)]
-pub struct PolicySet {
-    /// Cedar text; - is standard input
-    #[arg(value_name = "FILE|-")]
-    pub file: PathBuf,
-}
-
-/// `vault audit`
-#[derive(Debug, Subcommand)]
-pub enum Audit {
-    /// Print the newest records
-    Tail(AuditTail),
-    /// Check every record against the signed checkpoints
-    Verify(AuditVerify),
-    /// Write all records, one JSON document a line
-    Export(AuditExport),
-}
-
-/// `vault audit tail`
-#[derive(Debug, Args)]
-pub struct AuditTail {
-    /// How many records
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
-    pub lines: u32,
-    /// Go on with new records (with --json: one document a line)
-    #[arg(short, long)]
-    pub follow: bool,
-}
-
-/// `vault audit verify`
-#[derive(Debug, Args)]
-pub struct AuditVerify {
-    /// A checkpoint that was kept elsewhere: the log must contain it
-    #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
-}
-
-/// `vault audit export`
-#[derive(Debug, Args)]
-pub struct AuditExport {
-    /// Where to write: a new or empty file; - is standard output
-    #[arg(short, long, value_name = "FILE|-", default_value = "-", hide_default_value = true)]
-    pub output: PathBuf,
 }
 
 /// `vault completions`

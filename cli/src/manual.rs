@@ -10,10 +10,33 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Start here", &["quickstart", "init"]),
     (
         "Every day",
-        &["seal", "open", "inspect", "ls", "tag", "rm", "sign", "verify", "attest", "import", "export", "fetch"],
+        &[
+            "seal", "open", "inspect", "ls", "tag", "rm", "shred", "sign", "verify", "attest", "import", "export",
+            "fetch",
+        ],
     ),
-    ("Daemon and checks", &["serve", "status", "doctor", "whoami"]),
-    ("Administration", &["workload", "grant", "key", "policy", "audit"]),
+    ("Daemon and checks", &["serve", "status", "doctor", "whoami", "login", "logout"]),
+    (
+        "Administration",
+        &[
+            "mfa",
+            "approve",
+            "workload",
+            "session",
+            "grant",
+            "group",
+            "label",
+            "key",
+            "policy",
+            "quota",
+            "config",
+            "sink",
+            "quarantine",
+            "release",
+            "audit",
+            "intel",
+        ],
+    ),
     ("About this program", &["help", "man", "completions"]),
 ];
 
@@ -43,6 +66,30 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("ls", &["vault ls", "vault ls 'prod/*' --all"]),
     ("tag", &["vault tag model@v3 gold", "vault tag model@v4 gold --expect v3    # only if nobody moved it meanwhile"]),
     ("rm", &["vault rm model@v3", "vault rm --restore model@v3"]),
+    ("shred", &["vault shred model@v3", "vault shred model@v3 --yes    # does not ask"]),
+    (
+        "login",
+        &[
+            "vault login",
+            "vault login --code-file code    # in scripts; - is standard input",
+            "vault login --server vault.example:7443 --token-file token --ca ca.crt -o session",
+        ],
+    ),
+    ("logout", &["vault logout", "vault logout session    # what a token was exchanged for"]),
+    (
+        "mfa enroll",
+        &["vault mfa enroll", "vault mfa enroll --code 123456    # confirms what was begun without a terminal"],
+    ),
+    ("mfa status", &["vault mfa status"]),
+    ("mfa reset", &["vault mfa reset", "vault mfa reset uid:1000    # for somebody who lost app and recovery codes"]),
+    (
+        "approve",
+        &[
+            "vault approve",
+            "vault approve 0198c0de00007000800000000000002a",
+            "vault approve 0198c0de00007000800000000000002a --deny",
+        ],
+    ),
     (
         "sign",
         &[
@@ -75,12 +122,30 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("serve", &["vault serve", "vault serve --listen 0.0.0.0:7443 --key-file /etc/modelvault/root.key"]),
     ("status", &["vault status --json"]),
     ("doctor", &["vault doctor"]),
-    ("whoami", &["vault whoami"]),
+    ("whoami", &["vault whoami", "vault whoami --enrolment /run/session"]),
+    ("session ls", &["vault session ls"]),
+    (
+        "session revoke",
+        &[
+            "vault session revoke 0192f0c1a2b37def8123456789abcdef",
+            "vault session revoke --issuer k8s --subject system:serviceaccount:prod:serve",
+        ],
+    ),
     ("workload enroll", &["vault workload enroll serving -o enrolment"]),
     ("workload renew", &["vault workload renew enrolment"]),
     ("workload ls", &["vault workload ls"]),
     ("workload revoke", &["vault workload revoke serving", "vault workload revoke serving --serial 0a:ff"]),
     ("grant", &["vault grant serving prod/resnet", "vault grant serving prod/resnet --revoke"]),
+    ("group add", &["vault group add serving workload:prod/serve-1", "vault group add auditor operator:corp:eve"]),
+    ("group rm", &["vault group rm serving workload:prod/serve-1"]),
+    ("group ls", &["vault group ls"]),
+    (
+        "label",
+        &[
+            "vault label prod/resnet",
+            "vault label prod/resnet --add release --collection llm --classification internal",
+        ],
+    ),
     (
         "key trust",
         &[
@@ -92,11 +157,69 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("key ls", &["vault key ls"]),
     ("key new", &["vault key new release", "vault key new ci --pq -o ci.pem    # and ci.pub.pem; needs no vault"]),
     ("key show", &["vault key show release > release.pub.pem"]),
-    ("policy get", &["vault policy get > policy.cedar"]),
-    ("policy set", &["vault policy set policy.cedar"]),
+    ("policy get", &["vault policy get > policy.cedar", "vault policy get --version v2"]),
+    (
+        "policy set",
+        &["vault policy set policy.cedar", "vault policy set policy.cedar --expect v3    # only over what I saw"],
+    ),
+    ("policy check", &["vault policy check policy.cedar"]),
+    (
+        "policy test",
+        &["vault policy test policy-tests.toml", "vault policy test policy-tests.toml --policy policy.cedar"],
+    ),
+    (
+        "policy explain",
+        &[
+            "vault policy explain workload:prod/serve-1 open prod/resnet@gold",
+            "vault policy explain operator:unix:uid:1000 export prod/resnet --given approvals=2",
+        ],
+    ),
+    ("policy log", &["vault policy log"]),
+    ("quota get", &["vault quota get", "vault quota get 'prod/serve-*'", "vault quota get --rules > quotas.toml"]),
+    ("quota set", &["vault quota set quotas.toml", "vault quota set quotas.toml --expect v3"]),
+    ("quota check", &["vault quota check quotas.toml                     # needs no vault"]),
+    ("config get", &["vault config get groups > groups.toml"]),
+    ("config set", &["vault config set groups groups.toml", "vault config set quotas quotas.toml --expect v3"]),
+    ("config check", &["vault config check quotas quotas.toml    # needs no vault"]),
+    (
+        "quarantine principal",
+        &[
+            "vault quarantine principal prod/serve-1 --reason read-at-night",
+            "vault quarantine principal prod/etl --kind throttle --for 1h",
+        ],
+    ),
+    ("quarantine artifact", &["vault quarantine artifact prod/resnet@v3 --reason poisoned"]),
+    ("quarantine ls", &["vault quarantine ls --json"]),
+    ("release principal", &["vault release principal prod/serve-1"]),
+    ("release artifact", &["vault release artifact prod/resnet@v3"]),
     ("audit tail", &["vault audit tail -n 50", "vault audit tail --follow --json"]),
-    ("audit verify", &["vault audit verify > checkpoint", "vault audit verify --checkpoint checkpoint"]),
-    ("audit export", &["vault audit export -o audit.jsonl"]),
+    ("sink ls", &["vault sink ls"]),
+    (
+        "audit export",
+        &[
+            "vault audit export -o audit.jsonl",
+            "vault audit export --tiles /mnt/log",
+            "vault audit export --format ocsf --from 1000 -o events.jsonl",
+        ],
+    ),
+    (
+        "audit replay",
+        &["vault audit replay audit.jsonl", "vault audit replay trace.jsonl --rules alerts.toml --summary"],
+    ),
+    ("audit simulate", &["vault audit simulate --seed 7 --days 45 -o trace.jsonl"]),
+    (
+        "audit verify",
+        &[
+            "vault audit verify > checkpoint",
+            "vault audit verify --checkpoint checkpoint",
+            "vault audit verify audit.jsonl --key \"$KEY\" --checkpoint checkpoint    # needs no vault",
+            "vault audit verify --proof proof.json --key \"$KEY\"",
+        ],
+    ),
+    ("audit prove", &["vault audit prove 17 > proof.json", "vault audit prove --consistency 256 > proof.json"]),
+    ("intel import", &["vault intel import bad.stix.json --source isac", "vault intel import digests.txt"]),
+    ("intel ls", &["vault intel ls"]),
+    ("intel rm", &["vault intel rm isac"]),
     ("help", &["vault help seal", "vault help exit-codes"]),
     ("man", &["vault man | man -l -", "vault man -o /usr/local/share/man/man1"]),
     (

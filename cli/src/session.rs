@@ -9,16 +9,17 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use model_vault::client::{Client, Endpoint};
 use model_vault::home::{self, Custody, Home};
-use model_vault::identity::Enrolment;
+use model_vault::identity::{Enrolment, StepUpToken};
 use model_vault::names::{Clock as _, SystemClock};
 use model_vault::server::serve_connection;
-use model_vault::vault::{Machine, RootCredential, Vault};
+use model_vault::vault::{Caller, Machine, RootCredential, Vault};
 use model_vault::{Error, ErrorId, Result};
 
 use crate::args::Global;
 use crate::command::show;
 use crate::config::{Config, Target};
 use crate::credential::{Credentials, Given, by_flag};
+use crate::files;
 
 /// Bytes that wait in the pipe between client and server of one process.
 const PIPE_LEN: usize = 1 << 20;
@@ -183,7 +184,7 @@ impl Session {
                 let (ours, theirs) = tokio::io::duplex(PIPE_LEN);
                 let caller = vault.local_caller()?;
                 self.runtime()?.spawn(serve_connection(vault, theirs, caller.principal, caller.channel));
-                self.wait(Client::connect(Endpoint::InProcess(ours)))
+                self.wait(Client::connect(Endpoint::InProcess(ours))).map(|client| self.stepped_up(client))
             }
         }
     }
@@ -197,8 +198,54 @@ impl Session {
             return Ok(Access::Remote(self.workload(address.clone(), Enrolment::read(enrolment)?)?));
         }
         match self.daemon()? {
-            Some(socket) => self.wait(self.operate(socket)).map(Access::Remote),
+            Some(socket) => self.wait(self.operate(socket)).map(|client| Access::Remote(self.stepped_up(client))),
             None => self.vault().map(Access::Local),
+        }
+    }
+
+    /// The owner of the vault as caller in this process, with what a second factor opened.
+    pub fn caller(&self, vault: &Vault) -> Result<Caller> {
+        let mut caller = vault.local_caller()?;
+        caller.evidence.shown = self.step_up().map(|token| token.holder());
+        Ok(caller)
+    }
+
+    fn stepped_up(&self, client: Client) -> Client {
+        match self.step_up() {
+            Some(token) => client.showing(&token),
+            None => client,
+        }
+    }
+
+    /// Where what a second factor opened is kept: beside the socket, in a directory of this user alone.
+    fn step_up_path(&self) -> Result<PathBuf> {
+        let home = self.home()?;
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let socket = home.socket_path(home.config()?.vault, runtime_dir.as_deref(), uid());
+        Ok(socket.with_extension("step-up"))
+    }
+
+    /// What a second factor opened, if something is kept. What cannot be read opens nothing: the vault says what is missing.
+    fn step_up(&self) -> Option<StepUpToken> {
+        let path = self.step_up_path().ok()?;
+        home::check_socket_dir(&path, uid()).ok()?;
+        let bytes = files::read_secret(&path, 128).ok()?;
+        std::str::from_utf8(&bytes).ok()?.parse().ok()
+    }
+
+    /// Keeps what a second factor opened for the commands to come (mode 0600).
+    pub fn keep_step_up(&self, token: &StepUpToken) -> Result<()> {
+        let path = self.step_up_path()?;
+        home::make_socket_dir(&path, uid())?;
+        home::replace_file(&path, token.text().as_bytes()).map_err(files::on(&path))
+    }
+
+    /// Forgets it.
+    pub fn forget_step_up(&self) -> Result<()> {
+        let path = self.step_up_path()?;
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(files::on(&path)(e)),
+            _ => Ok(()),
         }
     }
 
@@ -223,11 +270,16 @@ impl Session {
     /// # Errors
     /// `BadCredential` for a certificate that has ended, which a server would refuse without a word.
     pub fn workload(&self, address: Option<String>, enrolment: Enrolment) -> Result<Client> {
-        let certificate = enrolment.identity()?;
-        if certificate.not_after <= SystemClock.now() {
-            let ended = show::time(certificate.not_after);
-            let text =
-                format!("the certificate of {}/{} expired at {ended}", certificate.id.namespace, certificate.id.name);
+        let until = enrolment.not_after()?;
+        if until <= SystemClock.now() {
+            let ended = show::time(until);
+            if enrolment.session().is_some() {
+                let text = format!("the session ended at {ended}");
+                let again = "log in again with a fresh token: vault login --server HOST:PORT --token-file FILE -o DIR";
+                return Err(Error::new(ErrorId::BadCredential, text).hint(again));
+            }
+            let id = enrolment.identity()?.id;
+            let text = format!("the certificate of {}/{} expired at {ended}", id.namespace, id.name);
             return Err(Error::new(ErrorId::BadCredential, text).hint(REPLACE));
         }
         let address = address.unwrap_or_else(|| enrolment.address.clone());

@@ -14,7 +14,7 @@ use std::io::{BufRead, Read, Write};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{AuditError, FIRST_SEQ, RECORD_MAX, RecordError, Report, Verifier, VerifierKey};
+use super::{ArchiveWriter, AuditError, Checkpoint, FIRST_SEQ, RECORD_MAX, RecordError, Report, Verifier, VerifierKey};
 use crate::error::{Error, ErrorId, Result};
 use crate::json::{self, Value, quote};
 
@@ -141,34 +141,131 @@ impl<R: BufRead> ExportReader<R> {
         let fail = |line, why| Error::from(AuditError::Export { line, why });
         let line =
             read_line(&mut self.input, self.line)?.ok_or_else(|| fail(self.line, "the end of the file is missing"))?;
-        let value = json::parse(&line, 1).map_err(|_| fail(self.line, "it is not JSON"))?;
+        match Line::parse(&line, self.line)? {
+            Line::Entry(entry) => {
+                self.records += u64::from(matches!(entry, Entry::Record { .. }));
+                Ok(Some(entry))
+            }
+            Line::End(count) if count != self.records => {
+                Err(fail(self.line, "the number of records is not what it says"))
+            }
+            Line::End(_) => {
+                let mut more = [0];
+                match self.input.read(&mut more)? {
+                    0 => Ok(None),
+                    _ => Err(fail(self.line + 1, "something follows the end")),
+                }
+            }
+        }
+    }
+}
+
+/// A line after the first.
+enum Line {
+    Entry(Entry),
+    /// The last one, with the number of records before it.
+    End(u64),
+}
+
+impl Line {
+    fn parse(line: &[u8], number: u64) -> Result<Self> {
+        let fail = |why| Error::from(AuditError::Export { line: number, why });
+        let value = json::parse(line, 1).map_err(|_| fail("it is not JSON"))?;
         let entries = value.as_object().unwrap_or_default();
         match entries {
-            [(key, Value::String(note))] if key == "checkpoint" => return Ok(Some(Entry::Checkpoint(note.clone()))),
+            [(key, Value::String(note))] if key == "checkpoint" => Ok(Self::Entry(Entry::Checkpoint(note.clone()))),
             [(seq_key, seq), (key, Value::String(text))] if seq_key == "seq" => {
-                let seq = seq.as_u64().ok_or_else(|| fail(self.line, "seq is no number"))?;
+                let seq = seq.as_u64().ok_or_else(|| fail("seq is no number"))?;
                 let record = match key.as_str() {
                     "record" => Some(text.clone().into_bytes()),
                     "record_base64" => STANDARD.decode(text).ok(),
                     _ => None,
                 };
-                let record = record.ok_or_else(|| fail(self.line, "it holds no record"))?;
-                self.records += 1;
-                return Ok(Some(Entry::Record { seq, record }));
+                let record = record.ok_or_else(|| fail("it holds no record"))?;
+                Ok(Self::Entry(Entry::Record { seq, record }))
             }
             [(key, count)] if key == "end" => {
-                if count.as_u64() != Some(self.records) {
-                    return Err(fail(self.line, "the number of records is not what it says"));
-                }
-                let mut more = [0];
-                return match self.input.read(&mut more)? {
-                    0 => Ok(None),
-                    _ => Err(fail(self.line + 1, "something follows the end")),
-                };
+                Ok(Self::End(count.as_u64().ok_or_else(|| fail("the number of records is not what it says"))?))
             }
-            _ => {}
+            _ => Err(fail("it is neither record nor checkpoint nor end")),
         }
-        Err(fail(self.line, "it is neither record nor checkpoint nor end"))
+    }
+}
+
+/// Takes the exported form, from any record on, and hands it to a directory: what is written to it is read line by line.
+pub struct ToArchive {
+    archive: ArchiveWriter,
+    partial: Vec<u8>,
+    line: u64,
+    ended: bool,
+    failed: Option<Error>,
+}
+
+impl ToArchive {
+    /// Into this directory.
+    pub fn new(archive: ArchiveWriter) -> Self {
+        Self { archive, partial: Vec::new(), line: 0, ended: false, failed: None }
+    }
+
+    /// The error that a write ended with, in full.
+    pub fn failure(&mut self) -> Option<Error> {
+        self.failed.take()
+    }
+
+    /// All was written: makes the directory whole.
+    ///
+    /// # Errors
+    /// `AuditBroken` if the end is missing; those of [`ArchiveWriter::finish`].
+    pub fn finish(self) -> Result<Checkpoint> {
+        if !self.ended {
+            return Err(AuditError::Export { line: self.line + 1, why: "the end of the file is missing" }.into());
+        }
+        self.archive.finish()
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<()> {
+        self.line += 1;
+        if self.line == 1 {
+            let first = [line, b"\n"].concat();
+            let header = ExportReader::new(&first[..])?;
+            return match header.vkey() == self.archive.vkey() {
+                true => Ok(()),
+                false => Err(AuditError::Checkpoint("the export is of another log, or names another key").into()),
+            };
+        }
+        if self.ended {
+            return Err(AuditError::Export { line: self.line, why: "something follows the end" }.into());
+        }
+        match Line::parse(line, self.line)? {
+            Line::Entry(Entry::Record { seq, record }) => self.archive.row(seq, &record),
+            Line::Entry(Entry::Checkpoint(note)) => self.archive.checkpoint(&note),
+            Line::End(_) => {
+                self.ended = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Write for ToArchive {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if self.partial.len() > LINE_MAX {
+                self.failed = Some(AuditError::Export { line: self.line + 1, why: "it is too long" }.into());
+            } else if self.partial.pop_if(|b| *b == b'\n').is_some() {
+                let line = std::mem::take(&mut self.partial);
+                self.failed = self.take(&line).err();
+            }
+            if let Some(failed) = &self.failed {
+                return Err(std::io::Error::other(failed.to_string()));
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -218,7 +315,6 @@ const _: () = assert!(FIRST_SEQ == 1, "the form above is documented with it");
 mod tests {
     use super::super::verify::tests::{ORIGIN, identity, log};
     use super::*;
-    use crate::audit::Checkpoint;
 
     fn vkey() -> VerifierKey {
         VerifierKey::of(ORIGIN, *identity().public())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::tiles::{Tile, Tiles, WIDTH};
 use super::{AuditError, Checkpoint, FIRST_SEQ, leaf_hash};
 use crate::crypto::merkle::Frontier;
 use crate::crypto::sign::SigningIdentity;
@@ -12,16 +13,18 @@ const RECORDS_DUE: u64 = 256;
 /// ... or after this time, if there is any record it would cover.
 const TIME_DUE: Duration = Duration::from_secs(1);
 
-/// The tree over all durable records, in memory: 32 bytes for each binary digit of its size.
+/// The right edge of the tree over all durable records, in memory: at most 8 KiB for each 8 binary digits of its size.
 ///
-/// A start of the vault is [`Log::restore`] from the newest stored checkpoint, then [`Log::absorb`] of the rows after it. In
-/// use, each row is absorbed once its transaction is durable. A tree that was signed and not stored is signed again later:
+/// A start of the vault is [`Log::restore`] from the newest stored checkpoint and the tiles at the edge, then [`Log::absorb`] of
+/// the rows after it. In use, each row is absorbed once its transaction is durable. A tree that was signed and not stored is signed again later:
 /// the same records give the same tree, so this makes no fork.
 #[derive(Debug)]
 pub struct Log {
     origin: String,
     identity: SigningIdentity,
-    tree: Frontier,
+    tree: Tiles,
+    /// Tiles that filled up and are not stored yet.
+    full: Vec<Tile>,
     signed_size: u64,
     signed_at: Timestamp,
 }
@@ -33,33 +36,46 @@ pub struct SignedTree {
     pub checkpoint: Checkpoint,
     /// `u64 BE size ‖ roots of the perfect subtrees (32 each), largest first`: enough to go on from.
     pub frontier: Vec<u8>,
+    /// The tiles that filled up since the last one that was stored, and those at the edge.
+    pub tiles: Vec<Tile>,
 }
 
 impl Log {
     /// A log without a record.
     pub fn new(origin: impl Into<String>, identity: SigningIdentity, now: Timestamp) -> Self {
-        Self { origin: origin.into(), identity, tree: Frontier::default(), signed_size: 0, signed_at: now }
+        Self {
+            origin: origin.into(),
+            identity,
+            tree: Tiles::default(),
+            full: Vec::new(),
+            signed_size: 0,
+            signed_at: now,
+        }
     }
 
-    /// Goes on from a stored checkpoint and frontier.
+    /// Goes on from a stored checkpoint, its frontier, and the tiles at the edge of its tree.
     ///
     /// # Errors
     /// `Checkpoint` if this vault's audit key did not sign the note for this log; `Frontier` if size or root of the frontier
-    /// are not those of the note.
+    /// are not those of the note; `Tiles` if the tiles are another tree: they are to be made anew from the rows.
     pub fn restore(
         origin: impl Into<String>,
         identity: SigningIdentity,
         note: &str,
         frontier: &[u8],
+        tiles: Tiles,
         now: Timestamp,
     ) -> Result<Self, AuditError> {
         let origin = origin.into();
         let checkpoint = Checkpoint::parse_and_verify(note, &origin, identity.public())?;
         let size = checkpoint.size();
-        let tree = frontier_from(frontier)
+        let frontier = frontier_from(frontier)
             .filter(|tree| tree.size() == size && tree.root() == checkpoint.root())
             .ok_or(AuditError::Frontier { size })?;
-        Ok(Self { origin, identity, tree, signed_size: size, signed_at: now })
+        if tiles.frontier() != frontier {
+            return Err(AuditError::Tiles { size });
+        }
+        Ok(Self { origin, identity, tree: tiles, full: Vec::new(), signed_size: size, signed_at: now })
     }
 
     /// Takes the next record.
@@ -71,8 +87,19 @@ impl Log {
         if seq != expected {
             return Err(AuditError::Order { expected, found: seq });
         }
-        self.tree.push(leaf_hash(seq, record));
+        self.tree.push(leaf_hash(seq, record), &mut |tile| self.full.push(tile));
         Ok(())
+    }
+
+    /// Tiles that filled up and are not stored yet. They may be stored before the checkpoint that covers them, then
+    /// [`Log::tiles_stored`]: with many rows to absorb at once they are not kept in memory.
+    pub fn full_tiles(&self) -> &[Tile] {
+        &self.full
+    }
+
+    /// All of [`Log::full_tiles`] are durable.
+    pub fn tiles_stored(&mut self) {
+        self.full.clear();
     }
 
     /// The number the next record must have.
@@ -87,7 +114,7 @@ impl Log {
 
     /// Root over them.
     pub fn root(&self) -> Sha256 {
-        self.tree.root()
+        self.tree.frontier().root()
     }
 
     /// Records that no stored checkpoint covers yet.
@@ -104,15 +131,19 @@ impl Log {
 
     /// Signs the tree as it is. Store the result, then say so with [`Log::stored`].
     pub fn sign(&self) -> SignedTree {
-        let mut frontier = self.tree.size().to_be_bytes().to_vec();
-        self.tree.perfect().iter().for_each(|root| frontier.extend_from_slice(&root.0));
-        SignedTree { checkpoint: Checkpoint::sign(&self.origin, &self.tree, &self.identity), frontier }
+        let tree = self.tree.frontier();
+        let mut frontier = tree.size().to_be_bytes().to_vec();
+        tree.perfect().iter().for_each(|root| frontier.extend_from_slice(&root.0));
+        let tiles = self.full.iter().cloned().chain(self.tree.open()).collect();
+        SignedTree { checkpoint: Checkpoint::sign(&self.origin, &tree, &self.identity), frontier, tiles }
     }
 
     /// A tree signed here is durable.
     pub fn stored(&mut self, signed: &SignedTree, now: Timestamp) {
         self.signed_size = self.signed_size.max(signed.checkpoint.size().min(self.tree.size()));
         self.signed_at = now;
+        let size = signed.checkpoint.size();
+        self.full.retain(|tile| u64::from(tile.id.width(size)) < WIDTH);
     }
 }
 
@@ -127,7 +158,10 @@ fn frontier_from(bytes: &[u8]) -> Option<Frontier> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::audit::tiles::TileId;
     use crate::crypto::keys::Key;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -143,12 +177,20 @@ mod tests {
         log
     }
 
+    /// The tiles at the edge of a tree that was signed from its beginning on.
+    fn edge(signed: &SignedTree) -> Tiles {
+        let stored: BTreeMap<TileId, Vec<Sha256>> =
+            signed.tiles.iter().map(|tile| (tile.id, tile.hashes.clone())).collect();
+        Tiles::restore(signed.checkpoint.size(), |id, _| Ok(stored.get(&id).cloned())).unwrap().unwrap()
+    }
+
     #[test]
     fn a_restart_at_any_point_continues_the_same_tree() {
         let whole = grown(70).sign();
         for cut in 0..=70 {
             let stored = grown(cut).sign();
-            let mut log = Log::restore(ORIGIN, identity(), stored.checkpoint.note(), &stored.frontier, NOW).unwrap();
+            let log = Log::restore(ORIGIN, identity(), stored.checkpoint.note(), &stored.frontier, edge(&stored), NOW);
+            let mut log = log.unwrap();
             assert_eq!((log.next_seq(), log.uncovered()), (cut + 1, 0));
             (cut + 1..=70).for_each(|seq| log.absorb(seq, &seq.to_le_bytes()).unwrap());
             assert_eq!(log.sign(), whole);
@@ -169,7 +211,8 @@ mod tests {
     #[test]
     fn a_stored_tree_that_was_tampered_with_is_found() {
         let good = grown(7).sign();
-        let restore = |note: &str, frontier: &[u8]| Log::restore(ORIGIN, identity(), note, frontier, NOW).map(drop);
+        let restore =
+            |note: &str, frontier: &[u8]| Log::restore(ORIGIN, identity(), note, frontier, edge(&good), NOW).map(drop);
         assert_eq!(restore(good.checkpoint.note(), &good.frontier), Ok(()));
         for bit in 0..8 * good.frontier.len() {
             let mut frontier = good.frontier.clone();
@@ -184,7 +227,26 @@ mod tests {
         let foreign = Checkpoint::sign("modelvault.example/01/audit", &Frontier::default(), &identity());
         assert!(restore(foreign.note(), &0u64.to_be_bytes()).is_err());
         let key = SigningIdentity::from_seed(Key::take(&mut [2; 32]));
-        assert!(Log::restore(ORIGIN, key, good.checkpoint.note(), &good.frontier, NOW).is_err());
+        assert!(Log::restore(ORIGIN, key, good.checkpoint.note(), &good.frontier, edge(&good), NOW).is_err());
+        let others = Log::restore(ORIGIN, identity(), good.checkpoint.note(), &good.frontier, edge(&other), NOW);
+        assert_eq!(others.map(drop), Err(AuditError::Tiles { size: 7 }));
+    }
+
+    #[test]
+    fn full_tiles_are_given_once_and_those_at_the_edge_each_time() {
+        let mut log = grown(256 * 256 + 300);
+        let signed = log.sign();
+        // 257 of level 0, one of level 1; then the edges of levels 0 to 2.
+        assert_eq!((log.full_tiles().len(), signed.tiles.len()), (258, 261));
+        log.stored(&signed, NOW);
+        assert_eq!((log.full_tiles().len(), log.sign().tiles.len()), (0, 3));
+        let size = log.size();
+        (size + 1..=size + 212).for_each(|seq| log.absorb(seq, b"x").unwrap());
+        assert_eq!(log.full_tiles().len(), 1);
+        log.stored(&signed, NOW);
+        assert_eq!(log.full_tiles().len(), 1, "an older checkpoint stores no newer tile");
+        log.tiles_stored();
+        assert_eq!(log.full_tiles().len(), 0);
     }
 
     #[test]

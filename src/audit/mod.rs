@@ -5,15 +5,20 @@
 //! gap, in the transaction of the act. Leaf number `seq - FIRST_SEQ` of an RFC 6962 tree is `u64 BE seq ‖ record bytes`, so a
 //! checkpoint of size n covers the records up to sequence number n. Order is by sequence, never by time.
 
+mod archive;
 mod checkpoint;
 mod export;
 mod log;
+mod proof;
 mod record;
+pub mod tiles;
 mod verify;
 
+pub use archive::{Archive, ArchiveWriter};
 pub use checkpoint::{Checkpoint, VerifierKey, origin};
-pub use export::{Entry, Export, ExportReader, verify_export};
+pub use export::{Entry, Export, ExportReader, ToArchive, verify_export};
 pub use log::{Log, SignedTree};
+pub use proof::{Claim, PROOF_MAX, Proof};
 pub use record::{Act, Channel, Decision, Object, RECORD_MAX, Record, RecordError, Text, Transport};
 pub use verify::{Report, Verifier, consistency, consistency_proof, inclusion, inclusion_proof};
 
@@ -84,6 +89,21 @@ pub enum AuditError {
         /// Size of the checkpoint.
         size: u64,
     },
+    /// The stored tiles are not the tree that was signed.
+    #[error("the stored tiles are not the tree of size {size} that was signed")]
+    Tiles {
+        /// Size of the checkpoint.
+        size: u64,
+    },
+    /// A record is not the one whose hash the signed tree holds.
+    #[error("record {seq} is not the one that was signed: it was altered, removed or moved")]
+    Altered {
+        /// Its number.
+        seq: u64,
+    },
+    /// A proof does not hold.
+    #[error("a proof does not hold: {0}")]
+    Proof(&'static str),
     /// An exported log breaks the rules of its form.
     #[error("line {line}: {why}")]
     Export {
@@ -102,9 +122,12 @@ impl From<AuditError> for Error {
             AuditError::Malformed { seq, .. } => broken.detail("seq", seq),
             AuditError::Root { first, last } => broken.detail("first_seq", first).detail("last_seq", last),
             AuditError::Cut { records, size } => broken.detail("records", records).detail("size", size),
-            AuditError::CheckpointOrder { size, .. } | AuditError::Frontier { size } => broken.detail("size", size),
+            AuditError::CheckpointOrder { size, .. } | AuditError::Frontier { size } | AuditError::Tiles { size } => {
+                broken.detail("size", size)
+            }
+            AuditError::Altered { seq } => broken.detail("seq", seq),
             AuditError::Export { line, .. } => broken.detail("line", line),
-            AuditError::Checkpoint(_) => broken,
+            AuditError::Checkpoint(_) | AuditError::Proof(_) => broken,
         }
     }
 }

@@ -111,6 +111,56 @@ acts! {
     KeyringRotate = "keyring.rotate",
     /// The root secret was changed.
     KeyringCustody = "keyring.custody",
+    /// A document of settings was put in force; details: `kind`, `version`, `sha256`.
+    SettingsSet = "settings.set",
+    /// A document of settings was read; details: `kind`.
+    SettingsRead = "settings.read",
+    /// Who belongs to a group was changed, or read.
+    GroupChange = "group.change",
+    /// Labels, collection or classification of an artifact were changed.
+    ArtifactLabel = "artifact.label",
+    /// A token was exchanged for a session; details: `session`, `issuer`, `expires`.
+    SessionLogin = "session.login",
+    /// A caller ended its own session.
+    SessionLogout = "session.logout",
+    /// Sessions were listed.
+    SessionList = "session.list",
+    /// A session, or whatever a subject calls with, was refused from then on.
+    SessionRevoke = "session.revoke",
+    /// A second factor was enrolled; details: `person`.
+    MfaEnroll = "mfa.enroll",
+    /// A second factor was used, or refused; details: `person`, `method`.
+    MfaVerify = "mfa.verify",
+    /// A second factor was taken away; details: `person`.
+    MfaReset = "mfa.reset",
+    /// An act waits for the approval of others; details: `approval`, `action`.
+    ApprovalRequest = "approval.request",
+    /// Somebody approved an act, or refused to; details: `approval`, `verdict`.
+    ApprovalGive = "approval.give",
+    /// Approvals were listed.
+    ApprovalList = "approval.list",
+    /// Rules and use of quotas were read.
+    QuotaRead = "quota.read",
+    /// A lease was renewed by a fresh decision; details: `bytes`.
+    LeaseRenew = "lease.renew",
+    /// Calls were refused because a quota is used up; sampled, details: `count`, `quota`.
+    QuotaRefused = "quota.refused",
+    /// A principal or an artifact was put on hold; details: `hold`, `kind`, `reason`, `rule`.
+    HoldPlace = "hold.place",
+    /// A hold was taken back.
+    HoldRelease = "hold.release",
+    /// Holds were listed.
+    HoldList = "hold.list",
+    /// A rule noticed something; details: `rule`, `severity`, `principal`, `score`.
+    AlertRaise = "alert.raise",
+    /// A list of known bad digests or keys came in; details: `source`, `entries`.
+    IntelImport = "intel.import",
+    /// Such a list was dropped.
+    IntelRemove = "intel.remove",
+    /// Such lists were listed.
+    IntelList = "intel.list",
+    /// Something in the vault is on such a list; details: `source`, `indicator`.
+    IntelHit = "intel.hit",
     /// The daemon began to serve.
     DaemonStart = "daemon.start",
     /// The daemon was told to take up what can be changed while it runs; details: `certificate`, `not_after`.

@@ -34,6 +34,7 @@ pub(super) const SUITE: &[(&str, Check)] = &[
     ("orphans can be found", orphans_can_be_found),
     ("a name without a version is free", a_name_without_a_version_is_free),
     ("requests are carried out once", requests_are_carried_out_once),
+    ("accounts never go back", accounts_never_go_back),
     ("many threads publish one name", many_threads_publish_one_name),
 ];
 
@@ -89,7 +90,7 @@ fn version_id(n: u32) -> VersionId {
 pub(super) fn prod(c: &dyn Catalogue) -> NamespaceId {
     let id = NamespaceId([9; 16]);
     let record = NamespaceRecord { id, name: name("prod"), created: Timestamp::from_millis(5) };
-    c.create_namespace(record, leaf("namespace")).unwrap();
+    c.create_namespace(record, entry("namespace")).unwrap();
     id
 }
 
@@ -150,7 +151,7 @@ pub(super) fn key_row(facts: &NewVersion, namespace_id: NamespaceId, fill: u8) -
 
 /// The same row whatever moved.
 pub(super) fn of_moves(leaf: AuditLeaf) -> OfMoves {
-    Box::new(move |_| leaf)
+    Box::new(move |_| leaf.into())
 }
 
 fn of_move(entry: Entry) -> OfMove {
@@ -184,7 +185,7 @@ fn reservations_and_publication(c: &dyn Catalogue, clock: &StepClock) {
     refused!(
         c.create_namespace(
             NamespaceRecord { id: NamespaceId([8; 16]), name: name("prod"), created: clock.now() },
-            leaf("again")
+            entry("again")
         ),
         AlreadyExists(_)
     );
@@ -302,7 +303,9 @@ fn tags_move_as_expected(c: &dyn Catalogue, clock: &StepClock) {
 fn moves_are_numbered_for_life_and_told_to_the_audit_row(c: &dyn Catalogue, _: &StepClock) {
     let ns = prod(c);
     let v1 = facts(&reserve(c, ns, "resnet", 1).unwrap(), 1);
-    let told = |moves: &[TagMove]| moves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into_bytes();
+    let told = |moves: &[TagMove]| -> Entry {
+        moves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into_bytes().into()
+    };
     let published = c.publish_version(v1.clone(), Some(tag("gold")), Box::new(move |m| told(m))).unwrap();
     let row = |sequence| String::from_utf8(c.audit_range(sequence, 1).unwrap()[0].1.clone()).unwrap();
     assert_eq!(row(published.sequence), "latest -> v1 (1), gold -> v1 (1)");
@@ -319,7 +322,7 @@ fn moves_are_numbered_for_life_and_told_to_the_audit_row(c: &dyn Catalogue, _: &
     refused!(set(1, Some(1)), TagMoved { .. });
     c.unlist(ListingScope::Version(v2.version_id), entry("rm")).unwrap();
     c.relist(ListingScope::Version(v2.version_id), entry("undo")).unwrap();
-    c.shred(v2.version_id, leaf("shred")).unwrap();
+    c.shred(v2.version_id, entry("shred")).unwrap();
     assert_eq!(row(set(1, Some(2)).unwrap().1), "gold v2 -> v1 (4)");
 }
 
@@ -360,7 +363,7 @@ fn listings_page(c: &dyn Catalogue, _: &StepClock) {
     let ns = prod(c);
     let dev = NamespaceId([3; 16]);
     let record = NamespaceRecord { id: dev, name: name("dev"), created: Timestamp::from_millis(6) };
-    c.create_namespace(record, leaf("dev")).unwrap();
+    c.create_namespace(record, entry("dev")).unwrap();
     for n in 0..25 {
         publish(c, if n % 2 == 0 { ns } else { dev }, &format!("model-{n:02}"), n + 1);
     }
@@ -463,10 +466,10 @@ fn shredding_is_final_and_resumable(c: &dyn Catalogue, _: &StepClock) {
     let (v1, v2) = (publish(c, ns, "resnet", 1), publish(c, ns, "resnet", 2));
     // An attempt that died after the key was gone is finished by the same call.
     c.delete_artifact_keys(v1.version_id).unwrap();
-    let sequence = c.shred(v1.version_id, leaf("shred")).unwrap();
+    let sequence = c.shred(v1.version_id, entry("shred")).unwrap();
     assert_eq!(c.audit_range(sequence, 9).unwrap(), [(sequence, leaf("shred"))]);
-    refused!(c.shred(v1.version_id, leaf("again")), Shredded(_));
-    refused!(c.shred(VersionId([0; 16]), leaf("x")), NotFound(_));
+    refused!(c.shred(v1.version_id, entry("again")), Shredded(_));
+    refused!(c.shred(VersionId([0; 16]), entry("x")), NotFound(_));
     refused!(resolve(c, "prod/resnet@v1"), Shredded(_));
     refused!(c.artifact_key(v1.artifact_key), NotFound(_));
     refused!(c.relist(ListingScope::Version(v1.version_id), entry("x")), Shredded(_));
@@ -668,12 +671,12 @@ fn checkpoints_grow(c: &dyn Catalogue, _: &StepClock) {
         created: Timestamp::from_millis(7),
     };
     for size in [0, 4, 10] {
-        c.put_checkpoint(at(size, "n")).unwrap();
+        c.put_checkpoint(at(size, "n"), Vec::new()).unwrap();
     }
-    c.put_checkpoint(at(10, "n")).unwrap();
-    refused!(c.put_checkpoint(at(10, "another history")), AlreadyExists(_));
-    refused!(c.put_checkpoint(at(5, "n")), AlreadyExists(_));
-    refused!(c.put_checkpoint(at(11, "n")), InvalidArgument(_));
+    c.put_checkpoint(at(10, "n"), Vec::new()).unwrap();
+    refused!(c.put_checkpoint(at(10, "another history"), Vec::new()), AlreadyExists(_));
+    refused!(c.put_checkpoint(at(5, "n"), Vec::new()), AlreadyExists(_));
+    refused!(c.put_checkpoint(at(11, "n"), Vec::new()), InvalidArgument(_));
     assert_eq!(c.latest_checkpoint().unwrap(), Some(at(10, "n")));
     assert_eq!(c.checkpoints(1, 10).unwrap(), [at(4, "n"), at(10, "n")]);
 }
@@ -718,6 +721,7 @@ fn requests_are_carried_out_once(c: &dyn Catalogue, clock: &StepClock) {
     let request = |n: u8, text: &str| Entry {
         leaf: leaf(text),
         once: Some(Once { id: RequestId([n; 16]), asked: Sha256([n; 32]), answer: text.into() }),
+        approval: None,
     };
     assert_eq!(c.request(RequestId([1; 16])), Ok(None));
     let (number, sequence) = c.set_policy("policy".into(), request(1, "policy")).unwrap();
@@ -785,7 +789,7 @@ fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
     c.publish_attested(facts(&next, 2), None, vec![good], of_moves(leaf("publish"))).unwrap();
     assert_eq!(c.attestations(next.version_id).unwrap().len(), 1);
     assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
-    c.shred(of, leaf("shred")).unwrap();
+    c.shred(of, entry("shred")).unwrap();
     refused!(c.attest(statement(of, 5, None), entry("late")), Shredded(_));
 }
 
@@ -818,4 +822,40 @@ fn many_threads_publish_one_name(c: &dyn Catalogue, _: &StepClock) {
     let report = c.integrity_check().unwrap();
     assert_eq!(report.findings, Vec::<String>::new());
     assert!(report.rows > 2 * total);
+}
+
+fn accounts_never_go_back(c: &dyn Catalogue, _: &StepClock) {
+    let account = |principal: &str, artifact: Option<u8>, revision: u64| UsageRecord {
+        principal: principal.into(),
+        artifact: artifact.map(|n| ArtifactId([n; 16])),
+        revision,
+        account: vec![u8::try_from(revision).unwrap()],
+        stored: Timestamp::from_millis(1000 * i64::try_from(revision).unwrap()),
+    };
+    assert_eq!((c.usage("a", None).unwrap(), c.last_usage().unwrap()), (None, None));
+    let len = c.audit_len().unwrap();
+    c.store_usage(vec![account("a", None, 2), account("a", Some(1), 1), account("", None, 1)], Some(b"row".to_vec()))
+        .unwrap();
+    c.store_usage(vec![account("a", None, 1), account("a", Some(1), 3), account("b", None, 4)], None).unwrap();
+    assert_eq!(c.audit_len().unwrap(), len + 1);
+    assert_eq!(c.usage("a", None).unwrap().unwrap().account, [2], "an older one changes nothing");
+    assert_eq!(c.usage("a", Some(ArtifactId([1; 16]))).unwrap().unwrap().account, [3]);
+    assert_eq!(c.last_usage().unwrap(), Some(Timestamp::from_millis(4000)));
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = c.usages(None, after.as_ref(), 1).unwrap();
+        seen.extend(page.rows.into_iter().map(|r| (r.principal, r.artifact.is_some(), r.revision)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [("a".into(), false, 2), ("a".into(), true, 3), ("b".into(), false, 4)]);
+    assert_eq!(c.usages(Some("a"), None, 10).unwrap().rows.len(), 2);
+    // A row that cannot be appended takes the accounts with it.
+    assert!(c.store_usage(vec![account("c", None, 9)], Some(Vec::new())).is_err());
+    assert_eq!(c.usage("c", None).unwrap(), None);
+    assert_eq!(c.forget_usage(Timestamp::from_millis(3000)).unwrap(), 1);
+    assert!(c.usage("", None).unwrap().is_some(), "the row about the time is no account");
 }

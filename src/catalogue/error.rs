@@ -34,6 +34,9 @@ pub enum CatalogueError {
     /// The key of the version was destroyed, or is about to be.
     #[error("{0}: its key was destroyed")]
     Shredded(String),
+    /// The approval that the act needs was used up, refused or has ended.
+    #[error("{0}")]
+    NotApproved(String),
     /// The stored facts contradict each other, their authentication or the schema.
     #[error("the catalogue is damaged: {0}")]
     Damaged(String),
@@ -103,6 +106,7 @@ impl From<CatalogueError> for Error {
             E::AlreadyExists(_) => ErrorId::AlreadyExists,
             E::TagMoved { .. } => ErrorId::TagMoved,
             E::Shredded(_) => ErrorId::Shredded,
+            E::NotApproved(_) => ErrorId::ApprovalRequired,
             E::Damaged(_) => ErrorId::CatalogueDamaged,
             E::Busy(_) => ErrorId::Busy,
             E::DiskFull(_) => ErrorId::DiskFull,

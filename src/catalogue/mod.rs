@@ -12,27 +12,45 @@
 //! ([`CatalogueError::Overloaded`], [`CatalogueError::DeadlineExceeded`]); it blocks its thread meanwhile: call it from a
 //! blocking pool.
 
+mod documents;
 mod error;
+mod holds;
+mod intel;
+mod marking;
+mod operators;
 mod pattern;
 mod records;
+mod sessions;
 pub mod sqlite;
+mod tiles;
+mod usage;
 
 #[cfg(test)]
 mod contract;
 
+pub use documents::{DocumentRecord, Documents, MAX_DOCUMENT};
 pub use error::{CatalogueError, Result};
+pub use holds::{HoldRecord, Holds, MAX_HOLDS, NewHold};
+pub use intel::{Intel, IntelRecord, NewIntel};
+pub use marking::Marking;
+pub use operators::*;
 pub use pattern::Pattern;
 pub use records::*;
+pub use sessions::{RefusedSubject, SessionRecord, Sessions, UsedToken};
 pub use sqlite::SqliteCatalogue;
+pub use tiles::{AuditTree, TileRow};
+pub use usage::{Usage, UsageCursor, UsageRecord};
 
 use crate::names::{ArtifactId, Name, NamespaceId, RequestId, Revision, Sha256, Tag, Timestamp, VersionId};
 
-/// The commands. `after` and `limit` page through a listing; a `limit` above [`MAX_PAGE`] is taken as that.
-pub trait Catalogue: Send + Sync {
+/// The commands; those of one concern are a trait of their own in the file of that concern. `after` and `limit` page through a listing; a `limit` above [`MAX_PAGE`] is taken as that.
+pub trait Catalogue:
+    AuditTree + Documents + Holds + Intel + Marking + Operators + Sessions + Usage + Send + Sync
+{
     // Namespaces and artifacts
 
     /// Makes a namespace. `AlreadyExists` if its name or id is taken.
-    fn create_namespace(&self, namespace: NamespaceRecord, audit: AuditLeaf) -> Result<Sequence>;
+    fn create_namespace(&self, namespace: NamespaceRecord, entry: Entry) -> Result<Sequence>;
 
     /// All namespaces, by name.
     fn namespaces(&self) -> Result<Vec<NamespaceRecord>>;
@@ -180,7 +198,8 @@ pub trait Catalogue: Send + Sync {
     ///
     /// Keys and names are in two databases, so these are three commits in this order, and a crash leaves a version that nobody
     /// can open, listed by [`Catalogue::unfinished_shreds`]; the same call again finishes it. `Shredded` if it was finished.
-    fn shred(&self, version: VersionId, audit: AuditLeaf) -> Result<Sequence>;
+    /// An approval is used up by the first of them.
+    fn shred(&self, version: VersionId, entry: Entry) -> Result<Sequence>;
 
     /// Versions whose shredding began and did not end.
     fn unfinished_shreds(&self) -> Result<Vec<VersionRecord>>;
@@ -279,15 +298,6 @@ pub trait Catalogue: Send + Sync {
     /// How many rows there are.
     fn audit_len(&self) -> Result<u64>;
 
-    /// Keeps a checkpoint. It must cover no more than there is and more than the one before; the very same again is no error.
-    fn put_checkpoint(&self, checkpoint: Checkpoint) -> Result<()>;
-
-    /// The newest checkpoint.
-    fn latest_checkpoint(&self) -> Result<Option<Checkpoint>>;
-
-    /// Checkpoints of at least this size, smallest first.
-    fn checkpoints(&self, from_size: u64, limit: usize) -> Result<Vec<Checkpoint>>;
-
     /// The request of this id, if it was carried out: ask before an act, and again when a command refused one.
     fn request(&self, id: RequestId) -> Result<Option<RequestRecord>>;
 
@@ -313,6 +323,9 @@ pub trait Catalogue: Send + Sync {
 
     /// Reads everything: structure, references, authentication of every row, gaps in the audit log.
     fn integrity_check(&self) -> Result<IntegrityReport>;
+
+    /// How busy the writer is. Reads nothing and waits for nobody.
+    fn load(&self) -> Load;
 
     /// Numbers.
     fn stats(&self) -> Result<Stats>;

@@ -24,12 +24,15 @@ pub struct Entry {
     /// Commits with the act too. The command fails with `AlreadyExists`, and without effect, if this request was carried out
     /// before: ask [`super::Catalogue::request`].
     pub once: Option<Once>,
+    /// What others approved it by, if that was needed. Used up with the act: the command fails with `NotApproved`, and without
+    /// effect, if it was used up, refused or has ended meanwhile.
+    pub approval: Option<super::Spend>,
 }
 
 impl From<AuditLeaf> for Entry {
     /// An act that is carried out as often as it is asked for.
     fn from(leaf: AuditLeaf) -> Self {
-        Self { leaf, once: None }
+        Self { leaf, once: None, approval: None }
     }
 }
 
@@ -116,6 +119,8 @@ pub struct ArtifactRecord {
     pub next_number: u64,
     /// When it was first reserved.
     pub created: Timestamp,
+    /// What operators say about it.
+    pub marks: crate::marks::Marks,
 }
 
 /// Asks for the next version number of a name.
@@ -325,8 +330,8 @@ impl std::fmt::Display for TagMove {
 
 /// Makes what commits with the move of a tag: only the transaction knows where the tag was and its sequence.
 pub type OfMove = Box<dyn FnOnce(&TagMove) -> Entry + Send>;
-/// Makes the audit row of a publication from the moves it makes.
-pub type OfMoves = Box<dyn FnOnce(&[TagMove]) -> AuditLeaf + Send>;
+/// Makes the entry of a publication from the moves it makes.
+pub type OfMoves = Box<dyn FnOnce(&[TagMove]) -> Entry + Send>;
 
 /// Which artifacts to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -571,6 +576,17 @@ pub struct IntegrityReport {
     pub rows: u64,
     /// One sentence each; empty: all is well. At most 1000 are kept.
     pub findings: Vec<String>,
+}
+
+/// How busy the one writer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Commands that wait for it.
+    pub waiting: u64,
+    /// Commands carried out since this process opened the catalogue.
+    pub commands: u64,
+    /// Transactions they took.
+    pub commits: u64,
 }
 
 /// Numbers for `vault status` and metrics.

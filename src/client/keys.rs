@@ -76,7 +76,7 @@ impl Client {
         answer.signatures.into_iter().map(one).collect()
     }
 
-    fn keys(&self) -> KeyServiceClient<tonic::transport::Channel> {
-        KeyServiceClient::new(self.channel.clone()).max_decoding_message_size(super::ANSWER_LIMIT)
+    fn keys(&self) -> KeyServiceClient<super::Line> {
+        KeyServiceClient::new(self.line()).max_decoding_message_size(super::ANSWER_LIMIT)
     }
 }

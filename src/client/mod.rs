@@ -4,15 +4,22 @@
 mod connect;
 mod fetch;
 mod floor;
+mod holds;
+mod intel;
 mod keys;
+mod operators;
 mod seal;
+mod sessions;
 mod transfer;
 
 use std::io::Write;
 use std::time::Duration;
 
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -21,14 +28,18 @@ pub use connect::Endpoint;
 pub use fetch::{FetchPlan, FetchReport, FetchSink, InMemory};
 pub use floor::{Seen, SeenMove, TagFloor};
 pub use seal::Upload;
+pub use sessions::Login;
 
 use crate::crypto::random::SystemRandom;
 use crate::crypto::sign::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorId, Result};
 use crate::facts::{
-    ArtifactFacts, AttestationFacts, AuditFacts, AuditRow, IssuedFacts, PolicyFacts, SealedFacts, StatusFacts,
-    TagMoveFacts, VerifyFacts, VersionFacts, WhoamiFacts, WorkloadFacts,
+    ArtifactFacts, AttestationFacts, AuditFacts, AuditRow, ExplanationFacts, IssuedFacts, PolicyFacts,
+    PolicyVersionFacts, QuotaFacts, SealedFacts, SettingFacts, SinksFacts, StatusFacts, TagMoveFacts, VerifyFacts,
+    VersionFacts, WhoamiFacts, WorkloadFacts,
 };
+use crate::identity::StepUpToken;
+use crate::marks::{Marks, MarksChange};
 use crate::names::{Clock as _, Name, Reference, RequestId, Sha256, SystemClock, Tag};
 use crate::wire::pb::access_service_client::AccessServiceClient;
 use crate::wire::pb::admin_service_client::AdminServiceClient;
@@ -46,6 +57,32 @@ const ANSWER_LIMIT: usize = 64 << 20;
 pub struct Client {
     channel: Channel,
     link: connect::Link,
+    shows: Shows,
+}
+
+/// A connection that shows with each call what its holder has to show.
+type Line = InterceptedService<Channel, Shows>;
+
+/// The token of a step-up, if there is one.
+#[derive(Clone, Debug, Default)]
+struct Shows(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Shows {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert(wire::SESSION_KEY, token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// What a proof about the audit log is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofOf {
+    /// That the log has the record of this number.
+    Record(u64),
+    /// That the log extends the checkpoint of this size.
+    Extension(u64),
 }
 
 impl Client {
@@ -55,7 +92,21 @@ impl Client {
     /// `Unreachable` when nobody answers there, `BadCredential` when one side does not accept the other's certificate.
     pub async fn connect(endpoint: Endpoint) -> Result<Self> {
         let (channel, link) = connect::connect(endpoint).await?;
-        Ok(Self { channel, link })
+        Ok(Self { channel, link, shows: Shows::default() })
+    }
+
+    /// The same connection, showing with each call that a second factor was used.
+    #[must_use]
+    pub fn showing(mut self, token: &StepUpToken) -> Self {
+        self.shows = Shows(MetadataValue::try_from(token.text().as_str()).ok().map(|mut value| {
+            value.set_sensitive(true);
+            value
+        }));
+        self
+    }
+
+    fn line(&self) -> Line {
+        InterceptedService::new(self.channel.clone(), self.shows.clone())
     }
 
     /// Key exchange of the connection, for example `X25519MLKEM768`; `None` where there is no TLS.
@@ -78,15 +129,7 @@ impl Client {
     /// Who the caller is to the vault.
     pub async fn whoami(&self) -> Result<WhoamiFacts> {
         let answer = self.answer(async || self.access().whoami(pb::WhoamiRequest {}).await).await?;
-        let some = |text: String| Some(text).filter(|t| !t.is_empty());
-        let namespace = some(answer.namespace).map(|n| n.parse()).transpose();
-        Ok(WhoamiFacts {
-            kind: answer.kind,
-            issuer: answer.issuer,
-            subject: answer.subject,
-            namespace: namespace.map_err(|e: Error| broken("the namespace is malformed").caused_by(e))?,
-            tls_group: some(answer.tls_group),
-        })
+        wire::whoami_from_wire(answer)
     }
 
     /// Artifacts whose NAMESPACE/NAME matches `pattern` (`*`, `?`; empty: all), of all pages.
@@ -184,6 +227,12 @@ impl Client {
         Ok(self.once(async || self.artifacts().restore(request).await).await?.versions)
     }
 
+    /// Destroys the key of a version: nobody opens it again.
+    pub async fn shred(&self, r: &Reference) -> Result<VersionFacts> {
+        let request = pb::ShredRequest { reference: r.to_string(), request_id: request_id()? };
+        wire::version_from_wire(self.once(async || self.artifacts().shred(request).await).await?.version)
+    }
+
     /// Attaches a signed statement (a Sigstore bundle) to a version.
     pub async fn attach(&self, r: &Reference, bundle: &[u8]) -> Result<AttestationFacts> {
         let (reference, bundle) = (r.to_string(), bundle.to_vec().into());
@@ -277,14 +326,75 @@ impl Client {
 
     /// The policy in force.
     pub async fn policy(&self) -> Result<PolicyFacts> {
-        let answer = self.answer(async || self.access().get_policy(pb::GetPolicyRequest {}).await).await?;
+        self.policy_at(None).await
+    }
+
+    /// The policy in force, or an earlier one (0: the built-in one).
+    pub async fn policy_at(&self, version: Option<u64>) -> Result<PolicyFacts> {
+        let answer = self.answer(async || self.access().get_policy(pb::GetPolicyRequest { version }).await).await?;
         Ok(PolicyFacts { version: answer.version, text: answer.text })
     }
 
     /// Puts a policy in force; returns its version.
     pub async fn set_policy(&self, text: &str) -> Result<u64> {
-        let request = pb::SetPolicyRequest { text: text.into(), request_id: request_id()? };
+        self.set_policy_over(text, None).await
+    }
+
+    /// The same, only if version `over` is in force now (0: the built-in one), where given.
+    pub async fn set_policy_over(&self, text: &str, over: Option<u64>) -> Result<u64> {
+        let request = pb::SetPolicyRequest { text: text.into(), over, request_id: request_id()? };
         Ok(self.once(async || self.access().set_policy(request).await).await?.version)
+    }
+
+    /// Policies that were put in force, the newest first.
+    pub async fn policy_log(&self, limit: u32) -> Result<Vec<PolicyVersionFacts>> {
+        let answer = self.answer(async || self.access().list_policies(pb::ListPoliciesRequest { limit }).await).await?;
+        facts(&answer.facts_json)
+    }
+
+    /// What the policy in force says to a request (JSON, docs/policy.md), and why.
+    pub async fn explain_policy(&self, scenario: &str) -> Result<ExplanationFacts> {
+        let request = pb::ExplainPolicyRequest { scenario_json: scenario.into() };
+        let answer = self.answer(async || self.access().explain_policy(request.clone()).await).await?;
+        facts(&answer.facts_json)
+    }
+
+    /// What operators say about an artifact (`[NAMESPACE/]NAME`).
+    pub async fn marks(&self, artifact: &str) -> Result<Marks> {
+        let request = pb::MarkArtifactRequest { artifact: artifact.into(), ..Default::default() };
+        let answer = self.answer(async || self.access().mark_artifact(request.clone()).await).await?;
+        facts(&answer.marks_json)
+    }
+
+    /// Changes that, and returns what is said from now on.
+    pub async fn mark(&self, artifact: &str, change: &MarksChange) -> Result<Marks> {
+        let change_json = serde_json::to_string(change).map_err(|e| Error::new(ErrorId::Internal, e.to_string()))?;
+        let request = pb::MarkArtifactRequest { artifact: artifact.into(), change_json, request_id: request_id()? };
+        facts(&self.once(async || self.access().mark_artifact(request).await).await?.marks_json)
+    }
+
+    /// What callers used of their quotas: `workload:PATTERN`, `operator:PATTERN`, or all. A workload sees itself.
+    pub async fn quotas(&self, callers: &str) -> Result<QuotaFacts> {
+        let request = pb::GetQuotasRequest { callers: callers.into() };
+        facts(&self.answer(async || self.access().get_quotas(request.clone()).await).await?.facts_json)
+    }
+
+    /// The document of a kind of settings.
+    pub async fn setting(&self, kind: &str) -> Result<SettingFacts> {
+        let request = pb::GetSettingRequest { kind: kind.into() };
+        let answer = self.answer(async || self.admin().get_setting(request.clone()).await).await?;
+        Ok(SettingFacts { kind: kind.into(), version: answer.version, text: answer.text })
+    }
+
+    /// Puts a document in force, `over` a version if given; returns its version.
+    pub async fn set_setting(&self, kind: &str, text: &str, over: Option<u64>) -> Result<u64> {
+        let request = pb::SetSettingRequest { kind: kind.into(), text: text.into(), over, request_id: request_id()? };
+        Ok(self.once(async || self.admin().set_setting(request).await).await?.version)
+    }
+
+    /// The receivers of the audit log, and how far each has come.
+    pub async fn sinks(&self) -> Result<SinksFacts> {
+        facts(&self.answer(async || self.admin().list_sinks(pb::ListSinksRequest {}).await).await?.facts_json)
     }
 
     /// Hands the rows of the audit log from `from` on to `each`: at most `limit` (0: all there are), and with `follow` every
@@ -296,11 +406,26 @@ impl Client {
         follow: bool,
         each: &mut (dyn FnMut(AuditRow) -> Result<()> + Send),
     ) -> Result<()> {
-        let request = pb::ReadAuditRequest { from, limit, follow };
+        let mut parsed = |sequence, row: &[u8]| {
+            let record = serde_json::from_slice(row).map_err(|_| broken("an audit record is not JSON"))?;
+            each(AuditRow { sequence, record })
+        };
+        self.audit_leaves(pb::ReadAuditRequest { from, limit, follow }, &mut parsed).await
+    }
+
+    /// The rows from `from` on that there are, each with its number, byte for byte as the vault keeps them.
+    pub async fn audit_bytes(&self, from: u64, each: &mut (dyn FnMut(u64, &[u8]) -> Result<()> + Send)) -> Result<()> {
+        self.audit_leaves(pb::ReadAuditRequest { from, limit: 0, follow: false }, each).await
+    }
+
+    async fn audit_leaves(
+        &self,
+        request: pb::ReadAuditRequest,
+        each: &mut (dyn FnMut(u64, &[u8]) -> Result<()> + Send),
+    ) -> Result<()> {
         let mut rows = self.answer(async || self.admin().read_audit(request).await).await?;
         while let Some(row) = rows.message().await.map_err(|s| self.link.error_of(&s))? {
-            let record = serde_json::from_slice(&row.record).map_err(|_| broken("an audit record is not JSON"))?;
-            each(AuditRow { sequence: row.sequence, record })?;
+            each(row.sequence, &row.record)?;
         }
         Ok(())
     }
@@ -317,9 +442,21 @@ impl Client {
         })
     }
 
-    /// Writes the audit log in the form that is checked without a vault.
-    pub async fn audit_export(&self, out: &mut (dyn Write + Send)) -> Result<()> {
-        let mut pieces = self.answer(async || self.admin().export_audit(pb::ExportAuditRequest {}).await).await?;
+    /// A proof about the audit log: that it has record `sequence`, or else that it extends the checkpoint of size `old_size`.
+    /// `size`: of the checkpoint it is made for, else the newest.
+    pub async fn audit_prove(&self, of: ProofOf, size: Option<u64>) -> Result<String> {
+        let of = match of {
+            ProofOf::Record(sequence) => pb::prove_audit_request::Of::Sequence(sequence),
+            ProofOf::Extension(old) => pb::prove_audit_request::Of::OldSize(old),
+        };
+        let request = pb::ProveAuditRequest { of: Some(of), size };
+        Ok(self.answer(async || self.admin().prove_audit(request).await).await?.proof_json)
+    }
+
+    /// Writes the audit log from record `from` on (0: all of it) in the form that is checked without a vault.
+    pub async fn audit_export(&self, from: u64, out: &mut (dyn Write + Send)) -> Result<()> {
+        let request = pb::ExportAuditRequest { from };
+        let mut pieces = self.answer(async || self.admin().export_audit(request).await).await?;
         while let Some(piece) = pieces.message().await.map_err(|s| self.link.error_of(&s))? {
             out.write_all(&piece.data)?;
         }
@@ -345,24 +482,24 @@ impl Client {
         call().await.map(Response::into_inner).map_err(|s| self.link.error_of(&s))
     }
 
-    fn access(&self) -> AccessServiceClient<Channel> {
-        AccessServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LIMIT)
+    fn access(&self) -> AccessServiceClient<Line> {
+        AccessServiceClient::new(self.line()).max_decoding_message_size(ANSWER_LIMIT)
     }
 
-    fn admin(&self) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.channel.clone())
+    fn admin(&self) -> AdminServiceClient<Line> {
+        AdminServiceClient::new(self.line())
     }
 
-    fn statements(&self) -> AttestationServiceClient<Channel> {
-        AttestationServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LIMIT)
+    fn statements(&self) -> AttestationServiceClient<Line> {
+        AttestationServiceClient::new(self.line()).max_decoding_message_size(ANSWER_LIMIT)
     }
 
-    fn artifacts(&self) -> ArtifactServiceClient<Channel> {
-        ArtifactServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_LIMIT)
+    fn artifacts(&self) -> ArtifactServiceClient<Line> {
+        ArtifactServiceClient::new(self.line()).max_decoding_message_size(ANSWER_LIMIT)
     }
 
-    fn fetches(&self) -> FetchServiceClient<Channel> {
-        FetchServiceClient::new(self.channel.clone()).max_decoding_message_size(wire::MESSAGE_LIMIT)
+    fn fetches(&self) -> FetchServiceClient<Line> {
+        FetchServiceClient::new(self.line()).max_decoding_message_size(wire::MESSAGE_LIMIT)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::crypto::hash::blake3;
 use crate::crypto::keys::Key;
 use crate::crypto::outboard::{Groups, NODE_LEN, TreeBuilder, group_cv, new_nodes};
 use crate::crypto::sign::SigningIdentity;
-use crate::error::ErrorId;
+use crate::error::{Error, ErrorId};
 use crate::manifest::{ArtifactStatement, MAX_TAG_STATEMENT_LEN, Subject, TAG_VALIDITY, TagStatement};
 use crate::names::{ArtifactId, ArtifactKind, Commitment, FileId, Root, Timestamp};
 use crate::seal::signatures;

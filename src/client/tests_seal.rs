@@ -196,6 +196,9 @@ impl ArtifactService for Service {
     async fn remove(&self, _: Request<pb::RemoveRequest>) -> Reply<pb::RemoveResponse> {
         no()
     }
+    async fn shred(&self, _: Request<pb::ShredRequest>) -> Reply<pb::ShredResponse> {
+        no()
+    }
     async fn restore(&self, _: Request<pb::RestoreRequest>) -> Reply<pb::RestoreResponse> {
         no()
     }

@@ -1,4 +1,4 @@
-//! BLAKE3, SHA-256, HMAC-SHA256, and BLAKE2b for statements of others.
+//! BLAKE3, SHA-256, HMAC-SHA256, HMAC-SHA1 for one-time codes, and BLAKE2b for statements of others.
 
 use crate::names::{Blake3, Sha256};
 
@@ -133,6 +133,14 @@ impl Hasher {
             Self::Blake3(h) => h.finish().0.into(),
         }
     }
+}
+
+/// HMAC-SHA1 (RFC 2104) of a message: for one-time codes, whose readers know nothing else. As a MAC, SHA-1 is not broken.
+pub fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+    let mut mac = [0; 20];
+    mac.copy_from_slice(ring::hmac::sign(&key, message).as_ref());
+    mac
 }
 
 /// HMAC-SHA256 of `a ‖ b ‖ ...` under `key`.

@@ -4,12 +4,13 @@
 //! |---|---|---|
 //! | `keys` | 32-byte secrets in locked, undumpable pages | GUIDE 5 |
 //! | `aead` | AES-256-GCM over whole segments, two backends | NIST SP 800-38D |
-//! | `hash` | BLAKE3, SHA-256, HMAC-SHA256 | BLAKE3 paper, FIPS 180-4, RFC 2104 |
+//! | `hash` | BLAKE3, SHA-256, HMAC | BLAKE3 paper, FIPS 180-4, RFC 2104 |
 //! | `kdf` | HKDF-SHA256, Argon2id | RFC 5869, RFC 9106 |
 //! | `wrap` | the committing wrap of one key under another | docs/format.md 4.1 |
 //! | `record` | short texts at rest, each under a key of its own | RFC 5869, NIST SP 800-38D |
 //! | `hybrid` | HPKE with X-Wing | RFC 9180 |
 //! | `sign` | Ed25519, ECDSA and ML-DSA keys, and their ids | RFC 8032, FIPS 186-5, FIPS 204 |
+//! | `jws` | keys and signatures of tokens | RFC 7515, RFC 7517, RFC 7518 |
 //! | `der`, `pem` | as much of the encodings as keys need | X.690, RFC 7468 |
 //! | `dsse` | signed envelopes | DSSE v1 |
 //! | `outboard` | BLAKE3 trees over 1 MiB groups | docs/format.md 7.3 |
@@ -21,6 +22,7 @@ pub mod der;
 pub mod dsse;
 pub mod hash;
 pub mod hybrid;
+pub mod jws;
 pub mod kdf;
 pub mod keys;
 pub mod merkle;

@@ -13,11 +13,12 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::key::{Pair, PrivateKey, internal, is_p256_spki};
-use super::peer::{Serial, SpiffeId};
+use super::peer::{Serial, SessionCertificate, SpiffeId};
 use crate::crypto::hash::sha256;
+use crate::crypto::jws::p256_thumbprint;
 use crate::crypto::pem;
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Name, Random, Sha256, Timestamp, VaultId};
+use crate::names::{Name, Random, SessionId, Sha256, Timestamp, VaultId};
 
 /// How long a workload's or server's certificate is valid when nothing else is said.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -141,6 +142,26 @@ impl Authority {
         self.issue(params, &SubjectPublicKeyInfo::from_der(&spki).map_err(internal)?, lifetime, now, random)
     }
 
+    /// Issues the certificate of a session, for the key of a signing request that [`csr_key`] has read.
+    ///
+    /// # Errors
+    /// As [`Authority::issue_workload`].
+    pub fn issue_session(
+        &self,
+        key: &CsrKey,
+        session: SessionId,
+        lifetime: Duration,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Issued> {
+        let uri = SessionCertificate::name_of(self.vault, session).try_into().map_err(internal)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name("Model Vault session");
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params, &SubjectPublicKeyInfo::from_der(&key.spki).map_err(internal)?, lifetime, now, random)
+    }
+
     /// Issues a server certificate for these host names and addresses, with a key of its own.
     ///
     /// # Errors
@@ -205,6 +226,29 @@ impl fmt::Debug for Authority {
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
     }
+}
+
+/// The public key of a signing request.
+#[derive(Clone, Debug)]
+pub struct CsrKey {
+    spki: Vec<u8>,
+}
+
+impl CsrKey {
+    /// RFC 7638: what `cnf.jkt` of a token names.
+    pub fn thumbprint(&self) -> Sha256 {
+        // An uncompressed point stands at the end: is_p256_spki has checked that.
+        let (_, point) = self.spki.split_at(self.spki.len() - 64);
+        p256_thumbprint(&point[..32], &point[32..])
+    }
+}
+
+/// Reads a certificate signing request (DER or PEM).
+///
+/// # Errors
+/// `InvalidArgument` for one that is malformed, not signed by its own key, or not for a P-256 key.
+pub fn csr_key(csr: &[u8]) -> Result<CsrKey> {
+    Ok(CsrKey { spki: requested_key(csr)? })
 }
 
 /// The SubjectPublicKeyInfo of a request that is signed by that key.

@@ -14,13 +14,13 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::key::{PrivateKey, internal};
-use super::peer::PeerCertificate;
+use super::peer::{PeerCertificate, SessionCertificate};
 use crate::crypto::hash::sha256;
 use crate::crypto::pem;
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::json::{self, Value};
-use crate::names::{KeyId, Name, Random};
+use crate::names::{KeyId, Name, Random, Timestamp, VaultId};
 
 const KEY: &str = "client.key";
 const CERTIFICATE: &str = "client.crt";
@@ -69,6 +69,33 @@ impl Enrolment {
     /// `BadCredential` if the certificate is no workload's.
     pub fn identity(&self) -> Result<PeerCertificate> {
         PeerCertificate::parse(&self.certificate)
+    }
+
+    /// The session that this stands for; `None`: it is an enrolment.
+    pub fn session(&self) -> Option<SessionCertificate> {
+        SessionCertificate::parse(&self.certificate).ok()
+    }
+
+    /// The vault that issued the certificate.
+    ///
+    /// # Errors
+    /// `BadCredential` if the certificate is neither a workload's nor a session's.
+    pub fn vault(&self) -> Result<VaultId> {
+        match self.session() {
+            Some(session) => Ok(session.vault),
+            None => Ok(self.identity()?.id.vault),
+        }
+    }
+
+    /// Valid through this second.
+    ///
+    /// # Errors
+    /// `BadCredential` if the certificate is neither a workload's nor a session's.
+    pub fn not_after(&self) -> Result<Timestamp> {
+        match self.session() {
+            Some(session) => Ok(session.not_after),
+            None => Ok(self.identity()?.not_after),
+        }
     }
 
     /// Whether [`write`](Self::write) would find room at `dir`: asked before a vault issues what would then have no place.
@@ -151,11 +178,18 @@ impl Enrolment {
         if !X509Certificate::from_der(&self.ca).is_ok_and(|(rest, ca)| rest.is_empty() && ca.is_ca()) {
             return Err(mismatch("ca.crt is not the certificate of a CA"));
         }
-        let identity = self.identity()?;
-        if identity.id.namespace != self.namespace {
-            return Err(mismatch("trust.json and client.crt name different namespaces"));
-        }
-        if identity.spki_sha256 != sha256(&self.key.spki()?) {
+        let spki_sha256 = match self.session() {
+            // The vault knows its namespace; the certificate does not tell.
+            Some(session) => session.spki_sha256,
+            None => {
+                let identity = self.identity()?;
+                if identity.id.namespace != self.namespace {
+                    return Err(mismatch("trust.json and client.crt name different namespaces"));
+                }
+                identity.spki_sha256
+            }
+        };
+        if spki_sha256 != sha256(&self.key.spki()?) {
             return Err(mismatch("client.key is not the key of client.crt"));
         }
         Ok(())

@@ -28,6 +28,12 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     })
 }
 
+/// For the servers and certificates of others: the same groups, and every cipher suite of TLS 1.3.
+#[cfg(feature = "daemon")]
+pub(super) fn public_provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider { kx_groups: provider().kx_groups.clone(), ..aws_lc_rs::default_provider() })
+}
+
 /// Our clock as rustls wants it, so that expiry is testable.
 pub(super) struct VaultTime(pub Arc<dyn Clock>);
 

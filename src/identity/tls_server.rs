@@ -11,7 +11,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, CommonState, ServerConfig};
 
 use super::authority::IssuedServer;
-use super::peer::PeerCertificate;
+use super::foreign::{Authorities, ByDomain};
+use super::peer::{ClientCertificate, PeerCertificate};
 use super::tls::{ALPN, VaultTime, internal, provider, roots};
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Clock, VaultId};
@@ -21,6 +22,7 @@ use crate::names::{Clock, VaultId};
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     current: Arc<Current>,
+    clients: Arc<ByDomain>,
 }
 
 impl ServerTls {
@@ -33,23 +35,32 @@ impl ServerTls {
             .allow_unauthenticated()
             .build()
             .map_err(|e| Error::new(ErrorId::Internal, format!("TLS cannot be set up: {e}")))?;
+        let clients = Arc::new(ByDomain::new(verifier));
         let current = Arc::new(Current(RwLock::new(certified(own)?)));
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Current>::clone(&current);
         let mut config = ServerConfig::builder_with_details(provider(), Arc::new(VaultTime(clock)))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(internal)?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::<ByDomain>::clone(&clients))
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would keep a client certificate alive that has since expired: every connection proves itself.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), current })
+        Ok(Self { config: Arc::new(config), current, clients })
     }
 
     /// For the acceptor; stays the same when the certificate is exchanged.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// Accepts certificates of these other trust domains from the next handshake on, and of no others.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` if some authorities cannot be used; then all stays as it is.
+    pub fn trust(&self, domains: Authorities) -> Result<()> {
+        self.clients.trust(domains)
     }
 
     /// Shows this certificate from the next handshake on. Connections that exist go on.
@@ -76,6 +87,15 @@ impl fmt::Debug for ServerTls {
 pub fn peer_of(connection: &CommonState, vault: VaultId) -> Result<Option<PeerCertificate>> {
     let leaf = connection.peer_certificates().and_then(<[_]>::first);
     leaf.map(|der| PeerCertificate::of_vault(der, vault)).transpose()
+}
+
+/// Whom the certificate at the other end of a finished handshake stands for; `None`: a client without one.
+///
+/// # Errors
+/// `BadCredential` for a certificate that stands for nobody here.
+pub fn client_of(connection: &CommonState, vault: VaultId) -> Result<Option<ClientCertificate>> {
+    let leaf = connection.peer_certificates().and_then(<[_]>::first);
+    leaf.map(|der| ClientCertificate::parse(der, vault)).transpose()
 }
 
 /// Why a handshake failed, seen from the server: an id, and one of a few fixed phrases for the audit log.

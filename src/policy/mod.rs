@@ -6,16 +6,33 @@
 //! | `default.cedar` | the policies of a new vault |
 //! | `request` | the question, and its form in Cedar |
 //! | `policies` | a checked set of policies, and its answer |
+//! | `lacking` | what a denied caller could still add |
+//! | `slice` | which of them can apply to a request at all |
+//! | `groups` | who is in which group |
+//! | `why` | why a decision is as it is |
+//! | `scenario`, `table` | requests in words, and tests of policies |
 //! | `grant` | the proof of a permit that opens an artifact |
 //!
 //! Default deny; a `forbid` wins; an error while evaluating denies. No clock, no network, no files: `now` is an argument.
 
 mod grant;
+mod groups;
+mod lacking;
 mod policies;
 mod request;
+mod scenario;
+mod slice;
+mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_slice;
+mod why;
 
 pub use grant::{Denied, Grant, Lease};
+pub use groups::{Groups, parse_member};
+pub use lacking::Lack;
 pub use policies::{Decision, GRANTED, MAX_POLICIES, MAX_TEXT_BYTES, Policies, PolicyError, explain, grant_as_cedar};
 pub use request::{Action, Context, Request, Resource, Transport};
+pub use scenario::{Described, Scenario, TEST_TIME, Target, parse_principal};
+pub use table::{Expected, MAX_TABLE_BYTES, Table, Tested};

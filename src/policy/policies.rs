@@ -1,5 +1,6 @@
 //! A checked set of policies and its answer to a request.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -7,6 +8,7 @@ use cedar_policy::{Authorizer, Effect, EntityUid, PolicyId, PolicySet, Response,
 
 use super::grant::{Denied, Grant, Lease};
 use super::request::{Action, Asked, Request, Resource, SCHEMA, artifact_uid, workload_uid};
+use super::slice::Index;
 use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId};
 use crate::names::{ArtifactId, Name, Sha256, VersionId};
@@ -105,9 +107,9 @@ pub struct Policies {
     text: String,
     version: Sha256,
     /// Policies without places to fill in.
-    fixed: PolicySet,
-    /// Templates only: small, so that a copy can be linked in each decision.
-    templates: PolicySet,
+    fixed: Index,
+    /// Templates only: each set is small, so that a copy can be linked in each decision.
+    templates: Index,
 }
 
 impl Policies {
@@ -140,13 +142,21 @@ impl Policies {
     }
 
     fn check(text: &str) -> Result<Self, PolicyError> {
+        let (policies, named) = Self::indexed(text)?;
+        validate(&named)?;
+        Ok(policies)
+    }
+
+    /// All checks but those against the schema; with the whole set, under the names of its policies.
+    pub(super) fn indexed(text: &str) -> Result<(Self, PolicySet), PolicyError> {
         let parsed: PolicySet = text.parse().map_err(|e| PolicyError::Syntax(format!("{e}")))?;
         let count = parsed.num_of_policies() + parsed.num_of_templates();
         if count > MAX_POLICIES {
             return Err(PolicyError::TooMany { count });
         }
 
-        let (mut fixed, mut templates, mut seen) = (PolicySet::new(), PolicySet::new(), HashSet::new());
+        let (mut named, mut seen) = (PolicySet::new(), HashSet::new());
+        let (mut fixed, mut templates) = (Index::default(), Index::default());
         let mut id_of = |annotation: Option<&str>, parsed: &PolicyId| {
             let id = annotation.ok_or_else(|| PolicyError::NoId { position: position_of(parsed) })?;
             let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
@@ -160,20 +170,26 @@ impl Policies {
         };
         let impossible = |e: cedar_policy::PolicySetError| PolicyError::Syntax(e.to_string());
         for policy in parsed.policies() {
-            fixed.add(policy.new_id(id_of(policy.annotation("id"), policy.id())?)).map_err(impossible)?;
+            let policy = policy.new_id(id_of(policy.annotation("id"), policy.id())?);
+            named.add(policy.clone()).map_err(impossible)?;
+            fixed.add(policy).map_err(PolicyError::Syntax)?;
         }
         for template in parsed.templates() {
-            let id = id_of(template.annotation("id"), template.id())?;
-            templates.add_template(template.new_id(id)).map_err(impossible)?;
+            let template = template.new_id(id_of(template.annotation("id"), template.id())?);
+            named.add_template(template.clone()).map_err(impossible)?;
+            templates.add_template(template).map_err(PolicyError::Syntax)?;
         }
-        validate(&fixed)?;
-        validate(&templates)?;
-        Ok(Self { text: text.to_owned(), version: sha256(text.as_bytes()), fixed, templates })
+        Ok((Self { text: text.to_owned(), version: sha256(text.as_bytes()), fixed, templates }, named))
     }
 
     /// The text, as it was given.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// How many policies and templates there are.
+    pub fn count(&self) -> usize {
+        self.fixed.len() + self.templates.len()
     }
 
     /// SHA-256 of the text: names these policies in decisions.
@@ -210,36 +226,54 @@ impl Policies {
         }
     }
 
-    /// A forbid in either set denies and a permit in either set permits, so asking both is asking one set of all.
+    /// How many policies are evaluated for a request, those of grants apart.
+    #[cfg(test)]
+    pub(super) fn concerning(&self, request: &Request<'_>) -> usize {
+        let asked = request.to_cedar().unwrap();
+        let sets = self.fixed.matching(asked.action, &asked.request, &asked.entities);
+        sets.into_iter().map(PolicySet::num_of_policies).sum()
+    }
+
+    /// A forbid in any set denies and a permit in any set permits, so asking each is asking one set of all.
     fn evaluate(&self, asked: &Asked) -> Answer {
         static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
-        let ask = |set: &PolicySet| AUTHORIZER.is_authorized(&asked.request, set, &asked.entities);
         let mut answer = Answer::default();
-        answer.add(&ask(&self.fixed), &self.fixed);
-        if let Some((workload, artifact)) = &asked.granted {
-            match self.instances(workload, artifact) {
-                Ok(linked) => answer.add(&ask(&linked), &linked),
+        for set in self.sets_for(asked) {
+            match set {
+                Ok(set) => answer.add(&AUTHORIZER.is_authorized(&asked.request, &set, &asked.entities), &set),
                 Err(error) => answer.errors.push(error),
             }
         }
         answer
     }
 
-    /// Every template with its places filled from one grant.
-    fn instances(&self, workload: &EntityUid, artifact: &EntityUid) -> Result<PolicySet, String> {
-        let mut linked = self.templates.clone();
-        for template in self.templates.templates() {
-            let values: HashMap<_, _> = template
-                .slots()
-                .map(|slot| {
-                    (slot.clone(), if *slot == SlotId::principal() { workload.clone() } else { artifact.clone() })
-                })
-                .collect();
-            let id = PolicyId::new(format!("{}{INSTANCE_MARK}", template.id()));
-            linked.link(template.id().clone(), id, values).map_err(|e| e.to_string())?;
-        }
-        Ok(linked)
+    /// The sets whose policies can apply; those of grants with their places filled.
+    pub(super) fn sets_for(&self, asked: &Asked) -> impl Iterator<Item = Result<Cow<'_, PolicySet>, String>> {
+        let Asked { action, request, entities, granted } = asked;
+        let fixed = self.fixed.matching(*action, request, entities).into_iter().map(|set| Ok(Cow::Borrowed(set)));
+        let linked = granted.iter().flat_map(move |(workload, artifact)| {
+            let templates = self.templates.matching(*action, request, entities).into_iter();
+            templates.map(move |set| instances(set, workload, artifact).map(Cow::Owned))
+        });
+        fixed.chain(linked)
     }
+}
+
+/// The id of a policy or, for an instance, of its template.
+pub(super) fn name_of(id: &str) -> &str {
+    id.strip_suffix(INSTANCE_MARK).unwrap_or(id)
+}
+
+/// Every template with its places filled from one grant.
+fn instances(templates: &PolicySet, workload: &EntityUid, artifact: &EntityUid) -> Result<PolicySet, String> {
+    let mut linked = templates.clone();
+    for template in templates.templates() {
+        let filled = |slot: &SlotId| if *slot == SlotId::principal() { workload.clone() } else { artifact.clone() };
+        let values: HashMap<_, _> = template.slots().map(|slot| (slot.clone(), filled(slot))).collect();
+        let id = PolicyId::new(format!("{}{INSTANCE_MARK}", template.id()));
+        linked.link(template.id().clone(), id, values).map_err(|e| e.to_string())?;
+    }
+    Ok(linked)
 }
 
 /// What evaluation found, before it becomes a decision.
@@ -255,7 +289,7 @@ impl Answer {
         for id in response.diagnostics().reason() {
             let effect = set.policy(id).map(cedar_policy::Policy::effect);
             let name = id.to_string();
-            let name = name.strip_suffix(INSTANCE_MARK).unwrap_or(&name).to_owned();
+            let name = name_of(&name).to_owned();
             // An unknown id cannot come; counted as a forbid if it does.
             if effect == Some(Effect::Permit) { self.permits.push(name) } else { self.forbids.push(name) }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use cedar_policy::{
     RestrictedExpression as Expression, Schema,
 };
 
+use crate::error::{Error, ErrorId};
+use crate::marks::Marks;
 use crate::names::{ArtifactId, ArtifactKind, Name, Principal, PrincipalKind, Tag, Timestamp, VersionId};
 
 macro_rules! actions {
@@ -87,6 +90,24 @@ actions! {
     Sign = "sign",
     /// Read, verify and export the audit log.
     ReadAudit = "readAudit",
+    /// Destroy the key of a version.
+    Shred = "shred",
+    /// Label an artifact, put it in a collection, classify it.
+    Label = "label",
+    /// Change what a settings document says: issuers, groups, quotas, sinks, alerts.
+    ChangeSettings = "changeSettings",
+    /// Read settings documents, and what they amount to.
+    ReadSettings = "readSettings",
+    /// Approve what somebody else wants to do.
+    Approve = "approve",
+    /// Take away the second factor of another person.
+    ResetFactor = "resetFactor",
+    /// List sessions, and end those of others.
+    RevokeSession = "revokeSession",
+    /// Put principals and artifacts on hold, and release them.
+    Quarantine = "quarantine",
+    /// Import and drop lists of known bad digests and keys.
+    ImportIntel = "importIntel",
     /// Issue a workload its next certificate.
     Renew = "renew",
     /// Learn who one is.
@@ -96,6 +117,17 @@ actions! {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Action {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.iter().copied().find(|action| action.as_str() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|action| action.as_str()).collect();
+            Error::new(ErrorId::InvalidArgument, format!("not an action: {text:?}"))
+                .hint(format!("actions are {}", known.join(", ")))
+        })
     }
 }
 
@@ -170,6 +202,10 @@ pub struct Context {
     pub transport: Transport,
     /// Time since the second factor; `None`: there was none.
     pub mfa_age: Option<Duration>,
+    /// What it was: `totp`, `recovery`; `None`: there was none.
+    pub mfa_method: Option<&'static str>,
+    /// The caller has a second factor, used or not.
+    pub mfa_enrolled: bool,
     /// Approvals by others that belong to this very call.
     pub approvals: u32,
     /// The credential is bound to the connection it came by.
@@ -182,10 +218,14 @@ pub struct Context {
     pub pq_tls: bool,
     /// Statements about the whole version asked for, by signers who are trusted: predicate type and name of the signer.
     pub statements: Vec<(String, Name)>,
+    /// Tags that point to the version asked for.
+    pub tags: Vec<Tag>,
     /// Rules that the caller asks to set aside, for a reason that goes on record.
     pub allowed: Vec<&'static str>,
     /// The tag that the call is to move. That every publication moves `latest` is not told.
     pub tag: Option<Tag>,
+    /// A hold asks this caller for a second factor whatever it does.
+    pub step_up: bool,
 }
 
 impl Context {
@@ -194,14 +234,18 @@ impl Context {
         Self {
             transport,
             mfa_age: None,
+            mfa_method: None,
+            mfa_enrolled: false,
             approvals: 0,
             bound: false,
             bytes_today: None,
             signer_trusted: false,
             pq_tls: false,
             statements: Vec::new(),
+            tags: Vec::new(),
             allowed: Vec::new(),
             tag: None,
+            step_up: false,
         }
     }
 
@@ -216,14 +260,22 @@ impl Context {
         let members = [
             ("transport", word(self.transport.as_str())),
             ("mfa_age_s", long(self.mfa_age.map(|age| age.as_secs()))),
+            ("mfa_method", word(self.mfa_method.unwrap_or("none"))),
+            ("mfa_enrolled", Expression::new_bool(self.mfa_enrolled)),
+            ("step_up", Expression::new_bool(self.step_up)),
+            ("dataset", word("none")),
             ("approvals", Expression::new_long(self.approvals.into())),
             ("bound", Expression::new_bool(self.bound)),
             ("attestation", word("none")),
             ("bytes_today", long(self.bytes_today)),
+            ("now_s", Expression::new_long(now.as_secs())),
+            // The first day of the epoch was a Thursday.
+            ("weekday", Expression::new_long((now.as_secs().div_euclid(86_400) + 3).rem_euclid(7) + 1)),
             ("hour", Expression::new_long(now.as_secs().rem_euclid(86_400) / 3600)),
             ("signer_trusted", Expression::new_bool(self.signer_trusted)),
             ("pq_tls", Expression::new_bool(self.pq_tls)),
             ("statements", Expression::new_set(statements.collect::<Result<Vec<_>, _>>()?)),
+            ("tags", Expression::new_set(self.tags.iter().map(|tag| word(tag.as_str())))),
             ("tag", word(self.tag.as_ref().map_or("", Tag::as_str))),
             ("allowed", Expression::new_set(self.allowed.iter().map(|rule| word(rule)))),
         ];
@@ -240,6 +292,10 @@ pub struct Request<'a> {
     pub action: Action,
     /// On what.
     pub resource: Resource<'a>,
+    /// Groups the caller is in, by the vault's own list and by its issuer's word.
+    pub groups: Vec<Name>,
+    /// What operators said about the artifact.
+    pub marks: Marks,
     /// In which circumstances.
     pub context: Context,
     /// The catalogue holds a grant that links this workload and this artifact.
@@ -257,6 +313,7 @@ impl fmt::Display for Request<'_> {
 
 /// A request in Cedar's terms, checked against the schema.
 pub(super) struct Asked {
+    pub action: Action,
     pub request: CedarRequest,
     pub entities: Entities,
     /// Workload and artifact that a grant links, if one does.
@@ -264,10 +321,19 @@ pub(super) struct Asked {
 }
 
 impl Request<'_> {
+    /// The same by a caller who has used a second factor just now.
+    #[must_use]
+    pub(super) fn with_second_factor(mut self) -> Self {
+        self.context.mfa_age = Some(Duration::ZERO);
+        self.context.mfa_method = Some("totp");
+        self.context.mfa_enrolled = true;
+        self
+    }
+
     /// Fails, with a sentence, for whatever the schema does not know: such a request is denied.
     pub(super) fn to_cedar(&self) -> Result<Asked, String> {
-        let (principal, caller) = principal_entity(self.principal)?;
-        let (resource, target) = resource_entity(&self.resource)?;
+        let (principal, caller) = principal_entity(self.principal, &self.groups)?;
+        let (resource, target, around) = resource_entity(&self.resource, &self.marks)?;
         let request = CedarRequest::new(
             principal.clone(),
             uid(&TYPES.action, self.action.as_str()),
@@ -280,11 +346,16 @@ impl Request<'_> {
         let target = target.filter(|_| principal != resource);
         let entities = ACTIONS
             .clone()
-            .add_entities([Some(caller), target].into_iter().flatten(), Some(&SCHEMA))
+            .add_entities([Some(caller), target, around].into_iter().flatten(), Some(&SCHEMA))
             .map_err(|e| e.to_string())?;
         let linkable =
             self.principal.kind == PrincipalKind::Workload && matches!(self.resource, Resource::Artifact { .. });
-        Ok(Asked { request, entities, granted: (self.granted && linkable).then_some((principal, resource)) })
+        Ok(Asked {
+            action: self.action,
+            request,
+            entities,
+            granted: (self.granted && linkable).then_some((principal, resource)),
+        })
     }
 }
 
@@ -297,13 +368,24 @@ pub(super) static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 static ACTIONS: LazyLock<Entities> =
     LazyLock::new(|| SCHEMA.action_entities().expect("the built-in schema has no cycle of action groups"));
 
+/// The actions that `named` means: itself or, where it is a group, all in it.
+pub(super) fn actions_under(named: &EntityUid) -> impl Iterator<Item = Action> {
+    let is = |action: &Action| {
+        let uid = uid(&TYPES.action, action.as_str());
+        uid == *named || ACTIONS.is_ancestor_of(named, &uid)
+    };
+    Action::ALL.iter().copied().filter(is)
+}
+
 static TYPES: LazyLock<Types> = LazyLock::new(|| {
     let name = |text: &str| format!("ModelVault::{text}").parse().expect("a valid type name");
     Types {
         action: name("Action"),
         operator: name("Operator"),
         workload: name("Workload"),
+        group: name("Group"),
         namespace: name("Namespace"),
+        collection: name("Collection"),
         artifact: name("Artifact"),
         vault: name("Vault"),
     }
@@ -313,7 +395,9 @@ struct Types {
     action: EntityTypeName,
     operator: EntityTypeName,
     workload: EntityTypeName,
+    group: EntityTypeName,
     namespace: EntityTypeName,
+    collection: EntityTypeName,
     artifact: EntityTypeName,
     vault: EntityTypeName,
 }
@@ -342,17 +426,37 @@ pub(super) fn artifact_uid(id: ArtifactId) -> EntityUid {
     uid(&TYPES.artifact, &id.to_string())
 }
 
-fn workload_entity(issuer: &str, namespace: &Name, name: &Name) -> Result<(EntityUid, Entity), String> {
-    let (itself, home) = (workload_uid(namespace, name), uid(&TYPES.namespace, namespace.as_str()));
-    let attributes = [
-        ("issuer", Expression::new_string(issuer.into())),
-        ("subject", Expression::new_string(name.as_str().into())),
-        ("namespace", Expression::new_entity_uid(home.clone())),
-    ];
-    Ok((itself.clone(), entity(itself, attributes, [home])?))
+fn group_uids(groups: &[Name]) -> impl Iterator<Item = EntityUid> {
+    groups.iter().map(|group| uid(&TYPES.group, group.as_str()))
 }
 
-fn principal_entity(principal: &Principal) -> Result<(EntityUid, Entity), String> {
+/// Somebody of this name, enrolled here or vouched for by another issuer. A name has no `:`, so one is never taken for the other.
+fn workload_entity(
+    issuer: &str,
+    namespace: &Name,
+    subject: &str,
+    groups: &[Name],
+) -> Result<(EntityUid, Entity), String> {
+    let home = uid(&TYPES.namespace, namespace.as_str());
+    let itself = match issuer {
+        "mtls" => {
+            let name = subject.parse().map_err(|_| format!("{subject:?} is no workload's name"))?;
+            workload_uid(namespace, &name)
+        }
+        other => {
+            let _: Name = other.parse().map_err(|_| format!("{other:?} is no issuer's name"))?;
+            uid(&TYPES.workload, &format!("{namespace}/{other}:{subject}"))
+        }
+    };
+    let attributes = [
+        ("issuer", Expression::new_string(issuer.into())),
+        ("subject", Expression::new_string(subject.into())),
+        ("namespace", Expression::new_entity_uid(home.clone())),
+    ];
+    Ok((itself.clone(), entity(itself, attributes, group_uids(groups).chain([home]))?))
+}
+
+fn principal_entity(principal: &Principal, groups: &[Name]) -> Result<(EntityUid, Entity), String> {
     let Principal { kind, issuer, subject, namespace } = principal;
     match (kind, namespace) {
         (PrincipalKind::Operator, None) => {
@@ -361,38 +465,46 @@ fn principal_entity(principal: &Principal) -> Result<(EntityUid, Entity), String
                 ("issuer", Expression::new_string(issuer.clone())),
                 ("subject", Expression::new_string(subject.clone())),
             ];
-            Ok((itself.clone(), entity(itself, attributes, [])?))
+            Ok((itself.clone(), entity(itself, attributes, group_uids(groups))?))
         }
-        (PrincipalKind::Workload, Some(namespace)) => {
-            let name = subject.parse().map_err(|_| format!("{subject:?} is no workload's name"))?;
-            workload_entity(issuer, namespace, &name)
-        }
+        (PrincipalKind::Workload, Some(namespace)) => workload_entity(issuer, namespace, subject, groups),
         (PrincipalKind::Anonymous, _) => Err("a caller without a credential may do nothing here".into()),
         (PrincipalKind::Operator, Some(_)) => Err("an operator belongs to no namespace".into()),
         (PrincipalKind::Workload, None) => Err("a workload belongs to a namespace".into()),
     }
 }
 
-/// Namespaces and the vault have no attributes: their names are enough.
-fn resource_entity(resource: &Resource<'_>) -> Result<(EntityUid, Option<Entity>), String> {
+/// The resource, its entity, and that of the collection it is in. Namespaces and the vault have no attributes: their names
+/// are enough.
+fn resource_entity(
+    resource: &Resource<'_>,
+    marks: &Marks,
+) -> Result<(EntityUid, Option<Entity>, Option<Entity>), String> {
     Ok(match resource {
         Resource::Artifact { namespace, id, name, kind, signed, .. } => {
             let (itself, home) = (artifact_uid(*id), uid(&TYPES.namespace, namespace.as_str()));
+            let collection = marks.collection.as_ref().map(|c| uid(&TYPES.collection, &format!("{namespace}/{c}")));
+            let labels = marks.labels.iter().map(|label| Expression::new_string(label.as_str().into()));
+            let classification = marks.classification.as_ref().map_or("", Name::as_str);
             let attributes = [
                 ("namespace", Expression::new_entity_uid(home.clone())),
                 ("name", Expression::new_string(name.as_str().into())),
                 ("kind", Expression::new_string(kind.as_str().into())),
                 ("signed", Expression::new_bool(*signed)),
+                ("labels", Expression::new_set(labels)),
+                ("classification", Expression::new_string(classification.into())),
             ];
-            (itself.clone(), Some(entity(itself, attributes, [home])?))
+            let around = collection.clone().map(|c| entity(c, [], [home.clone()])).transpose()?;
+            let parents = collection.into_iter().chain([home]);
+            (itself.clone(), Some(entity(itself, attributes, parents)?), around)
         }
-        // A workload as the target of `renew` and `revoke`: always one of the embedded CA.
+        // A workload as the target of `renew` and `revoke`: always one of the embedded CA. Its groups are not asked for.
         Resource::Workload { namespace, name } => {
-            let (itself, entity) = workload_entity("mtls", namespace, name)?;
-            (itself, Some(entity))
+            let (itself, entity) = workload_entity("mtls", namespace, name.as_str(), &[])?;
+            (itself, Some(entity), None)
         }
-        Resource::Namespace(name) => (uid(&TYPES.namespace, name.as_str()), None),
-        Resource::Vault => (uid(&TYPES.vault, "this"), None),
+        Resource::Namespace(name) => (uid(&TYPES.namespace, name.as_str()), None, None),
+        Resource::Vault => (uid(&TYPES.vault, "this"), None, None),
     })
 }
 
@@ -422,7 +534,7 @@ mod tests {
             Principal { namespace: Some(ns), ..Principal::local_operator(0) },
             Principal::anonymous(),
         ] {
-            assert!(principal_entity(&principal).is_err(), "{principal:?}");
+            assert!(principal_entity(&principal, &[]).is_err(), "{principal:?}");
         }
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::admin::json;
 use super::calls::{Calls, received};
+use crate::error::{Error, ErrorId};
 use crate::vault::Vault;
 use crate::wire::{self, pb};
 
@@ -21,13 +23,7 @@ impl pb::access_service_server::AccessService for Access {
         let (call, _) = received(request, |_| &[])?;
         let vault = Arc::clone(&self.vault);
         let who = self.calls.answer(call, move |caller| vault.whoami(caller)).await?;
-        Ok(Response::new(pb::WhoamiResponse {
-            kind: who.kind,
-            issuer: who.issuer,
-            subject: who.subject,
-            namespace: who.namespace.map(|n| n.to_string()).unwrap_or_default(),
-            tls_group: who.tls_group.unwrap_or_default(),
-        }))
+        Ok(Response::new(wire::whoami_to_wire(who)))
     }
 
     async fn enroll_workload(&self, request: Request<pb::EnrollWorkloadRequest>) -> Answer<pb::EnrollWorkloadResponse> {
@@ -104,16 +100,58 @@ impl pb::access_service_server::AccessService for Access {
     }
 
     async fn get_policy(&self, request: Request<pb::GetPolicyRequest>) -> Answer<pb::GetPolicyResponse> {
-        let (call, _) = received(request, |_| &[])?;
+        let (call, m) = received(request, |_| &[])?;
         let vault = Arc::clone(&self.vault);
-        let policy = self.calls.answer(call, move |caller| vault.policy(caller)).await?;
+        let read = move |caller: &_| match m.version {
+            None => vault.policy(caller),
+            Some(version) => vault.policy_version(caller, version),
+        };
+        let policy = self.calls.answer(call, read).await?;
         Ok(Response::new(pb::GetPolicyResponse { version: policy.version, text: policy.text }))
+    }
+
+    async fn get_quotas(&self, request: Request<pb::GetQuotasRequest>) -> Answer<pb::GetQuotasResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let quotas = self.calls.answer(call, move |caller| vault.quota_use(caller, &m.callers)).await?;
+        let facts_json = serde_json::to_string(&quotas).map_err(|e| Status::internal(e.to_string()))?;
+        Ok(Response::new(pb::GetQuotasResponse { facts_json }))
     }
 
     async fn set_policy(&self, request: Request<pb::SetPolicyRequest>) -> Answer<pb::SetPolicyResponse> {
         let (call, m) = received(request, |m| &m.request_id)?;
         let vault = Arc::clone(&self.vault);
-        let version = self.calls.answer(call, move |caller| vault.set_policy(caller, &m.text)).await?;
+        let version = self.calls.answer(call, move |caller| vault.set_policy_over(caller, &m.text, m.over)).await?;
         Ok(Response::new(pb::SetPolicyResponse { version }))
+    }
+
+    async fn list_policies(&self, request: Request<pb::ListPoliciesRequest>) -> Answer<pb::ListPoliciesResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let facts_json = self.calls.answer(call, move |caller| json(&vault.policy_log(caller, m.limit)?)).await?;
+        Ok(Response::new(pb::ListPoliciesResponse { facts_json }))
+    }
+
+    async fn explain_policy(&self, request: Request<pb::ExplainPolicyRequest>) -> Answer<pb::ExplainPolicyResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let explain =
+            move |caller: &_| json(&vault.explain_policy(caller, crate::policy::Scenario::parse(&m.scenario_json)?)?);
+        Ok(Response::new(pb::ExplainPolicyResponse { facts_json: self.calls.answer(call, explain).await? }))
+    }
+
+    async fn mark_artifact(&self, request: Request<pb::MarkArtifactRequest>) -> Answer<pb::MarkArtifactResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let reference = call.parse(&m.artifact)?;
+        let vault = Arc::clone(&self.vault);
+        let mark = move |caller: &_| {
+            if m.change_json.is_empty() {
+                return json(&vault.marks(caller, &reference)?);
+            }
+            let change = serde_json::from_str(&m.change_json)
+                .map_err(|e| Error::new(ErrorId::InvalidArgument, format!("not a change of marks: {e}")))?;
+            json(&vault.mark(caller, &reference, change)?)
+        };
+        Ok(Response::new(pb::MarkArtifactResponse { marks_json: self.calls.answer(call, mark).await? }))
     }
 }

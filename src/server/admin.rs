@@ -1,4 +1,4 @@
-//! AdminService: status and the audit log.
+//! AdminService: status, settings and the audit log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::connection::Cut;
 use super::streams::{Answers, Pieces, streamed};
 use crate::error::{Error, ErrorId};
 use crate::vault::{Caller, Vault};
-use crate::wire::pb;
+use crate::wire::pb::{self, prove_audit_request::Of};
 
 /// Rows read at a time.
 const ROWS: u32 = 256;
@@ -42,6 +42,29 @@ impl pb::admin_service_server::AdminService for Admin {
         let vault = Arc::clone(&self.vault);
         let facts_json = self.calls.answer(call, move |caller| json(&vault.status(caller)?)).await?;
         Ok(Response::new(pb::StatusResponse { facts_json }))
+    }
+
+    async fn get_setting(&self, request: Request<pb::GetSettingRequest>) -> Answer<pb::GetSettingResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let kind = call.parse(&m.kind)?;
+        let vault = Arc::clone(&self.vault);
+        let setting = self.calls.answer(call, move |caller| vault.read_setting(caller, kind)).await?;
+        Ok(Response::new(pb::GetSettingResponse { version: setting.version, text: setting.text }))
+    }
+
+    async fn set_setting(&self, request: Request<pb::SetSettingRequest>) -> Answer<pb::SetSettingResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let kind = call.parse(&m.kind)?;
+        let vault = Arc::clone(&self.vault);
+        let change = move |caller: &_| vault.change_setting(caller, kind, &m.text, m.over);
+        Ok(Response::new(pb::SetSettingResponse { version: self.calls.answer(call, change).await? }))
+    }
+
+    async fn list_sinks(&self, request: Request<pb::ListSinksRequest>) -> Answer<pb::ListSinksResponse> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let facts_json = self.calls.answer(call, move |caller| json(&vault.sinks(caller)?)).await?;
+        Ok(Response::new(pb::ListSinksResponse { facts_json }))
     }
 
     async fn read_audit(&self, request: Request<pb::ReadAuditRequest>) -> Answer<Self::ReadAuditStream> {
@@ -80,12 +103,25 @@ impl pb::admin_service_server::AdminService for Admin {
     }
 
     async fn export_audit(&self, request: Request<pb::ExportAuditRequest>) -> Answer<Self::ExportAuditStream> {
-        let (call, _) = received(request, |_| &[])?;
+        let (call, m) = received(request, |_| &[])?;
         let vault = Arc::clone(&self.vault);
-        let answers = streamed(&self.calls, call, move |call, outlet| {
-            vault.audit_export(&call.caller, &mut Pieces::new(outlet, |data| pb::ExportAuditResponse { data }))
+        let standing = self.vault.standing(&call.caller);
+        let answers = streamed(&self.calls, call, standing, move |call, outlet| {
+            vault.audit_export(&call.caller, m.from, &mut Pieces::new(outlet, |data| pb::ExportAuditResponse { data }))
         })?;
         Ok(Response::new(answers))
+    }
+
+    async fn prove_audit(&self, request: Request<pb::ProveAuditRequest>) -> Answer<pb::ProveAuditResponse> {
+        let (call, m) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let prove = move |caller: &_| match m.of {
+            Some(Of::Sequence(sequence)) => vault.prove_record(caller, sequence, m.size)?.to_json(),
+            Some(Of::OldSize(old)) => vault.prove_extension(caller, old, m.size)?.to_json(),
+            None => Err(Error::new(ErrorId::InvalidArgument, "it does not say what is to be proven")),
+        };
+        let proof_json = self.calls.check(call, prove).await?;
+        Ok(Response::new(pb::ProveAuditResponse { proof_json }))
     }
 }
 

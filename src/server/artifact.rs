@@ -70,7 +70,8 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let reference = call.reference(&m.reference)?;
         let vault = Arc::clone(&self.vault);
         let mut export = self.calls.answer(call.clone(), move |caller| vault.export(caller, &reference)).await?;
-        let answers = streamed(&self.calls, call, move |_, outlet| {
+        let standing = self.vault.standing(&call.caller);
+        let answers = streamed(&self.calls, call, standing, move |_, outlet| {
             let mut sent = 0;
             let outcome = hand_out(&mut export, outlet, &mut sent);
             export.finish(sent, &outcome)?;
@@ -142,6 +143,14 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         let vault = Arc::clone(&self.vault);
         let versions = self.calls.answer(call, move |caller| vault.remove(caller, &reference, whole)).await?;
         Ok(Response::new(pb::RemoveResponse { versions }))
+    }
+
+    async fn shred(&self, request: Request<pb::ShredRequest>) -> Answer<pb::ShredResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let reference = call.reference(&m.reference)?;
+        let vault = Arc::clone(&self.vault);
+        let version = self.calls.answer(call, move |caller| vault.shred(caller, &reference)).await?;
+        Ok(Response::new(pb::ShredResponse { version: Some(wire::version_to_wire(&version)) }))
     }
 
     async fn restore(&self, request: Request<pb::RestoreRequest>) -> Answer<pb::RestoreResponse> {

@@ -14,10 +14,13 @@ use super::Limits;
 use super::connection::Peer;
 use super::segments::Segments;
 use super::shares::Shares;
+use super::traces::Tracing;
+use super::watch::Told;
 use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Clock as _, Name, PrincipalKind, Reference, RequestId, SystemClock};
-use crate::vault::Caller;
+use crate::telemetry::{Metrics, Page};
+use crate::vault::{Caller, Transport};
 use crate::wire::{Audience, status_of};
 
 /// How far the end of the daemon has come.
@@ -43,6 +46,9 @@ pub(super) struct Calls {
     transfer_shares: Shares,
     /// Transfers no workload gets: operators can always call.
     reserved: Arc<Semaphore>,
+    /// What is counted of all calls.
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tracing: Tracing,
     phase: watch::Sender<Phase>,
     /// Each piece of work that must be done before the daemon ends holds a clone.
     working: Arc<()>,
@@ -74,7 +80,15 @@ impl Call {
             given => RequestId::try_from(given),
         };
         let request_id = request_id.map_err(|e| status_of(&e, audience))?;
-        let caller = Caller { principal: peer.principal.clone(), request_id, channel: peer.channel.clone() };
+        if let Some(told) = extensions.get::<Told>() {
+            told.id(request_id);
+        }
+        let caller = Caller {
+            principal: peer.principal.clone(),
+            request_id,
+            channel: peer.channel.clone(),
+            evidence: peer.evidence.clone(),
+        };
         Ok(Self { caller, audience })
     }
 
@@ -108,9 +122,10 @@ impl Call {
     }
 }
 
+/// Everything is told on this machine alone: an operator elsewhere is one whom another issuer vouches for.
 pub(super) fn audience(peer: &Peer) -> Audience {
     match peer.principal.kind {
-        PrincipalKind::Operator => Audience::Operator,
+        PrincipalKind::Operator if peer.channel.transport != Transport::Mtls => Audience::Operator,
         _ => Audience::Remote,
     }
 }
@@ -133,9 +148,32 @@ impl Calls {
             transfers: Arc::new(Semaphore::new(limits.transfers.saturating_sub(share).max(1))),
             transfer_shares: Shares::new(share),
             reserved: Arc::new(Semaphore::new(share)),
+            metrics: Arc::default(),
+            tracing: Tracing::new(),
             phase: watch::channel(Phase::Serving).0,
             working: Arc::new(()),
         }
+    }
+
+    /// Counts where the vault does.
+    pub(super) fn counting(self, metrics: &Arc<Metrics>) -> Self {
+        Self { metrics: Arc::clone(metrics), ..self }
+    }
+
+    /// How much room there is.
+    pub(super) fn write_metrics(&self, page: &mut Page) {
+        let free = |page: &mut Page, name, help, places: &Semaphore| {
+            page.single(name, "gauge", help, places.available_permits());
+        };
+        page.single(
+            "modelvault_segments_free",
+            "gauge",
+            "Segments of plaintext that may still be in memory.",
+            self.segments.available(),
+        );
+        free(page, "modelvault_workers_free", "Calls that may still compute.", &self.workers);
+        free(page, "modelvault_transfers_free", "Transfers of workloads that may still begin.", &self.transfers);
+        free(page, "modelvault_reserved_transfers_free", "The same for operators.", &self.reserved);
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {

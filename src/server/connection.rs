@@ -21,11 +21,15 @@ use tower::Service as _;
 
 use super::calls::{Calls, Phase, audience};
 use super::shares::Shares;
+use super::watch::{Counted, Watch};
+use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId};
-use crate::identity::{PeerCredentials, ServerTls, handshake_refusal, negotiated, peer_of};
-use crate::names::{Principal, PrincipalKind, Timestamp, VaultId};
-use crate::vault::{Channel, Transport};
-use crate::wire::status_of;
+use crate::identity::{
+    ClientCertificate, PeerCredentials, ServerTls, StepUpToken, client_of, handshake_refusal, negotiated,
+};
+use crate::names::{Principal, PrincipalKind, Sha256, Timestamp, VaultId};
+use crate::vault::{Channel, Evidence, Transport};
+use crate::wire::{SESSION_KEY, status_of};
 
 /// Largest header list of a request.
 const HEADERS_LEN: u32 = 16 << 10;
@@ -41,12 +45,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 pub(super) struct Peer {
     pub(super) principal: Principal,
     pub(super) channel: Channel,
+    /// What else was proved about it.
+    pub(super) evidence: Evidence,
     /// When the credential ends: a connection may live longer than the certificate it was made with.
     pub(super) expires: Option<Timestamp>,
 }
 
 /// Told about each refusal before authentication: the peer's address, and why, as an id and in a few words.
 pub(super) type Refused = dyn Fn(Option<&str>, ErrorId, &'static str) + Send + Sync;
+
+/// Finds out whom a certificate stands for. Blocking.
+pub(super) type Who = dyn Fn(&ClientCertificate) -> Result<(Principal, Evidence), Error> + Send + Sync;
 
 /// What all connections share.
 pub(super) struct House {
@@ -57,6 +66,7 @@ pub(super) struct House {
     pub(super) owner_uid: u32,
     pub(super) now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     pub(super) refused: Box<Refused>,
+    pub(super) who: Arc<Who>,
     pub(super) slots: Slots,
 }
 
@@ -121,12 +131,18 @@ impl House {
             peer: Some(address.clone()),
             certificate: None,
         };
-        let (principal, expires) = match peer_of(connection, self.vault) {
+        let (principal, evidence, expires) = match client_of(connection, self.vault) {
             Ok(Some(certificate)) => {
-                channel.certificate = Some((certificate.serial.0.to_vec(), certificate.spki_sha256));
-                (certificate.principal(), Some(certificate.not_after))
+                channel.certificate = Some(certificate.key());
+                let until = certificate.not_after();
+                let who = Arc::clone(&self.who);
+                match tokio::task::spawn_blocking(move || who(&certificate)).await {
+                    Ok(Ok((principal, evidence))) => (principal, evidence, Some(until)),
+                    // It may log in again, and is told why it may do nothing else.
+                    _ => (Principal::anonymous(), Evidence::default(), Some(Timestamp::from_millis(0))),
+                }
             }
-            Ok(None) => (Principal::anonymous(), None),
+            Ok(None) => (Principal::anonymous(), Evidence::default(), None),
             Err(e) => return refused(e.id(), "certificate of no workload"),
         };
         let _share = match principal.kind {
@@ -136,7 +152,7 @@ impl House {
             },
             _ => None,
         };
-        self.serve(stream, Peer { principal, channel, expires }).await;
+        self.serve(stream, Peer { principal, channel, evidence, expires }).await;
     }
 
     /// A connection to the socket.
@@ -145,7 +161,7 @@ impl House {
         let peer = format!("uid {} pid {}", credentials.uid, credentials.pid);
         let channel = Channel { transport: Transport::Unix, tls_group: None, peer: Some(peer), certificate: None };
         let principal = credentials.principal(self.owner_uid);
-        self.serve(stream, Peer { principal, channel, expires: None }).await;
+        self.serve(stream, Peer { principal, channel, evidence: Evidence::default(), expires: None }).await;
     }
 
     /// HTTP/2 with whoever is there, until one side ends it.
@@ -163,6 +179,7 @@ impl House {
         let Ok(_slot) = slots.try_acquire() else {
             return (self.refused)(peer.channel.peer.as_deref(), ErrorId::Overloaded, "connections");
         };
+        let _counted = Counted::new(&self.calls.metrics);
         let (ended, tasks) = StreamTasks::new();
         let activity = Arc::clone(&tasks.activity);
         let house = Arc::clone(&self);
@@ -223,10 +240,20 @@ impl House {
 
     /// The door: nothing of a request's body is read before the caller is known.
     async fn admit(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let watch = Watch::begin(&self.calls.metrics, self.calls.tracing.spans(), &SystemRandom, &mut request);
+        watch.over(self.route(request, peer).await)
+    }
+
+    async fn route(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let path = request.uri().path();
-        let open = path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.v1.");
+        let open = path.starts_with("/grpc.health.v1.Health/")
+            || path.starts_with("/grpc.reflection.v1.")
+            || path == "/modelvault.v1.LoginService/Login";
         if !open {
-            let problem = if peer.principal.kind == PrincipalKind::Anonymous {
+            let problem = if peer.principal.kind == PrincipalKind::Anonymous && peer.expires.is_some() {
+                let error = Error::new(ErrorId::BadCredential, "nobody vouches for the certificate of this connection");
+                Some((error, "session is over"))
+            } else if peer.principal.kind == PrincipalKind::Anonymous {
                 let error = Error::new(ErrorId::NoCredential, "without a credential only health can be asked for");
                 Some((error, "no certificate"))
             } else if peer.expires.is_some_and(|until| (self.now)().as_secs() > until.as_secs()) {
@@ -242,6 +269,8 @@ impl House {
         }
         let limit = time_limit(path, self.calls.limits.call);
         let whom = audience(&peer);
+        let mut peer = peer;
+        peer.evidence.shown = shown(request.headers());
         request.extensions_mut().insert(peer);
         let mut routes = self.routes.clone();
         match limit {
@@ -255,6 +284,12 @@ impl House {
             },
         }
     }
+}
+
+/// What a call shows of a second factor: a digest, because nothing here needs more. What is no token shows nothing.
+fn shown(headers: &http::HeaderMap) -> Option<Sha256> {
+    let token: StepUpToken = headers.get(SESSION_KEY)?.to_str().ok()?.parse().ok()?;
+    Some(token.holder())
 }
 
 /// What one stranger is counted by: an address, or the 64 bits that an IPv6 host is given to choose from.
@@ -280,7 +315,7 @@ async fn linger(mut tcp: TcpStream) {
 fn time_limit(path: &str, usual: Duration) -> Option<Duration> {
     let (_, method) = path.rsplit_once('/')?;
     match method {
-        "Seal" | "Import" | "Verify" | "VerifyAudit" => None,
+        "Seal" | "Import" | "Verify" | "VerifyAudit" | "ProveAudit" | "ImportIntel" => None,
         _ => Some(usual),
     }
 }

@@ -24,10 +24,11 @@ use tonic::{Code, Status};
 use super::calls::{Call, Calls, Phase, overloaded, panicked};
 use super::connection::Cut;
 use super::segments::PER_STREAM;
-use crate::error::{Error, ErrorId, Result};
+use super::standing::{GRACE, lost};
+use crate::error::{Error, ErrorId, Kind, Result};
 use crate::facts::VersionFacts;
 use crate::names::{Reference, RequestId, Timestamp};
-use crate::vault::{Caller, OpenArtifact, OpenMember};
+use crate::vault::{Caller, OpenArtifact, OpenMember, Standing};
 use crate::wire::pb::fetch_response::Part;
 use crate::wire::{PIECE_LEN, pb, version_to_wire};
 
@@ -47,9 +48,16 @@ pub(super) trait Plaintext: Send + 'static {
     fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()>;
     fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8>;
     fn finish(self: Box<Self>, bytes: u64, reason: &str) -> Result<()>;
+    /// Whether it may still be read, for whoever can end the stream.
+    fn standing(&self) -> Option<Standing> {
+        None
+    }
 }
 
 impl Plaintext for OpenArtifact {
+    fn standing(&self) -> Option<Standing> {
+        Some(self.standing())
+    }
     fn version(&self) -> &VersionFacts {
         self.version()
     }
@@ -274,13 +282,45 @@ struct Stream {
 
 impl Stream {
     async fn run(self, source: Box<dyn Plaintext>, spans: Vec<Span>, call: Call, cut: Cut) {
+        let standing = source.standing();
+        let lost = async {
+            match standing {
+                Some(standing) => lost(standing).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut lost = std::pin::pin!(lost);
+        let mut taken_back = false;
         let mut source = Some(source);
-        let outcome = self.produce(&mut source, &spans, call.caller.request_id).await;
-        let closed = match &outcome {
-            Ok(()) => self.close(Status::ok("")).await,
-            Err(Stop::Failed(error)) => self.close(call.status(error)).await,
-            Err(Stop::Gone) => Err(Stop::Gone),
-            Err(Stop::Stalled) => Err(Stop::Stalled),
+        let outcome = {
+            let mut producing = std::pin::pin!(self.produce(&mut source, &spans, call.caller.request_id));
+            tokio::select! {
+                outcome = &mut producing => outcome,
+                why = &mut lost => {
+                    taken_back = true;
+                    // A read that is under way finds out by itself.
+                    let ended = tokio::time::timeout(GRACE, producing).await;
+                    ended.unwrap_or(Err(Stop::Failed(why)))
+                }
+            }
+        };
+        let closing = async {
+            match &outcome {
+                Ok(()) => self.close(Status::ok("")).await,
+                Err(Stop::Failed(error)) => self.close(call.status(error)).await,
+                Err(Stop::Gone) => Err(Stop::Gone),
+                Err(Stop::Stalled) => Err(Stop::Stalled),
+            }
+        };
+        let refused = |error: &Error| matches!(error.kind(), Kind::Unauthenticated | Kind::Denied);
+        let hurry = taken_back || matches!(&outcome, Err(Stop::Failed(error)) if refused(error));
+        let closed = if hurry {
+            tokio::time::timeout(GRACE, closing).await.unwrap_or(Err(Stop::Stalled))
+        } else {
+            tokio::select! {
+                closed = closing => closed,
+                _ = &mut lost => Err(Stop::Stalled),
+            }
         };
         if matches!(closed, Err(Stop::Stalled)) {
             cut.now();

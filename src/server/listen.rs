@@ -36,6 +36,7 @@ impl Listeners {
         Addresses {
             tcp: self.tcp.as_ref().map(|(_, address)| *address),
             socket: self.unix.as_ref().map(|s| s.path.clone()),
+            metrics: None,
         }
     }
 
@@ -89,7 +90,7 @@ async fn exhausted(e: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-async fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+pub(super) async fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let failed = |e: io::Error| {
         let id = match e.kind() {
             io::ErrorKind::AddrInUse => ErrorId::AddressInUse,

@@ -11,13 +11,22 @@ mod attestation;
 mod calls;
 mod connection;
 mod fetch;
+mod holds;
+mod intel;
 mod keys;
 mod listen;
+mod login;
+mod metrics;
+mod operator;
 mod seal;
 mod segments;
 mod shares;
+mod standing;
 mod streams;
+mod traces;
 mod upload;
+mod watch;
+mod watching;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,14 +34,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::error::{Error, ErrorId, Result};
-use crate::identity::{IssuedServer, ServerTls};
+use crate::identity::{Bundles, ClientCertificate, IssuedServer, ServerTls};
 use crate::names::{Clock, Principal, Timestamp};
-use crate::vault::{Channel, Vault};
+use crate::vault::{Channel, Evidence, Vault};
 use crate::wire::{MESSAGE_LIMIT, pb};
 use calls::Calls;
 use connection::House;
@@ -46,6 +56,8 @@ pub struct ServerConfig {
     pub hosts: Vec<String>,
     /// For operators on this machine.
     pub socket: Option<PathBuf>,
+    /// Where numbers for Prometheus are shown, to whoever asks: an address of this machine, or one that something guards.
+    pub metrics: Option<SocketAddr>,
     /// Whether anybody may ask for the descriptors of the services.
     pub reflection: bool,
     /// Bounds.
@@ -121,6 +133,8 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// For operators on this machine.
     pub socket: Option<PathBuf>,
+    /// For numbers.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A daemon that has its addresses but does not answer yet.
@@ -128,6 +142,7 @@ pub struct Addresses {
 pub struct Server {
     config: ServerConfig,
     listeners: listen::Listeners,
+    metrics: Option<(TcpListener, SocketAddr)>,
     reloads: mpsc::Receiver<Reply>,
     reloader: Reloader,
 }
@@ -169,8 +184,12 @@ impl Server {
             return Err(Error::new(ErrorId::InvalidArgument, "nothing to listen on"));
         }
         let listeners = listen::Listeners::bind(config.listen, config.socket.as_deref()).await?;
+        let metrics = match config.metrics {
+            Some(address) => Some(metrics::bind(address).await?),
+            None => None,
+        };
         let (reloads, waiting) = mpsc::channel(1);
-        Ok(Self { config, listeners, reloads: waiting, reloader: Reloader(reloads) })
+        Ok(Self { config, listeners, metrics, reloads: waiting, reloader: Reloader(reloads) })
     }
 
     /// For whoever is told that something has changed.
@@ -180,7 +199,7 @@ impl Server {
 
     /// Where it will answer.
     pub fn addresses(&self) -> Addresses {
-        self.listeners.addresses()
+        Addresses { metrics: self.metrics.as_ref().map(|(_, address)| *address), ..self.listeners.addresses() }
     }
 
     /// Answers until `shutdown`; then calls that are running may finish within the grace time, and the rest is cut. Every
@@ -199,12 +218,27 @@ impl Server {
             None => None,
         };
         let (calls, house) = house(&vault, &self.config, tls.as_ref().map(|(tls, _)| tls.clone())).await;
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let sinks = tokio::spawn(crate::sinks::run(Arc::clone(&vault), stopped.clone()));
+        let traces = tokio::spawn(traces::run(Arc::clone(&vault), Arc::clone(&calls), stopped));
+        let numbers = self
+            .metrics
+            .map(|(listener, _)| tokio::spawn(metrics::serve(listener, Arc::clone(&vault), Arc::clone(&calls))));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&vault), tls, self.reloads));
+        let watching = tokio::spawn(watching::watch(Arc::clone(&vault)));
         self.listeners.serve(&house, shutdown).await;
         calls.finished().await;
         upkeep.abort();
+        watching.abort();
         vault.set_address(None);
-        tokio::task::spawn_blocking(move || vault.tick()).await.map_err(calls::panicked)?
+        let last = Arc::clone(&vault);
+        tokio::task::spawn_blocking(move || last.tick()).await.map_err(calls::panicked)??;
+        // After the last row of a call: what the receivers can take they get now, the rest when a daemon runs again.
+        let _ = stop.send(true);
+        sinks.await.map_err(calls::panicked)?;
+        traces.await.map_err(calls::panicked)?;
+        numbers.inspect(tokio::task::JoinHandle::abort);
+        Ok(())
     }
 }
 
@@ -219,12 +253,12 @@ where
     let limits = Limits { idle: patient, stall: patient, segment_wait: patient, ..Limits::default() };
     let config = ServerConfig { limits, ..ServerConfig::default() };
     let (calls, house) = house(&vault, &config, None).await;
-    house.serve(io, connection::Peer { principal, channel, expires: None }).await;
+    house.serve(io, connection::Peer { principal, channel, evidence: Evidence::default(), expires: None }).await;
     calls.finished().await;
 }
 
 async fn house(vault: &Arc<Vault>, config: &ServerConfig, tls: Option<ServerTls>) -> (Arc<Calls>, Arc<House>) {
-    let calls = Arc::new(Calls::new(&config.limits));
+    let calls = Arc::new(Calls::new(&config.limits).counting(vault.metrics()));
     let routes = routes(vault, &calls, config.reflection).await;
     let (now, refused) = (Arc::clone(vault), Arc::clone(vault));
     let house = House {
@@ -234,7 +268,18 @@ async fn house(vault: &Arc<Vault>, config: &ServerConfig, tls: Option<ServerTls>
         vault: vault.vault_id(),
         owner_uid: vault.owner_uid(),
         now: Box::new(move || now.clock().now()),
-        refused: Box::new(move |peer, what, why| refused.count_refusal(peer, what, why)),
+        refused: Box::new(move |peer, what, why| {
+            refused.metrics().turned_away(what.name());
+            refused.count_refusal(peer, what, why);
+        }),
+        who: {
+            let vault = Arc::clone(vault);
+            Arc::new(move |certificate| match certificate {
+                ClientCertificate::Workload(workload) => Ok((workload.principal(), Evidence::default())),
+                ClientCertificate::Session(session) => vault.session_caller(session),
+                ClientCertificate::Foreign(foreign) => vault.foreign_caller(foreign),
+            })
+        },
         slots: connection::Slots::new(&config.limits),
     };
     (calls, Arc::new(house))
@@ -245,12 +290,21 @@ async fn routes(vault: &Arc<Vault>, calls: &Arc<Calls>, reflection: bool) -> Rou
     use pb::admin_service_server::AdminServiceServer;
     use pb::artifact_service_server::ArtifactServiceServer;
     use pb::attestation_service_server::AttestationServiceServer;
+    use pb::hold_service_server::HoldServiceServer;
+    use pb::intel_service_server::IntelServiceServer;
     use pb::key_service_server::KeyServiceServer;
+    use pb::login_service_server::LoginServiceServer;
+    use pb::operator_service_server::OperatorServiceServer;
+    use pb::session_service_server::SessionServiceServer;
     let access = access::Access { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let admin = admin::Admin { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let artifacts = artifact::Artifacts { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let attestations = attestation::Attestations { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let intel = intel::Intel { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let holds = holds::Holds { vault: Arc::clone(vault), calls: Arc::clone(calls) };
     let keys = keys::Keys { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let operators = operator::Operators { vault: Arc::clone(vault), calls: Arc::clone(calls) };
+    let logins = login::Logins::new(vault, calls);
     let opener = Arc::clone(vault);
     let fetches = fetch::Fetches::new(calls, move |caller, r| Ok(Box::new(opener.open(caller, r)?) as _));
     let mut all = base_routes(calls, reflection).await;
@@ -259,13 +313,23 @@ async fn routes(vault: &Arc<Vault>, calls: &Arc<Calls>, reflection: bool) -> Rou
     serving::<AdminServiceServer<admin::Admin>>(calls).await;
     serving::<ArtifactServiceServer<artifact::Artifacts>>(calls).await;
     serving::<AttestationServiceServer<attestation::Attestations>>(calls).await;
+    serving::<IntelServiceServer<intel::Intel>>(calls).await;
+    serving::<HoldServiceServer<holds::Holds>>(calls).await;
     serving::<KeyServiceServer<keys::Keys>>(calls).await;
+    serving::<OperatorServiceServer<operator::Operators>>(calls).await;
+    serving::<LoginServiceServer<login::Logins>>(calls).await;
+    serving::<SessionServiceServer<login::Logins>>(calls).await;
     all.add_service(fetches)
         .add_service(AccessServiceServer::new(access).max_decoding_message_size(MESSAGE_LIMIT))
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MESSAGE_LIMIT))
         .add_service(ArtifactServiceServer::new(artifacts).max_decoding_message_size(MESSAGE_LIMIT))
         .add_service(AttestationServiceServer::new(attestations).max_decoding_message_size(MESSAGE_LIMIT))
-        .add_service(KeyServiceServer::new(keys).max_decoding_message_size(MESSAGE_LIMIT));
+        .add_service(IntelServiceServer::new(intel).max_decoding_message_size(MESSAGE_LIMIT))
+        .add_service(KeyServiceServer::new(keys).max_decoding_message_size(MESSAGE_LIMIT))
+        .add_service(HoldServiceServer::new(holds).max_decoding_message_size(MESSAGE_LIMIT))
+        .add_service(OperatorServiceServer::new(operators).max_decoding_message_size(4096))
+        .add_service(LoginServiceServer::new(logins.clone()).max_decoding_message_size(login::LOGIN_LIMIT))
+        .add_service(SessionServiceServer::new(logins).max_decoding_message_size(MESSAGE_LIMIT));
     all.routes().prepare()
 }
 
@@ -296,7 +360,11 @@ async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut re
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut second = 0u64;
+    let mut bundles = Bundles::default();
     loop {
+        if let Some((tls, _)) = &tls {
+            bundles = trust(&vault, tls, bundles).await;
+        }
         tokio::select! {
             _ = clock.tick() => second += 1,
             Some(reply) = reloads.recv() => {
@@ -324,6 +392,26 @@ async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut re
             }
         }
     }
+}
+
+/// Takes up the authorities of other trust domains when they have changed.
+async fn trust(vault: &Arc<Vault>, tls: &ServerTls, mut bundles: Bundles) -> Bundles {
+    let asked = Arc::clone(vault);
+    let look = move || {
+        let changed = asked.foreign_authorities(&mut bundles);
+        (bundles, changed)
+    };
+    let (bundles, changed) = match tokio::task::spawn_blocking(look).await {
+        Ok(looked) => looked,
+        Err(e) => {
+            tracing::error!(error = %e, "the authorities of other trust domains could not be read");
+            return Bundles::default();
+        }
+    };
+    if let Some(Err(e)) = changed.map(|authorities| tls.trust(authorities)) {
+        tracing::error!(error = %e, "the authorities of other trust domains could not be taken up");
+    }
+    bundles
 }
 
 async fn reload(vault: &Arc<Vault>, tls: Option<&(ServerTls, Vec<String>)>) -> Result<Reloaded> {

@@ -32,7 +32,6 @@ impl Segments {
     }
 
     /// How many are free.
-    #[cfg(test)]
     pub(super) fn available(&self) -> usize {
         self.permits.available_permits()
     }

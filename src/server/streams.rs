@@ -7,12 +7,15 @@ use std::time::Duration;
 use prost::bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::calls::{Call, Calls};
 use super::connection::Cut;
+use super::standing::lost;
 use crate::error::{Error, ErrorId, Result};
+use crate::vault::Standing;
 use crate::wire::PIECE_LEN;
 
 /// A response stream.
@@ -24,6 +27,7 @@ pub(super) struct Outlet<T> {
     runtime: Handle,
     stall: Duration,
     cut: Cut,
+    standing: Standing,
 }
 
 impl<T: Send> Outlet<T> {
@@ -36,8 +40,19 @@ impl<T: Send> Outlet<T> {
     }
 
     fn put(&self, message: Result<T, Status>) -> Result<()> {
-        let sending = async { tokio::time::timeout(self.stall, self.messages.send(message)).await };
-        match self.runtime.block_on(sending) {
+        // Most of the time there is room.
+        let message = match self.messages.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(message) | TrySendError::Closed(message)) => message,
+        };
+        let sending = async {
+            tokio::select! {
+                sent = tokio::time::timeout(self.stall, self.messages.send(message)) => Ok(sent),
+                why = lost(self.standing.clone()) => Err(why),
+            }
+        };
+        let sent = self.runtime.block_on(sending).inspect_err(|_| self.cut.now())?;
+        match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Error::new(ErrorId::Unreachable, "the client is gone")),
             Err(_) => {
@@ -48,15 +63,17 @@ impl<T: Send> Outlet<T> {
     }
 }
 
-/// Runs `work` on a thread of its own; its error becomes the status of the stream.
+/// Runs `work` on a thread of its own; its error becomes the status of the stream, which is cut when its standing is lost.
 pub(super) fn streamed<T: Send + 'static>(
     calls: &Arc<Calls>,
     call: Call,
+    standing: Standing,
     work: impl FnOnce(&Call, &Outlet<T>) -> Result<()> + Send + 'static,
 ) -> Result<Answers<T>, Status> {
     let transfer = calls.transfer(&call.caller).map_err(|e| call.status(&e))?;
     let (messages, answers) = mpsc::channel(1);
-    let outlet = Outlet { messages, runtime: Handle::current(), stall: calls.limits.stall, cut: Cut::of_this_stream() };
+    let (runtime, cut) = (Handle::current(), Cut::of_this_stream());
+    let outlet = Outlet { messages, runtime, stall: calls.limits.stall, cut, standing };
     let working = calls.working();
     tokio::task::spawn_blocking(move || {
         if let Err(error) = work(&call, &outlet) {

@@ -17,7 +17,7 @@ use crate::client::tests::{Artifact, Kept, identity, plan};
 use crate::client::{Client, Endpoint, FetchPlan, FetchSink};
 use crate::crypto::random::SystemRandom;
 use crate::facts::VersionFacts;
-use crate::identity::{Authority, ClientTls, DEFAULT_LIFETIME, Enrolment, new_key_and_csr};
+use crate::identity::{Authority, ClientCertificate, ClientTls, DEFAULT_LIFETIME, Enrolment, new_key_and_csr};
 use crate::manifest::{ArtifactStatement, Subject};
 use crate::names::{Revision, SystemClock, VaultId};
 use crate::vault::{OpenMember, Transport};
@@ -162,6 +162,10 @@ impl Daemon {
             owner_uid: rustix::process::geteuid().as_raw(),
             now: Box::new(move || now.now()),
             refused: Box::new(move |_, what, why| refused.refused.lock().unwrap().push((what, why))),
+            who: Arc::new(|certificate| match certificate {
+                ClientCertificate::Workload(certificate) => Ok((certificate.principal(), Evidence::default())),
+                other => panic!("no test shows {other:?}"),
+            }),
         });
         let home = tempfile::tempdir().unwrap();
         let socket = home.path().join("run").join("s");
@@ -215,7 +219,8 @@ impl Daemon {
     async fn slow(&self) -> tonic::Streaming<pb::FetchResponse> {
         let (near, far) = tokio::io::duplex(16 << 10);
         let channel = Channel { transport: Transport::Local, tls_group: None, peer: None, certificate: None };
-        let peer = Peer { principal: Principal::local_operator(4242), channel, expires: None };
+        let peer =
+            Peer { principal: Principal::local_operator(4242), channel, evidence: Evidence::default(), expires: None };
         tokio::spawn(Arc::clone(&self.house).serve(far, peer));
         let mut pipe = Some(near);
         let connector = tower::service_fn(move |_: http::Uri| {
@@ -562,7 +567,7 @@ async fn malformed_requests_get_a_status_and_open_nothing() {
     let daemon = Daemon::start(small(), Limits::default()).await;
     let (near, far) = tokio::io::duplex(16 << 10);
     let channel = Channel { transport: Transport::Local, tls_group: None, peer: None, certificate: None };
-    let peer = Peer { principal: Principal::local_operator(1), channel, expires: None };
+    let peer = Peer { principal: Principal::local_operator(1), channel, evidence: Evidence::default(), expires: None };
     tokio::spawn(Arc::clone(&daemon.house).serve(far, peer));
     let mut pipe = Some(near);
     let connector = tower::service_fn(move |_: http::Uri| {

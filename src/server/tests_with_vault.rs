@@ -34,7 +34,10 @@ impl Daemon {
 
     async fn channel(&self, principal: Principal, channel: Channel) -> tonic::transport::Channel {
         let (near, far) = tokio::io::duplex(64 << 10);
-        tokio::spawn(Arc::clone(&self.house).serve(far, Peer { principal, channel, expires: None }));
+        tokio::spawn(
+            Arc::clone(&self.house)
+                .serve(far, Peer { principal, channel, evidence: Evidence::default(), expires: None }),
+        );
         let mut pipe = Some(near);
         let connector = tower::service_fn(move |_: http::Uri| {
             let pipe = pipe.take();

@@ -29,13 +29,16 @@ impl Vault {
             subject: caller.principal.subject.clone(),
             namespace: caller.principal.namespace.clone(),
             tls_group: caller.channel.tls_group.clone(),
+            groups: caller.evidence.groups.clone(),
+            session: caller.evidence.session,
+            expires: caller.evidence.expires,
         })
     }
 
     /// Enrols a workload and issues its first certificate for the key of the signing request (DER).
     pub fn enroll(&self, caller: &Caller, namespace: &Name, name: &Name, csr: &[u8]) -> Result<IssuedFacts> {
         let act = Act::WorkloadEnroll;
-        let subject = Subject::named(namespace, name);
+        let subject = Subject::named(namespace, name).with("csr", crate::crypto::hash::sha256(csr));
         let permit = self.permit(caller, act, Action::Enroll, Resource::Namespace(namespace), &subject)?;
         let arguments = [namespace.as_str().as_bytes(), name.as_str().as_bytes(), csr];
         let mut request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
@@ -70,8 +73,8 @@ impl Vault {
     pub fn renew(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedFacts> {
         let act = Act::WorkloadRenew;
         self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
-        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>())
-        else {
+        let name = caller.principal.subject.parse::<Name>().ok().filter(|_| caller.principal.is_enrolled());
+        let (Some(namespace), Some(name)) = (&caller.principal.namespace, name) else {
             let denied = Error::new(ErrorId::Denied, "only a workload renews a certificate: its own");
             return self.refuse(caller, act, &Subject::vault(), denied);
         };
@@ -217,7 +220,9 @@ impl Vault {
             };
             revoked.map(drop).map_err(|e| absent(e.into(), namespace, name))
         };
-        self.once(&request, |_| Ok(()), carry_out)
+        let outcome = self.once(&request, |_| Ok(()), carry_out);
+        self.cut();
+        outcome
     }
 
     /// Lets a workload read an artifact. Returns the Cedar text that the grant amounts to.
@@ -249,7 +254,7 @@ impl Vault {
         Ok(grant_as_cedar(namespace, workload, artifact.id))
     }
 
-    /// Takes a grant back. Open streams end at their next lease renewal.
+    /// Takes a grant back. Open streams that need it are cut.
     pub fn ungrant(&self, caller: &Caller, namespace: &Name, workload: &Name, artifact: (&Name, &Name)) -> Result<()> {
         let act = Act::GrantRemove;
         let (artifact, subject) = self.granted_artifact(caller, act, namespace, workload, artifact)?;
@@ -262,7 +267,9 @@ impl Vault {
             self.catalogue.revoke_grant(id, workload, artifact.id, self.entry(&request, Vec::new()))?;
             Ok(())
         };
-        self.once(&request, |_| Ok(()), carry_out)
+        let outcome = self.once(&request, |_| Ok(()), carry_out);
+        self.cut();
+        outcome
     }
 
     fn granted_artifact(
@@ -305,12 +312,19 @@ impl Vault {
 
     /// Puts another policy in force, after strict validation. Returns its version.
     pub fn set_policy(&self, caller: &Caller, text: &str) -> Result<u64> {
+        self.set_policy_over(caller, text, None)
+    }
+
+    /// The same, only if version `over` is in force now (0: the built-in one), where given.
+    pub fn set_policy_over(&self, caller: &Caller, text: &str, over: Option<u64>) -> Result<u64> {
         let act = Act::PolicySet;
         let subject = Subject::vault().with("sha256", crate::crypto::hash::sha256(text.as_bytes()));
         let permit = self.permit(caller, act, Action::SetPolicy, Resource::Vault, &subject)?;
         let policies = Policies::parse(text).or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
         // An owner who cannot set the next policy is locked out for good.
-        if !policies.decide(&self.request(caller, Action::SetPolicy, Resource::Vault)?).allowed {
+        let next = self.request(caller, Action::SetPolicy, Resource::Vault)?;
+        // A second factor and the approval of others can be had.
+        if !policies.decide(&next).allowed && policies.lacking(&next).is_none() {
             let text = format!("under this policy {} could not set another", caller.principal);
             let lockout = Error::new(ErrorId::InvalidArgument, text)
                 .hint("permit ModelVault::Action::\"setPolicy\" to the operators who administer the vault");
@@ -318,8 +332,10 @@ impl Vault {
         }
         // One at a time, so that the last one in the catalogue is the one in force.
         let _turn = self.setting_policy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let request = Request { caller, act, subject, permit: &permit, arguments: &[text.as_bytes()] };
-        let carry_out = || match self.catalogue.set_policy(text.into(), self.entry(&request, Vec::new())) {
+        let over_bytes = over.map_or_else(Vec::new, |v| v.to_le_bytes().to_vec());
+        let arguments = [text.as_bytes(), &over_bytes];
+        let request = Request { caller, act, subject: subject.clone(), permit: &permit, arguments: &arguments };
+        let put_in_force = || match self.catalogue.set_policy(text.into(), self.entry(&request, Vec::new())) {
             Ok((version, _)) => {
                 self.enforce(PolicyInForce { version, policies: Arc::new(policies) });
                 Ok(version)
@@ -331,6 +347,14 @@ impl Vault {
                 Err(e.into())
             }
         };
+        let carry_out = || match self.policy_in_force() {
+            (before, _) if over.is_some_and(|over| over != before) => {
+                let moved = Error::new(ErrorId::AlreadyExists, format!("the policy is at version {before} by now"))
+                    .hint("look at it and set yours over it: vault policy get; vault policy set FILE --expect vN");
+                self.refuse(caller, act, &subject, moved)
+            }
+            _ => put_in_force(),
+        };
         let version = self.once(&request, |earlier| Ok(earlier.number), carry_out)?;
         // Also where the request was carried out before, and by a commit that nobody waited for.
         self.enforce(self.stored_policy()?);
@@ -339,6 +363,7 @@ impl Vault {
 
     fn enforce(&self, policy: PolicyInForce) {
         *self.policies.write().unwrap_or_else(std::sync::PoisonError::into_inner) = policy;
+        self.cut();
     }
 
     fn stored_policy(&self) -> Result<PolicyInForce> {

@@ -1,6 +1,6 @@
 //! Calls: who asks, over what, under which id.
 
-use crate::names::{Principal, RequestId, Sha256};
+use crate::names::{Name, Principal, RequestId, SessionId, Sha256, Timestamp};
 pub use crate::policy::Transport;
 
 /// Facts about the connection of a call.
@@ -23,6 +23,41 @@ impl Channel {
     }
 }
 
+/// What is known of a caller besides who it is. Made by `identity`, per call; empty unless something was proved.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Groups that the issuer of its credential vouches for.
+    pub groups: Vec<Name>,
+    /// The second factor it used, if it did.
+    pub factor: Option<Factor>,
+    /// Digest of the step-up token it showed: the vault looks up what that stands for.
+    pub shown: Option<Sha256>,
+    /// The act that this call goes on with: it was permitted, and is asked about again.
+    pub underway: Option<Underway>,
+    /// The session it calls in, if it came with a token.
+    pub session: Option<SessionId>,
+    /// When its credential ends, if somebody else than this vault's own enrolment vouches for it.
+    pub expires: Option<Timestamp>,
+}
+
+/// An act that takes long. What was proved when it was permitted counts until it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Underway {
+    /// When it was permitted.
+    pub since: Timestamp,
+    /// The approvals that were used up for it.
+    pub approvals: u32,
+}
+
+/// A second factor that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Factor {
+    /// When.
+    pub at: Timestamp,
+    /// What it was: `totp`, `recovery`.
+    pub method: &'static str,
+}
+
 /// A call: who, over what, under which id.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -32,4 +67,6 @@ pub struct Caller {
     pub request_id: RequestId,
     /// How it arrived.
     pub channel: Channel,
+    /// What else was proved.
+    pub evidence: Evidence,
 }

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counting::Meter;
 use super::gate::Subject;
 use super::{Caller, Vault};
-use crate::audit::Act;
+use crate::audit::{Act, FIRST_SEQ};
 use crate::catalogue::{ArtifactRecord, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
@@ -25,6 +26,7 @@ pub struct Export {
     size: u64,
     source: Box<dyn ReadAt>,
     lease: Asked,
+    meter: Meter,
     /// Bytes that were read.
     read: u64,
     ended: bool,
@@ -34,22 +36,26 @@ pub struct Export {
 /// half of a lease's time or all its bytes are gone.
 struct Asked {
     at: Timestamp,
+    /// Of what was taken back.
+    generation: u64,
     bytes: u64,
 }
 
 impl Asked {
-    fn now(at: Timestamp) -> Self {
-        Self { at, bytes: 0 }
+    fn now(vault: &Vault) -> Self {
+        Self { at: vault.now(), generation: vault.cuts.generation(), bytes: 0 }
     }
 
     fn left(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
-    fn due(&self, now: Timestamp) -> bool {
+    fn due(&self, vault: &Vault) -> bool {
+        let now = vault.now();
         let Lease { duration, bytes } = Lease::default();
         let half: Duration = duration / 2;
-        now < self.at || now.since(self.at) >= half || self.bytes >= bytes
+        let changed = self.generation != vault.cuts.generation();
+        changed || now < self.at || now.since(self.at) >= half || self.bytes >= bytes
     }
 }
 
@@ -57,12 +63,26 @@ impl Vault {
     /// The sealed file of a version, byte for byte. The start row is durable when this returns.
     pub fn export(self: &Arc<Self>, caller: &Caller, reference: &Reference) -> Result<Export> {
         let act = Act::ArtifactExport;
-        let (artifact, record) = self.reach(caller, act, Action::Export, reference)?;
+        let lease = Asked::now(self);
+        let (artifact, record) = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record);
+        let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
+        let permit = self
+            .permit(caller, act, Action::Export, resource, &subject)
+            .map_err(|e| self.veil(caller, e, reference))?;
+        self.not_quarantined(Action::Export, resource).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let named = |reader| self.must_not_be_named(caller, act, &subject, &record, &reader);
+        if self.has_intel() {
+            self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e)).and_then(named)?;
+        }
+        let size = record.facts.header_len + record.facts.body_len;
+        let (meter, due) = self.begin_count(caller, &subject, (&reference.namespace, &artifact), size)?;
+        self.record_use(caller, act, &subject, &permit, due)?;
+        let caller = &self.underway(caller, &permit);
         let sealed_file = || -> Result<Box<dyn ReadAt>> {
             let source =
                 StoreForm::new(self.stored_header(&record)?, self.store.open(BlobId::Body(record.facts.version_id))?);
-            if source.len()? != record.facts.header_len + record.facts.body_len {
+            if source.len()? != size {
                 let text = "the stored body has another length than the catalogue pins";
                 return Err(Error::new(ErrorId::LengthMismatch, text));
             }
@@ -75,27 +95,31 @@ impl Vault {
             caller: caller.clone(),
             artifact,
             version,
-            size: record.facts.header_len + record.facts.body_len,
+            size,
             record,
+            meter,
             source,
-            lease: Asked::now(self.now()),
+            lease,
             read: 0,
             ended: false,
         })
     }
 
-    /// Writes the log in the form that is verified without a vault. What was written when it ended, and why, is on record.
-    pub fn audit_export(&self, caller: &Caller, out: &mut dyn Write) -> Result<()> {
-        let (act, subject) = (Act::AuditExport, Subject::vault());
+    /// Writes the log from record `from` on in the form that is verified without a vault. What was written when it ended, and why, is on record.
+    pub fn audit_export(&self, caller: &Caller, from: u64, out: &mut dyn Write) -> Result<()> {
+        let act = Act::AuditExport;
+        let subject = if from > FIRST_SEQ { Subject::vault().with("from", from) } else { Subject::vault() };
         let permit = self.permit(caller, act, Action::ReadAudit, Resource::Vault, &subject)?;
         self.record(caller, act, &subject, &permit)?;
+        let caller = &self.underway(caller, &permit);
         let mut counted = Counted { to: out, bytes: 0 };
-        let mut asked = Asked::now(self.now());
-        let outcome = self.write_log(&mut counted, || {
-            if asked.due(self.now()) {
+        let mut asked = Asked::now(self);
+        let outcome = self.write_log(from, &mut counted, || {
+            if asked.due(self) {
+                let again = Asked::now(self);
                 // Only a denial is recorded.
                 self.permit(caller, act, Action::ReadAudit, Resource::Vault, &Subject::vault())?;
-                asked = Asked::now(self.now());
+                asked = again;
             }
             Ok(())
         });
@@ -119,9 +143,11 @@ impl Export {
     /// Bytes `offset..offset + buffer.len()` of the sealed file.
     ///
     /// # Errors
-    /// `Denied` or `BadCredential` when the caller may no longer export; those of the store.
+    /// `Denied` or `BadCredential` when the caller may no longer export, `QuotaExceeded`; those of the store.
     pub fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.meter.spend(buffer.len() as u64)?;
         self.renew()?;
+        self.vault.throttle(&self.caller, buffer.len() as u64)?;
         self.source.read_exact_at(buffer, offset)?;
         self.lease.left(buffer.len() as u64);
         self.read += buffer.len() as u64;
@@ -130,14 +156,17 @@ impl Export {
 
     /// Asks the policy, and whether the caller was revoked, when that is due. A denial is on record.
     fn renew(&mut self) -> Result<()> {
-        if !self.lease.due(self.vault.now()) {
+        if !self.lease.due(&self.vault) {
             return Ok(());
         }
+        let asked = Asked::now(&self.vault);
         let namespace = &self.version.namespace;
         let subject = Subject::version(namespace, &self.artifact, &self.record);
         let resource = super::opening::version_resource(namespace, &self.artifact, &self.record);
         self.vault.permit(&self.caller, Act::ArtifactExport, Action::Export, resource, &subject)?;
-        self.lease = Asked::now(self.vault.now());
+        let refused = |e| self.vault.refuse(&self.caller, Act::ArtifactExport, &subject, e);
+        self.vault.not_quarantined(Action::Export, resource).or_else(refused)?;
+        self.lease = asked;
         Ok(())
     }
 
@@ -150,6 +179,7 @@ impl Export {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
+        self.meter.end(bytes);
         let subject = Subject::version(&self.version.namespace, &self.artifact, &self.record);
         self.vault.note(&self.caller, Act::ArtifactExportEnd, &subject.with("bytes", bytes).with("reason", reason))
     }

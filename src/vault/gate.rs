@@ -1,11 +1,13 @@
 //! The one path every method takes: may this caller still call, what does the policy say, and is it on the record.
 
+use super::approving::Reconsidered;
 use super::{Caller, Transport, Vault};
 use crate::audit::{self, Act, Channel as AuditChannel, Object, Record, Text};
-use crate::catalogue::{ArtifactRecord, VersionRecord};
+use crate::catalogue::{ArtifactRecord, CatalogueError, Spend, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Name, PrincipalKind, Root, Tag, Timestamp};
-use crate::policy::{Action, Context, Decision, Request, Resource};
+use crate::marks::Marks;
+use crate::names::{Name, Principal, PrincipalKind, Root, Tag, Timestamp};
+use crate::policy::{Action, Context, Decision, Grant, Groups, Request, Resource};
 
 /// What a decision was about, for the audit row.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +64,25 @@ impl Subject {
         self
     }
 
+    /// All it says, for a digest or a sentence: what is not known is left out.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        if let Some(Object { namespace, name, version, artifact_id, root }) = &self.object {
+            facts.push(("namespace", namespace.to_string()));
+            facts.extend(name.as_ref().map(|name| ("name", name.to_string())));
+            facts.extend(version.map(|n| ("version", format!("v{n}"))));
+            facts.extend(artifact_id.map(|id| ("artifact", id.to_string())));
+            facts.extend(root.map(|root| ("root", root.to_string())));
+        }
+        facts.extend(self.details.iter().cloned());
+        facts
+    }
+
+    /// The facts that were added.
+    pub fn details(&self) -> &[(&'static str, String)] {
+        &self.details
+    }
+
     /// `namespace/name@vN`, as far as it is known; `None` without a name.
     pub fn named_as(&self) -> Option<String> {
         let Object { namespace, name, version, .. } = self.object.as_ref()?;
@@ -91,25 +112,47 @@ pub(super) struct Asked<'a> {
 pub(super) struct Permit {
     decision: Decision,
     policy_version: u64,
+    /// What others approved it by: used up with the act.
+    approval: Option<Spend>,
 }
 
 impl Permit {
+    /// The decision that a grant stands for.
+    pub fn of(grant: &Grant, policy_version: u64) -> Self {
+        Self { decision: grant.decision().clone(), policy_version, approval: None }
+    }
+
     /// Whether it is one.
     pub fn allows(&self) -> bool {
         self.decision.allowed
+    }
+
+    /// What its act uses up.
+    pub fn approval(&self) -> Option<Spend> {
+        self.approval
     }
 }
 
 impl Vault {
     /// Refuses callers without a credential, and those whose credential was revoked or has expired since they connected.
+    /// Refuses those who are suspended, too.
     pub(super) fn admit(&self, caller: &Caller) -> Result<()> {
+        self.admit_credential(caller)?;
+        self.not_suspended(caller)
+    }
+
+    fn admit_credential(&self, caller: &Caller) -> Result<()> {
         match caller.principal.kind {
-            PrincipalKind::Operator => return Ok(()),
+            // Who the kernel says: there is nothing to be taken back.
+            PrincipalKind::Operator if caller.channel.transport != Transport::Mtls => return Ok(()),
             PrincipalKind::Anonymous => {
                 return Err(Error::new(ErrorId::NoCredential, "this call needs a client certificate")
                     .hint("enrol a workload and call with its certificate: vault workload enroll NAME -o DIR"));
             }
-            PrincipalKind::Workload => {}
+            PrincipalKind::Operator | PrincipalKind::Workload => {}
+        }
+        if !caller.principal.is_enrolled() {
+            return self.admit_vouched(caller);
         }
         let revoked =
             || Error::new(ErrorId::BadCredential, "the certificate was revoked, or was not issued by this vault");
@@ -143,11 +186,22 @@ impl Vault {
         resource: Resource<'_>,
         asked: Asked<'_>,
     ) -> Result<Permit> {
-        let (version, policies) = self.policy_in_force();
+        let (policy_version, policies) = self.policy_in_force();
+        let request = self.request_asked(caller, action, resource, asked)?;
+        Ok(Permit { decision: policies.decide(&request), policy_version, approval: None })
+    }
+
+    fn request_asked<'a>(
+        &self,
+        caller: &'a Caller,
+        action: Action,
+        resource: Resource<'a>,
+        asked: Asked<'_>,
+    ) -> Result<Request<'a>> {
         let mut request = self.request(caller, action, resource)?;
         request.context.allowed = asked.allowed.to_vec();
         request.context.tag = asked.tag.cloned();
-        Ok(Permit { decision: policies.decide(&request), policy_version: version })
+        Ok(request)
     }
 
     /// The question that is put to the policy.
@@ -158,27 +212,42 @@ impl Vault {
         resource: Resource<'a>,
     ) -> Result<Request<'a>> {
         let granted = match resource {
-            Resource::Artifact { id, .. } if caller.principal.kind == PrincipalKind::Workload => {
-                self.is_granted(caller, id)?
+            Resource::Artifact { id, .. } if caller.principal.is_enrolled() => {
+                self.is_granted(&caller.principal, id)?
             }
             _ => false,
         };
         let mut context = Context::new(caller.channel.transport);
+        self.put_factor(caller, &mut context)?;
+        context.approvals = caller.evidence.underway.map_or(0, |act| act.approvals);
+        context.bytes_today = Some(self.bytes_today(caller)?);
+        context.step_up = self.is_stepped_up(&caller.principal);
         context.bound = caller.channel.certificate.is_some();
         context.pq_tls = caller.channel.tls_group.as_deref().is_some_and(|g| g.contains("MLKEM"));
-        if let Resource::Artifact { namespace, version: Some(version), .. } = resource {
+        if let Resource::Artifact { namespace, id, version: Some(version), .. } = resource {
+            let tags = self.catalogue.tags_of(id)?.into_iter().filter(|t| t.version_id == version);
+            context.tags = tags.map(|t| t.tag).collect();
             let signer = self.catalogue.version(version)?.facts.signer;
             context.signer_trusted = self.trusted_publisher(namespace, &signer).is_ok();
             context.statements = self.believed_statements(namespace, version)?;
         }
-        Ok(Request { principal: &caller.principal, action, resource, context, granted, now: self.now() })
+        let mut groups = self.setting::<Groups>().1.of(&caller.principal);
+        groups.extend_from_slice(&caller.evidence.groups);
+        let marks = match resource {
+            // Nothing is said about what is only about to be.
+            Resource::Artifact { id, .. } => match self.catalogue.marks(id) {
+                Err(CatalogueError::NotFound(_)) => Marks::default(),
+                marks => marks?,
+            },
+            _ => Marks::default(),
+        };
+        Ok(Request { principal: &caller.principal, action, resource, groups, marks, context, granted, now: self.now() })
     }
 
-    fn is_granted(&self, caller: &Caller, artifact: crate::names::ArtifactId) -> Result<bool> {
-        let (Some(namespace), Ok(name)) = (&caller.principal.namespace, caller.principal.subject.parse::<Name>())
-        else {
-            return Ok(false);
-        };
+    pub(super) fn is_granted(&self, to: &Principal, artifact: crate::names::ArtifactId) -> Result<bool> {
+        // Grants are to enrolled workloads: those that others vouch for may have the same name.
+        let name = to.subject.parse::<Name>().ok().filter(|_| to.is_enrolled());
+        let (Some(namespace), Some(name)) = (&to.namespace, name) else { return Ok(false) };
         let namespace = self.catalogue.namespace(namespace)?;
         Ok(self.catalogue.is_granted(namespace.id, &name, artifact)?)
     }
@@ -206,9 +275,24 @@ impl Vault {
         asked: Asked<'_>,
     ) -> Result<Permit> {
         self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
+        if matches!(action, Action::Open | Action::OpenRange | Action::Export | Action::Seal | Action::Import) {
+            // Reading the log and looking for what happened stay possible.
+            self.must_be_sound().or_else(|e| self.refuse(caller, act, subject, e))?;
+        }
         let permit = self.decide_asked(caller, action, resource, asked)?;
         if permit.decision.allowed {
             return Ok(permit);
+        }
+        let request = self.request_asked(caller, action, resource, asked)?;
+        match self.reconsider(caller, request, subject)? {
+            Reconsidered::Denied => {}
+            Reconsidered::Approved(decision, spend) => {
+                return Ok(Permit { decision, approval: Some(spend), ..permit });
+            }
+            Reconsidered::Lacking(error) => {
+                self.append(self.row(caller, act, subject, Some(&permit)).denied(error.id().name()))?;
+                return Err(error);
+            }
         }
         let mut denied = Error::new(ErrorId::Denied, format!("{} may not {action} {resource}", caller.principal));
         // An operator may read the policies; to others their names would tell of what they may not see.
@@ -222,8 +306,22 @@ impl Vault {
 
     /// Records a refusal that no policy made (revoked, not found), then returns it.
     pub(super) fn refuse<T>(&self, caller: &Caller, act: Act, subject: &Subject, error: Error) -> Result<T> {
-        self.append(self.row(caller, act, subject, None).denied(error.id().name()))?;
+        let told = error.details().iter();
+        let subject = told.fold(subject.clone(), |subject, (key, value)| subject.with(key, value));
+        self.append(self.row(caller, act, &subject, None).denied(error.id().name()))?;
         Err(error)
+    }
+
+    /// Refuses a permit that rests on approvals: they are used up with the row of the one act that they are for, and this one
+    /// goes with another.
+    pub(super) fn without_approval(&self, caller: &Caller, act: Act, subject: &Subject, permit: &Permit) -> Result<()> {
+        if permit.approval().is_none() {
+            return Ok(());
+        }
+        let text = "what others approved is an act of its own, and cannot be done along with another";
+        let alone = Error::new(ErrorId::ApprovalRequired, text)
+            .hint("do it as a command of its own, such as vault tag, vault key trust or a new reading");
+        self.refuse(caller, act, subject, alone)
     }
 
     /// The row of a permitted act, for the transaction that carries the act out.
@@ -233,7 +331,11 @@ impl Vault {
 
     /// Records a permitted act that changes nothing else. When this returns, the row is durable.
     pub(super) fn record(&self, caller: &Caller, act: Act, subject: &Subject, permit: &Permit) -> Result<()> {
-        self.append(self.row(caller, act, subject, Some(permit)))
+        let row = self.row(caller, act, subject, Some(permit));
+        match permit.approval {
+            None => self.append(row),
+            Some(approval) => Ok(self.catalogue.append_approved(row.to_leaf(), approval).map(drop)?),
+        }
     }
 
     /// Records a decision that limits an answer instead of refusing it.

@@ -25,10 +25,11 @@ impl Vault {
     /// `Denied`; `AlreadyExists`.
     pub fn new_identity(&self, caller: &Caller, name: &Name, pq: bool) -> Result<IdentityFacts> {
         let act = Act::KeyNew;
-        let subject = Subject::vault().with("signer", name);
+        let subject = Subject::vault().with("signer", name).with("pq", pq);
         let permit = self.permit(caller, act, Action::NewKey, Resource::Vault, &subject)?;
         // It will be believed: that takes the right to say who is.
-        self.permit(caller, act, Action::TrustSigner, Resource::Vault, &subject)?;
+        let trusts = self.permit(caller, act, Action::TrustSigner, Resource::Vault, &subject)?;
+        self.without_approval(caller, act, &subject, &trusts)?;
         let _turn = self.setting_trust.lock().unwrap_or_else(PoisonError::into_inner);
         let arguments: &[&[u8]] = &[name.as_str().as_bytes(), &[u8::from(pq)]];
         let request = Request { caller, act, subject, permit: &permit, arguments };

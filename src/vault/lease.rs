@@ -1,8 +1,10 @@
 //! A grant in use. Its lease is renewed by a fresh decision while plaintext is read, whoever reads: a stream of the daemon or a
-//! bulk extraction in this process.
+//! bulk extraction in this process. What is read is counted against the quotas of the caller.
 
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::counting::Meter;
 use super::gate::Subject;
 use super::{Caller, Vault};
 use crate::audit::Act;
@@ -18,68 +20,150 @@ pub(super) struct Lease {
     pub namespace: Name,
     pub artifact: ArtifactRecord,
     pub record: VersionRecord,
-    held: Mutex<Held>,
+    meter: Meter,
+    /// Whether segments are counted, not what is handed on of them.
+    by_segment: AtomicBool,
+    /// Plaintext bytes decrypted under all grants so far.
+    total: AtomicU64,
+    /// The grant need not be looked at until so many were, and between these times.
+    fresh: Fresh,
+    /// Of what was taken back when the decision was made.
+    generation: AtomicU64,
+    grant: Mutex<Grant>,
 }
 
-struct Held {
-    grant: Grant,
-    /// Plaintext bytes read under this grant.
-    bytes: u64,
-    /// The same under all grants so far.
-    total: u64,
+/// For how long a grant goes without saying: read at each segment, without a lock.
+#[derive(Default)]
+struct Fresh {
+    bytes: AtomicU64,
+    from: AtomicI64,
+    until: AtomicI64,
+}
+
+impl Fresh {
+    /// Until half of the time or all of the bytes of a grant are gone.
+    fn of(&self, grant: &Grant, total: u64) {
+        let (from, until) = (grant.issued_at(), grant.expires_at());
+        let half = until.since(from) / 2;
+        self.from.store(from.as_millis(), Ordering::Release);
+        self.until.store(from.plus(half).as_millis(), Ordering::Release);
+        self.bytes.store(total.saturating_add(grant.lease_bytes()), Ordering::Release);
+    }
+
+    fn holds(&self, now: Timestamp, before: u64) -> bool {
+        let (from, until) = (self.from.load(Ordering::Acquire), self.until.load(Ordering::Acquire));
+        before < self.bytes.load(Ordering::Acquire) && (from..until).contains(&now.as_millis())
+    }
 }
 
 impl Lease {
-    /// Begins with the grant that was made for all this.
+    /// Begins with the grant that was made for all this, and the number of [`Cuts`](super::cutting::Cuts) from before it was.
     pub fn new(
         vault: Arc<Vault>,
         caller: Caller,
         namespace: Name,
         (artifact, record): (ArtifactRecord, VersionRecord),
-        grant: Grant,
+        (grant, generation): (Grant, u64),
+        meter: Meter,
     ) -> Self {
-        Self { vault, caller, namespace, artifact, record, held: Mutex::new(Held { grant, bytes: 0, total: 0 }) }
+        let fresh = Fresh::default();
+        fresh.of(&grant, 0);
+        let (by_segment, total, grant) = (AtomicBool::new(false), AtomicU64::new(0), Mutex::new(grant));
+        let generation = AtomicU64::new(generation);
+        Self { vault, caller, namespace, artifact, record, meter, by_segment, total, fresh, generation, grant }
     }
 
     /// When it ends unless it is renewed.
     pub fn expires(&self) -> Timestamp {
-        self.held().grant.expires_at()
+        self.held().expires_at()
     }
 
-    /// Asks for `bytes` more. Renews by a fresh decision when less than half of the time, or nothing of the bytes, is left.
+    /// Asks for a segment of `bytes`. Renews by a fresh decision when less than half of the time, or nothing of the bytes, is left,
+    /// and when something was taken back from anybody since the last decision.
     ///
     /// # Errors
     /// `BadCredential` when the caller's certificate was revoked or has expired, `Denied` when the policy no longer permits
-    /// the read: nothing more may be decrypted.
+    /// the read, or a hold refuses it, `QuotaExceeded`, also of a throttled caller: nothing more may be decrypted.
     pub fn spend(&self, bytes: u64) -> Result<()> {
-        let mut held = self.held();
-        let now = self.vault.now();
-        let grant = &held.grant;
-        let half = grant.expires_at().since(grant.issued_at()) / 2;
-        let fresh = grant.check(now).is_ok() && grant.expires_at().since(now) > half;
-        if !fresh || held.bytes >= grant.lease_bytes() {
-            let renewed = self
-                .vault
-                .admit(&self.caller)
-                .and_then(|()| self.vault.lease(&self.caller, &self.namespace, &self.artifact, &self.record));
-            let grant = renewed.or_else(|e| {
-                let subject = Subject::version(&self.namespace, &self.artifact, &self.record).with("lease", "renewal");
-                self.vault.refuse(&self.caller, Act::ArtifactFetchStart, &subject, e)
-            })?;
-            *held = Held { grant, bytes: 0, total: held.total };
+        if self.by_segment.load(Ordering::Acquire) {
+            self.meter.spend(bytes)?;
         }
-        held.grant.check_for(Action::Open, self.record.facts.version_id, now)?;
-        held.bytes += bytes;
-        held.total += bytes;
+        let before = self.total.load(Ordering::Acquire);
+        if self.changed() || !self.fresh.holds(self.vault.now(), before) {
+            self.renew(before)?;
+        }
+        self.vault.throttle(&self.caller, bytes)?;
+        self.total.fetch_add(bytes, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Counts bytes that are to be handed on.
+    ///
+    /// # Errors
+    /// `QuotaExceeded`.
+    pub fn count(&self, bytes: u64) -> Result<()> {
+        if self.by_segment.load(Ordering::Acquire) { Ok(()) } else { self.meter.spend(bytes) }
+    }
+
+    /// From now on segments count as they are decrypted.
+    pub fn count_segments(&self) {
+        self.by_segment.store(true, Ordering::Release);
     }
 
     /// Bytes that were asked for in all: at most these left.
     pub fn total(&self) -> u64 {
-        self.held().total
+        self.total.load(Ordering::Acquire)
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Says how many bytes left.
+    pub fn end(&self, bytes: u64) {
+        self.meter.end(bytes);
+    }
+
+    fn renew(&self, before: u64) -> Result<()> {
+        // Before the decision: what is taken back while it is made is asked about again.
+        let generation = self.vault.cuts.generation();
+        let mut grant = self.held();
+        let now = self.vault.now();
+        let half = grant.expires_at().since(grant.issued_at()) / 2;
+        // Another thread may have been faster.
+        let bytes_left = before < self.fresh.bytes.load(Ordering::Acquire);
+        let changed = self.generation.load(Ordering::Acquire) != generation;
+        if changed || !bytes_left || grant.check(now).is_err() || grant.expires_at().since(now) <= half {
+            let subject = Subject::version(&self.namespace, &self.artifact, &self.record);
+            let resource = super::opening::version_resource(&self.namespace, &self.artifact, &self.record);
+            let renewed = self
+                .vault
+                .admit(&self.caller)
+                .and_then(|()| self.vault.not_quarantined(Action::Open, resource))
+                .and_then(|()| self.vault.lease(&self.caller, &self.namespace, &self.artifact, &self.record));
+            self.vault.metrics().lease(renewed.is_ok());
+            let (renewed, permit) = renewed.or_else(|e| {
+                let subject = subject.clone().with("lease", "renewal");
+                self.vault.refuse(&self.caller, Act::ArtifactFetchStart, &subject, e)
+            })?;
+            let subject = subject.with("bytes", before).with("lease_ends", renewed.expires_at());
+            self.vault.record(&self.caller, Act::LeaseRenew, &subject, &permit)?;
+            *grant = renewed;
+            self.fresh.of(&grant, before);
+            self.generation.store(generation, Ordering::Release);
+        }
+        grant.check_for(Action::Open, self.record.facts.version_id, now)
+    }
+
+    /// Asks whether the read is still permitted, while nothing is read.
+    ///
+    /// # Errors
+    /// As [`spend`](Self::spend).
+    pub fn ask_again(&self) -> Result<()> {
+        if self.changed() { self.renew(self.total()) } else { Ok(()) }
+    }
+
+    fn changed(&self) -> bool {
+        self.generation.load(Ordering::Acquire) != self.vault.cuts.generation()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Grant> {
+        self.grant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

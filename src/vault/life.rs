@@ -1,17 +1,21 @@
 //! Making, unlocking and closing a vault.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
+use super::counting::Counting;
+use super::cutting::Cuts;
 use super::gate::Subject;
+use super::settings::Settings;
 use super::trust::{self, TrustInForce};
-use super::{Caller, Channel, PolicyInForce, RootCredential, Vault, record};
-use crate::audit::{self, Act, Log, Record};
+use super::{Caller, Channel, Evidence, PolicyInForce, RootCredential, Vault, intel, record, tree};
+use crate::audit::{Act, Record};
 use crate::catalogue::{Catalogue, NamespaceRecord, SqliteCatalogue};
 use crate::crypto::keys::{Key, RootSecret};
 use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
 use crate::home::{Home, HomeLock, VaultToml};
+use crate::identity::jwks::KeyCache;
 use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
 use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
 use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, Timestamp, VaultId};
@@ -90,12 +94,16 @@ impl Vault {
         let store = LocalStore::open(home.blobs_path())?;
         let policies = PolicyInForce::of(&catalogue)?;
         let trust = TrustInForce::of(&catalogue)?;
+        let settings = Settings::of(&catalogue)?;
+        let counting = Counting::resume(&catalogue, &machine)?;
+        let lists = intel::in_force(&catalogue)?;
+        let holds = super::hold::Holds::of(&catalogue)?;
         let ca = keyring
             .ca()
             .ok_or_else(|| Error::new(ErrorId::KeyringDamaged, "the keyring holds no certificate authority"))?;
         let authority =
             Authority::load(config.vault, PrivateKey::from_pkcs8(ca.private_key.clone())?, &ca.certificate)?;
-        let log = restore_log(&catalogue, &keyring, config.vault, machine.clock.now())?;
+        let log = tree::restore(&catalogue, &keyring, config.vault, machine.clock.now())?;
         let owner_uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(home.path())?);
         let vault = Self {
             home,
@@ -109,9 +117,21 @@ impl Vault {
             setting_policy: Mutex::new(()),
             trust: RwLock::new(trust),
             setting_trust: Mutex::new(()),
+            settings,
+            counting,
+            issuer_keys: KeyCache::default(),
+            cuts: Cuts::default(),
+            holds,
+            watching: Mutex::new(None),
             authority,
+            intel: RwLock::new(lists),
+            setting_intel: Mutex::new(()),
             log: Mutex::new(log),
+            witness: Mutex::new(None),
+            contradiction: OnceLock::new(),
             refusals: Mutex::new(record::Refusals::default()),
+            board: super::sinks::Board::default(),
+            metrics: Arc::default(),
             address: Mutex::new(None),
             machine,
             _lock: lock,
@@ -134,6 +154,7 @@ impl Vault {
             principal: Principal::local_operator(self.owner_uid),
             request_id: RequestId::generate(self.now(), self.random())?,
             channel: Channel::local(),
+            evidence: Evidence::default(),
         })
     }
 
@@ -170,8 +191,12 @@ impl Vault {
 }
 
 impl Drop for Vault {
-    /// Leaves no row without a checkpoint; if that fails now, the next start does it.
+    /// Leaves no row without a checkpoint, and no reserve in the counters; if that fails now, the next start does the first, and the
+    /// reserves count.
     fn drop(&mut self) {
+        if let Err(e) = self.keep_counting(true) {
+            tracing::warn!(error = %e, "what was used could not be stored exactly: a little more counts");
+        }
         if let Err(e) = self.record_refusals(true).and_then(|()| self.checkpoint(true)) {
             tracing::warn!(error = %e, "the last checkpoint could not be signed");
         }
@@ -197,16 +222,8 @@ fn fill(home: &Home, config: &VaultToml, root: &Key<RootSecret>, machine: &Machi
     let record = Record::new(now, RequestId::generate(now, random)?, &caller, Act::VaultInit)
         .detail("vault", config.vault)
         .detail("custody", config.custody.kind());
-    catalogue.create_namespace(NamespaceRecord { id: namespace, name, created: now }, record.to_leaf())?;
+    catalogue.create_namespace(NamespaceRecord { id: namespace, name, created: now }, record.to_leaf().into())?;
     trust::adopt(home, &catalogue, Record::new(now, RequestId::generate(now, random)?, &caller, Act::KeyTrust))?;
     LocalStore::open(home.blobs_path())?;
     home.write_config(config)
-}
-
-fn restore_log(catalogue: &dyn Catalogue, keyring: &Keyring, vault: VaultId, now: Timestamp) -> Result<Log> {
-    let (origin, identity) = (audit::origin(vault), keyring.audit_identity().clone());
-    Ok(match catalogue.latest_checkpoint()? {
-        Some(stored) => Log::restore(origin, identity, &stored.note, &stored.frontier, now)?,
-        None => Log::new(origin, identity, now),
-    })
 }

@@ -7,47 +7,82 @@
 //! |---|---|
 //! | `call` | who asks, over what |
 //! | `gate` | admission, decision, audit row: the one path every method takes |
+//! | `approving` | what others must approve |
+//! | `factors` | second factors, and what they open |
 //! | `once` | a request that comes again |
 //! | `life` | making, unlocking and closing a vault |
 //! | `identities` | identities that the vault holds, and what they sign |
+//! | `intel` | lists of known bad digests and keys: imported, matched |
 //! | `sealing` | plaintext in: seal, portable seal, import |
 //! | `opening` | plaintext out: the open artifact and its end |
+//! | `hold` | principals and artifacts on hold |
+//! | `watching` | rules over the audit log, and what is done about what they notice |
 //! | `lease` | a grant in use, renewed while plaintext is read |
+//! | `counting` | quotas at work: what callers use, and refusals |
 //! | `exporting` | sealed bytes out, and their end |
 //! | `attesting` | signed statements about versions |
+//! | `shredding` | the end of a version |
 //! | `shelf` | names: list, inspect, tag, remove, verify |
 //! | `access` | workloads, grants, policy |
+//! | `policing` | explained decisions, earlier policies, marks of artifacts |
 //! | `trust` | who is believed: trusted signers, the gate for publishers |
+//! | `sessions` | callers whom others vouch for: tokens, other trust domains |
+//! | `cutting` | what was taken back ends what runs |
+//! | `settings` | documents that operators put in force |
 //! | `record` | the audit log as a whole, status |
+//! | `sinks` | how far each receiver of the audit log has come |
+//! | `tree` | the audit log's tree: its stored tiles, checkpoints, proofs |
+//! | `usage` | what callers used of their quotas |
 //! | `upkeep` | leftovers of processes that died |
+//! | `witness` | the newest checkpoint, kept outside the home |
 
 mod access;
+mod approving;
 mod attesting;
 mod call;
+mod counting;
+mod cutting;
 mod exporting;
+mod factors;
 mod gate;
+mod hold;
 mod identities;
+mod intel;
 mod lease;
 mod life;
 mod once;
 mod opening;
+mod policing;
 mod record;
 mod sealing;
+mod sessions;
+mod settings;
 mod shelf;
+mod shredding;
+mod sinks;
+mod tree;
 mod trust;
 mod upkeep;
+mod usage;
+mod watching;
+mod witness;
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-pub use call::{Caller, Channel, Transport};
+pub use call::{Caller, Channel, Evidence, Factor, Transport, Underway};
+pub use cutting::Standing;
 pub use exporting::Export;
+pub use hold::{HoldSpec, HoldTarget};
 pub use identities::identity_facts;
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
 pub use sealing::{ImportInput, ImportSource, NewArtifact, PortableInput, Published, SealInput, SealMember, Sealing};
+pub use sessions::{LoggedIn, TokenKeys};
+pub use settings::check_setting;
 pub use shelf::{Page, sealed_facts, slot_facts};
 pub use trust::trust_facts;
 pub use upkeep::Swept;
+pub use watching::Raised;
 
 pub use crate::keyring::Credential as RootCredential;
 
@@ -57,10 +92,13 @@ use crate::crypto::keys::{Key, RootSecret};
 use crate::error::Result;
 use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::Authority;
+use crate::identity::jwks::KeyCache;
+use crate::intel::Lists;
 use crate::keyring::Keyring;
 use crate::names::{Clock, Random, VaultId};
 use crate::policy::Policies;
 use crate::store::BlobStore;
+use crate::telemetry::Metrics;
 
 /// An unlocked vault. Holding it is holding the home's lock.
 pub struct Vault {
@@ -75,9 +113,22 @@ pub struct Vault {
     setting_policy: Mutex<()>,
     trust: RwLock<trust::TrustInForce>,
     setting_trust: Mutex<()>,
+    settings: settings::Settings,
+    counting: counting::Counting,
+    issuer_keys: KeyCache,
+    cuts: cutting::Cuts,
+    holds: hold::Holds,
+    watching: Mutex<Option<watching::Watching>>,
     authority: Authority,
+    intel: RwLock<Arc<Lists>>,
+    setting_intel: Mutex<()>,
     log: Mutex<Log>,
+    witness: Mutex<Option<witness::Witness>>,
+    /// How the log contradicted its witness, once it did.
+    contradiction: OnceLock<String>,
     refusals: Mutex<record::Refusals>,
+    board: sinks::Board,
+    metrics: Arc<Metrics>,
     address: Mutex<Option<String>>,
     machine: Machine,
     // Last: given back when everything above is closed.
@@ -129,6 +180,11 @@ impl Vault {
     /// The vault's randomness.
     pub fn random(&self) -> &dyn Random {
         &*self.machine.random
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// The home it lives in.

@@ -52,7 +52,8 @@ impl Vault {
     /// What the transaction of a request takes: its row, and its memory with `answer`.
     pub(super) fn entry(&self, request: &Request<'_>, answer: Vec<u8>) -> Entry {
         let leaf = self.leaf(request.caller, request.act, &request.subject, request.permit);
-        Entry { leaf, once: Some(Once { id: request.caller.request_id, asked: request.asked(), answer }) }
+        let once = Some(Once { id: request.caller.request_id, asked: request.asked(), answer });
+        Entry { leaf, once, approval: request.permit.approval() }
     }
 
     /// The same for the move of a tag, of which the transaction tells row and memory more.
@@ -62,11 +63,11 @@ impl Vault {
         answer: impl FnOnce(&TagMove) -> Vec<u8> + Send + 'static,
     ) -> OfMove {
         let row = self.row(request.caller, request.act, &request.subject, Some(request.permit));
-        let (id, asked) = (request.caller.request_id, request.asked());
+        let (id, asked, approval) = (request.caller.request_id, request.asked(), request.permit.approval());
         Box::new(move |m| {
             let from = m.from.map_or_else(|| "none".into(), |n| format!("v{n}"));
             let row = row.detail("from", from).detail("to", format!("v{}", m.to)).detail("sequence", m.sequence);
-            Entry { leaf: row.to_leaf(), once: Some(Once { id, asked, answer: answer(m) }) }
+            Entry { leaf: row.to_leaf(), once: Some(Once { id, asked, answer: answer(m) }), approval }
         })
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::gate::Subject;
+use super::counting::Meter;
+use super::gate::{Permit, Subject};
 use super::lease::Lease;
-use super::{Caller, Vault};
+use super::{Caller, Standing, Vault};
 use crate::audit::Act;
 use crate::catalogue::{ArtifactRecord, TagRecord, VersionRecord, Visibility};
 use crate::crypto::dsse::Envelope;
@@ -15,7 +16,7 @@ use crate::facts::VersionFacts;
 use crate::json::Value;
 use crate::manifest::{ArtifactStatement, TAG_VALIDITY, TagStatement};
 use crate::names::{PrincipalKind, Reference, Revision, Timestamp};
-use crate::policy::{self, Action, Grant, Resource};
+use crate::policy::{Action, Grant, Resource};
 use crate::seal::io::StoreForm;
 use crate::seal::{Credential, HashCheck, OpenOptions, Pins, Reader};
 use crate::store::BlobId;
@@ -56,10 +57,12 @@ impl Vault {
     /// [`Reader::open`] when the stored file is not the one the catalogue pins.
     pub fn open(self: &Arc<Self>, caller: &Caller, reference: &Reference) -> Result<OpenArtifact> {
         let act = Act::ArtifactFetchStart;
+        let generation = self.cuts.generation();
         let (artifact, record, tag) = self.find_by_tag(caller, act, reference)?;
-        let (subject, grant) = self.release(caller, act, reference, &artifact, &record)?;
-        let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        let statement = artifact_statement(&reader).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let (subject, grant, caller, meter) = self.release(caller, act, reference, &artifact, &record)?;
+        let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(&caller, act, &subject, e))?;
+        self.must_not_be_named(&caller, act, &subject, &record, &reader)?;
+        let statement = artifact_statement(&reader).or_else(|e| self.refuse(&caller, act, &subject, e))?;
         let members = reader.manifest().members.iter();
         let placed = members
             .clone()
@@ -68,7 +71,8 @@ impl Vault {
         let members = members.map(|m| OpenMember { path: m.path.clone(), size: m.size }).collect();
         let version = self.version_facts(&reference.namespace, &artifact, &record)?;
         let of = (artifact, record);
-        let lease = Arc::new(Lease::new(self.clone(), caller.clone(), version.namespace.clone(), of, grant));
+        let lease =
+            Arc::new(Lease::new(self.clone(), caller, version.namespace.clone(), of, (grant, generation), meter));
         let spender = Arc::clone(&lease);
         let reader = reader.gated(Box::new(move |bytes| spender.spend(bytes)));
         Ok(OpenArtifact { lease, version, statement, members, placed, reader, tag, ended: false })
@@ -97,35 +101,54 @@ impl Vault {
         self.refuse(caller, act, &subject, restless)
     }
 
-    /// Policy, then the durable row, then the grant.
+    /// Policy, then quotas, then the durable row with what is used, then the grant.
     fn release(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         act: Act,
         reference: &Reference,
         artifact: &ArtifactRecord,
         record: &VersionRecord,
-    ) -> Result<(Subject, Grant)> {
+    ) -> Result<(Subject, Grant, Caller, Meter)> {
         let subject = Subject::version(&reference.namespace, artifact, record);
         let resource = version_resource(&reference.namespace, artifact, record);
         let permit =
             self.permit(caller, act, Action::Open, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
-        let grant = self.lease(caller, &reference.namespace, artifact, record);
-        let grant = grant.or_else(|e| self.refuse(caller, act, &subject, self.veil(caller, e, reference)))?;
-        self.record(caller, act, &subject.clone().with("lease_ends", grant.expires_at()), &permit)?;
-        Ok((subject, grant))
+        self.not_quarantined(Action::Open, resource).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let caller = self.underway(caller, &permit);
+        let grant = self.lease(&caller, &reference.namespace, artifact, record);
+        let (grant, _) = grant.or_else(|e| self.refuse(&caller, act, &subject, self.veil(&caller, e, reference)))?;
+        let of = (&reference.namespace, artifact);
+        let (meter, due) = self.begin_count(&caller, &subject, of, record.facts.content_len)?;
+        let size = record.facts.content_len;
+        let started = subject.clone().with("lease_ends", grant.expires_at()).with("size", size);
+        self.record_use(&caller, act, &started, &permit, due)?;
+        Ok((subject, grant, caller, meter))
     }
 
+    /// A grant, and the permit it stands for.
     pub(super) fn lease(
         &self,
         caller: &Caller,
         namespace: &crate::names::Name,
         artifact: &ArtifactRecord,
         record: &VersionRecord,
-    ) -> Result<Grant> {
+    ) -> Result<(Grant, Permit)> {
         let request = self.request(caller, Action::Open, version_resource(namespace, artifact, record))?;
-        let (_, policies) = self.policy_in_force();
-        Ok(policies.authorize(&request, record.facts.version_id, policy::Lease::default())?)
+        // Whoever reads while a version is shredded holds its key in memory: that ends here.
+        if self.catalogue.version(record.facts.version_id)?.shred_begun.is_some() {
+            let text = format!("{namespace}/{}@v{}: its key was destroyed", artifact.name, record.facts.number);
+            return Err(Error::new(ErrorId::Shredded, text));
+        }
+        let (version, policies) = self.policy_in_force();
+        let mut lease = self.lease_of(caller, (namespace, artifact))?;
+        if let Some(expires) = caller.evidence.expires {
+            // No right outlives the credential that it rests on.
+            lease.duration = lease.duration.min(expires.since(self.now()));
+        }
+        let grant = policies.authorize(&request, record.facts.version_id, lease)?;
+        let permit = Permit::of(&grant, version);
+        Ok((grant, permit))
     }
 
     /// The version a caller means. What a workload may not stat does not exist for it.
@@ -137,6 +160,7 @@ impl Vault {
     ) -> Result<(ArtifactRecord, VersionRecord)> {
         let subject = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
         self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.count_request(caller, &subject)?;
         let found = self.lookup(reference, Visibility::Listed);
         found.or_else(|e| {
             let veiled = self.veil(caller, e, reference);
@@ -265,19 +289,26 @@ impl OpenArtifact {
         self.lease.expires()
     }
 
+    /// Whether the read is still permitted, for whoever can end a stream that does not move.
+    pub fn standing(&self) -> Standing {
+        self.lease.vault.standing_of(&self.lease)
+    }
+
     /// Plaintext bytes `offset..offset + buffer.len()` of a member, verified.
     ///
     /// `client_checks_groups`: the caller has announced that it checks every group against the signed statement, so the hash of
     /// the ciphertext is left out (docs/format.md 9.2); tags are always checked.
     ///
     /// # Errors
-    /// `Denied` or `BadCredential` when the lease is not renewed: the stream must end. Integrity errors, with the buffer wiped.
+    /// `Denied` or `BadCredential` when the lease is not renewed, `QuotaExceeded`: the stream must end. Integrity errors, with the
+    /// buffer wiped.
     pub fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
         let bounds = || Error::new(ErrorId::RangeInvalid, "a read outside the member");
         let (facts, placed) = self.members.get(member).zip(self.placed.get(member)).ok_or_else(bounds)?;
         if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > facts.size) {
             return Err(bounds());
         }
+        self.lease.count(buffer.len() as u64)?;
         let check = if client_checks_groups { HashCheck::SkipForCheckingClient } else { HashCheck::Compare };
         Ok(self.reader.read_at(placed.offset + offset, buffer, check)?)
     }
@@ -291,8 +322,10 @@ impl OpenArtifact {
         new_nodes(groups, previous, index).into_iter().flat_map(|at| node(at).iter().copied()).collect()
     }
 
-    /// The sealed file behind it. Every segment it decrypts is read under the lease, which it renews as a stream does.
+    /// The sealed file behind it. Every segment it decrypts is read under the lease, which it renews as a stream does, and from now
+    /// on whole segments count.
     pub fn reader(&self) -> &Reader {
+        self.lease.count_segments();
         &self.reader
     }
 
@@ -313,6 +346,7 @@ impl OpenArtifact {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
+        self.lease.end(bytes);
         let Lease { vault, caller, artifact, record, .. } = &*self.lease;
         let subject = Subject::version(&self.version.namespace, artifact, record);
         vault.note(caller, Act::ArtifactFetchEnd, &subject.with("bytes", bytes).with("reason", reason))
@@ -362,7 +396,7 @@ pub(super) fn version_resource<'a>(
     Resource::Artifact { namespace, id: *id, name, kind: *kind, signed: true, version: Some(record.facts.version_id) }
 }
 
-fn missing(error: Error, reference: &Reference) -> Error {
+pub(super) fn missing(error: Error, reference: &Reference) -> Error {
     match error.id() {
         ErrorId::NotFound => Error::new(ErrorId::NotFound, format!("there is no {reference}")),
         ErrorId::Shredded => Error::new(ErrorId::Shredded, format!("{reference} was shredded")),

@@ -14,7 +14,7 @@ use crate::names::{Principal, Reference, RequestId, Timestamp};
 use crate::policy::{Action, Resource};
 
 /// Rows read at once while walking the log.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
 /// Callers turned away before authentication: counted, and told to the log as one row per kind and minute, so that strangers
 /// cannot fill the disk. There are as many kinds as words for them in the program.
@@ -50,7 +50,9 @@ impl Vault {
 
     /// Asks again about a reading that goes on. Only a denial is recorded.
     pub(crate) fn still_reads_audit(&self, caller: &Caller) -> Result<()> {
-        self.permit(caller, Act::AuditRead, Action::ReadAudit, Resource::Vault, &Subject::vault()).map(drop)
+        let (act, subject) = (Act::AuditRead, Subject::vault());
+        let permit = self.permit(caller, act, Action::ReadAudit, Resource::Vault, &subject)?;
+        self.without_approval(caller, act, &subject, &permit)
     }
 
     /// The following rows of a reading that was permitted and recorded once.
@@ -60,7 +62,7 @@ impl Vault {
 
     /// The catalogue counts leaves from 0; the log numbers its records from 1, so that a checkpoint of size n covers the records
     /// up to number n. This is the one place where the two meet.
-    fn rows(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+    pub(super) fn rows(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
         let rows = self.catalogue.audit_range(from - FIRST_SEQ, limit)?;
         Ok(rows.into_iter().map(|(index, leaf)| (index + FIRST_SEQ, leaf)).collect())
     }
@@ -75,7 +77,12 @@ impl Vault {
         if let Some(note) = kept {
             verifier.kept_elsewhere(note)?;
         }
-        self.walk(&mut verifier, |v, note| Ok(v.checkpoint(note)?), |v, seq, row| Ok(v.row(seq, row)?))?;
+        self.walk(
+            FIRST_SEQ,
+            &mut verifier,
+            |v, note| v.checkpoint(note).map_err(|e| self.named(e)),
+            |v, seq, row| v.row(seq, row).map_err(|e| self.named(e)),
+        )?;
         let report = verifier.finish()?;
         let newest = self.catalogue.latest_checkpoint()?;
         Ok(AuditFacts {
@@ -86,12 +93,17 @@ impl Vault {
         })
     }
 
-    /// The log in the form that is verified without a vault; `go_on` is asked before each row.
-    pub(super) fn write_log(&self, out: &mut dyn Write, mut go_on: impl FnMut() -> Result<()>) -> Result<()> {
+    /// The log from record `from` on in the form that is verified without a vault; `go_on` is asked before each row.
+    pub(super) fn write_log(
+        &self,
+        from: u64,
+        out: &mut dyn Write,
+        mut go_on: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
         self.checkpoint(true)?;
         let key = VerifierKey::of(self.origin(), *self.keyring().audit_identity().public());
         let mut export = Export::new(out, &key)?;
-        self.walk(&mut export, Export::checkpoint, |export, seq, row| {
+        self.walk(from, &mut export, Export::checkpoint, |export, seq, row| {
             go_on()?;
             export.row(seq, row)
         })?;
@@ -102,13 +114,14 @@ impl Vault {
     /// Rows in order, each checkpoint before the first row that it does not cover. Rows that come meanwhile are left out.
     fn walk<T>(
         &self,
+        from: u64,
         to: &mut T,
         mut checkpoint: impl FnMut(&mut T, &str) -> Result<()>,
         mut row: impl FnMut(&mut T, u64, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut checkpoints = Vec::new();
         while let Some(next) = match checkpoints.last() {
-            None => Some(0),
+            None => Some(from.saturating_sub(FIRST_SEQ)),
             Some(Checkpoint { size, .. }) => size.checked_add(1),
         } {
             let more = self.catalogue.checkpoints(next, BATCH)?;
@@ -119,7 +132,7 @@ impl Vault {
         }
         let end = self.catalogue.audit_len()?;
         let mut waiting = checkpoints.into_iter().filter(|c| c.size <= end).peekable();
-        let mut next = FIRST_SEQ;
+        let mut next = from.max(FIRST_SEQ);
         while next < FIRST_SEQ + end {
             let rows = self.rows(next, BATCH)?;
             if rows.is_empty() {
@@ -136,38 +149,14 @@ impl Vault {
         waiting.try_for_each(|c| checkpoint(to, &c.note))
     }
 
-    /// What is to be done every second: a checkpoint if one is due, and the row about callers that were turned away.
+    /// What is to be done every second: a checkpoint if one is due, the witness told of it, the row about callers that were
+    /// turned away, and the counters of quotas.
     pub fn tick(&self) -> Result<()> {
         self.record_refusals(false)?;
-        self.checkpoint(false)
-    }
-
-    /// Takes the rows that became durable into the tree and signs it if that is due, or wanted now.
-    pub(super) fn checkpoint(&self, now: bool) -> Result<()> {
-        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        loop {
-            let rows = self.rows(log.next_seq(), BATCH)?;
-            if rows.is_empty() {
-                break;
-            }
-            for (seq, bytes) in rows {
-                log.absorb(seq, &bytes)?;
-            }
-        }
-        let time = self.now();
-        if log.uncovered() == 0 || !(now || log.due(time)) {
-            return Ok(());
-        }
-        let signed = log.sign();
-        self.catalogue.put_checkpoint(Checkpoint {
-            size: signed.checkpoint.size(),
-            root: signed.checkpoint.root(),
-            note: signed.checkpoint.note().into(),
-            frontier: signed.frontier.clone(),
-            created: time,
-        })?;
-        log.stored(&signed, time);
-        Ok(())
+        let counted = self.keep_counting(false);
+        self.checkpoint(false)?;
+        self.tell_witness()?;
+        counted
     }
 
     /// Counts a caller that was turned away before it had an identity. `why`: in a few words, `certificate expired`.
@@ -204,6 +193,7 @@ impl Vault {
             principal: Principal::anonymous(),
             request_id: RequestId::generate(self.now(), self.random())?,
             channel: Channel { peer, transport: super::Transport::Mtls, ..Channel::local() },
+            evidence: super::Evidence::default(),
         };
         let subject = Subject::vault().with("count", count).with("why", why);
         // `refuse` returns the error it recorded; only a failure to record matters here.

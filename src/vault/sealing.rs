@@ -12,7 +12,7 @@ use super::gate::{Asked, Subject};
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
-    ArtifactKeyRef, ArtifactKeyRow, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove,
+    ArtifactKeyRef, ArtifactKeyRow, Entry, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove,
 };
 use crate::crypto::dsse::Signer;
 use crate::crypto::keys::{ArtifactKey, Key};
@@ -195,7 +195,7 @@ impl Vault {
     ///
     /// # Errors
     /// `Denied`, also for a file that was signed, and by nobody whom the namespace trusts; integrity errors of the file.
-    pub fn import(&self, caller: &Caller, input: ImportInput) -> Result<Published> {
+    pub fn import(self: &Arc<Self>, caller: &Caller, input: ImportInput) -> Result<Published> {
         let act = Act::ArtifactImport;
         let (namespace, name, tag) = (input.namespace.clone(), input.name.clone(), input.tag.clone());
         let new = NewArtifact { namespace, name, tag, publisher: None };
@@ -280,7 +280,7 @@ impl Vault {
     }
 
     /// Opens a portable file under a key of this vault.
-    pub fn open_portable(&self, caller: &Caller, file: Box<dyn ReadAt>) -> Result<Reader> {
+    pub fn open_portable(self: &Arc<Self>, caller: &Caller, file: Box<dyn ReadAt>) -> Result<Reader> {
         self.open_own(caller, file, Act::ArtifactOpen, |of| of.with("portable", true))
     }
 
@@ -288,7 +288,7 @@ impl Vault {
     /// made for. The row tells what the file says of itself, so it is written when the file is open, and nothing of the file
     /// leaves here before. `subject` makes the row's subject of what the file is.
     fn open_own(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         file: Box<dyn ReadAt>,
         act: Act,
@@ -309,12 +309,23 @@ impl Vault {
         };
         let known = found(self.catalogue.version(row.version_id))?;
         let namespace = self.keyring().namespace(row.namespace_id)?.name().clone();
+        let mut due = None;
         let (permit, of) = match &known {
             Some(version) => {
                 let artifact = self.catalogue.artifact(version.facts.artifact_id)?;
                 let of = Subject::version(&namespace, &artifact, version);
                 let resource = super::opening::version_resource(&namespace, &artifact, version);
-                (self.permit(caller, act, Action::Open, resource, &subject(of.clone()))?, of)
+                let told = subject(of.clone());
+                let permit = self.permit(caller, act, Action::Open, resource, &told)?;
+                // All that holds for reading the version holds for its bytes in a file.
+                self.not_quarantined(Action::Open, resource).or_else(|e| self.refuse(caller, act, &told, e))?;
+                let size = version.facts.header_len + version.facts.body_len;
+                let (meter, first) = self.begin_count(caller, &told, (&namespace, &artifact), size)?;
+                meter.spend(size)?;
+                meter.end(size);
+                self.throttle(caller, size).or_else(|e| self.refuse(caller, act, &told, e))?;
+                due = Some(first);
+                (permit, of)
             }
             None => {
                 let of = Subject::namespace(&namespace);
@@ -326,6 +337,9 @@ impl Vault {
         let credential = Credential::Kek { id: row.key.id, version: row.key.version, key };
         let opened = Reader::open(file, &credential, &OpenOptions::default()).map_err(Error::from);
         let reader = opened.or_else(|e| self.refuse(caller, act, &subject(of.clone()), e))?;
+        if let Some(version) = &known {
+            self.must_not_be_named(caller, act, &subject(of.clone()), version, &reader)?;
+        }
         let of = match known {
             Some(_) => of,
             None => {
@@ -333,7 +347,11 @@ impl Vault {
                 of.claiming(super::opening::name_in(&reader, signer), reader.root())
             }
         };
-        self.record(caller, act, &subject(of).with("key", row.key.id), &permit)?;
+        let subject = subject(of).with("key", row.key.id);
+        match due {
+            Some(due) => self.record_use(caller, act, &subject, &permit, due)?,
+            None => self.record(caller, act, &subject, &permit)?,
+        }
         Ok(reader)
     }
 
@@ -359,6 +377,16 @@ impl Vault {
             Some(key) => self.must_trust(caller, act, &subject, namespace, &key.key_id()).map(drop),
             None => Ok(()),
         };
+        // Sealing takes its time: whoever may not publish any more when the version is to become visible does not.
+        let before = found(self.catalogue.artifact_named(namespace, name))?;
+        let still_permitted = || {
+            let resource = match &before {
+                Some(artifact) => super::opening::resource(namespace, artifact),
+                None => Resource::Namespace(namespace),
+            };
+            let asked = Asked { tag: new.tag.as_ref(), allowed };
+            self.permit_asked(&self.underway(caller, &permit), act, action, resource, &subject, asked).map(drop)
+        };
         let namespace_id = self.ensure_namespace(caller, namespace)?;
         let reservation = self.catalogue.reserve_version(NewReservation {
             namespace_id,
@@ -371,6 +399,7 @@ impl Vault {
         let published = made.and_then(|(version, row, attestations)| {
             // Sealing took its time: what holds is who is trusted when the version becomes visible.
             trusted()?;
+            still_permitted()?;
             (making.still)()?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
@@ -379,9 +408,12 @@ impl Vault {
                 let signers: BTreeSet<_> = attestations.iter().map(|a| a.signer.to_string()).collect();
                 subject = subject.with("signed_by", signers.into_iter().collect::<Vec<_>>().join(" "));
             }
-            let row = self.row(caller, act, &subject, Some(&permit));
-            let leaf: OfMoves = Box::new(move |moves| row.detail("moves", told(moves)).to_leaf());
-            Ok(self.catalogue.publish_attested(version, making.tag.clone(), attestations, leaf)?)
+            let (row, approval) = (self.row(caller, act, &subject, Some(&permit)), permit.approval());
+            let entry: OfMoves = Box::new(move |moves| {
+                let leaf = row.detail("moves", told(moves)).to_leaf();
+                Entry { leaf, once: None, approval }
+            });
+            Ok(self.catalogue.publish_attested(version, making.tag.clone(), attestations, entry)?)
         });
         match published {
             Ok(published) if published.replayed => {
@@ -453,6 +485,10 @@ impl Vault {
         self.store.put(BlobId::Header(version_id, sealed.generation), &sealed.header)?;
         let allowed = sealing.allow_unsigned.is_some();
         let attestations = self.signatures_within(making, &key.row, &sealed, allowed)?;
+        let attested = attestations.iter().flat_map(|a| a.path.iter().copied().chain([a.keyid]));
+        let signers = attested.chain([signer.public().key_id()]);
+        let subject = Subject::named(making.namespace, making.name);
+        self.must_not_be_sealed(making.caller, making.act, &subject, &sealed.manifest, sealed.root.0, signers)?;
         let version = NewVersion {
             version_id,
             artifact_id: reservation.artifact_id,
@@ -573,7 +609,9 @@ impl Vault {
         // A version that takes a tag with it moves the tag of an artifact that is there.
         if let (Some(tag), Some(_)) = (tag, &artifact) {
             let asked = Asked { tag: Some(tag), ..Asked::default() };
-            self.permit_asked(caller, act, Action::Tag, resource, &subject.clone().with("tag", tag), asked)?;
+            let subject = subject.clone().with("tag", tag);
+            let moves = self.permit_asked(caller, act, Action::Tag, resource, &subject, asked)?;
+            self.without_approval(caller, act, &subject, &moves)?;
         }
         if let Some(key) = &new.publisher {
             self.must_trust(caller, act, subject, &new.namespace, &key.key_id())?;
@@ -598,7 +636,9 @@ impl Vault {
         };
         let resource = Resource::Artifact { namespace, id, name, kind, signed: true, version: None };
         let asked = Asked { tag: Some(tag), ..Asked::default() };
-        self.permit_asked(caller, act, Action::Tag, resource, &subject.clone().with("tag", tag), asked).map(drop)
+        let subject = subject.clone().with("tag", tag);
+        let moves = self.permit_asked(caller, act, Action::Tag, resource, &subject, asked)?;
+        self.without_approval(caller, act, &subject, &moves)
     }
 
     /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.

@@ -5,7 +5,7 @@ use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
-    ArtifactCursor, ArtifactFilter, ArtifactRecord, ArtifactSummary, ListingScope, Pattern, TagMove, TagRecord,
+    ArtifactCursor, ArtifactFilter, ArtifactRecord, ArtifactSummary, Entry, ListingScope, Pattern, TagMove, TagRecord,
     VersionRecord, Visibility,
 };
 use crate::error::{Error, ErrorId, Result};
@@ -300,6 +300,7 @@ impl Vault {
         let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
         let permit =
             self.permit(caller, act, action, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        self.not_quarantined(action, resource).or_else(|e| self.refuse(caller, act, &subject, e))?;
         self.record(caller, act, &subject, &permit)?;
         Ok((artifact, record))
     }
@@ -343,7 +344,8 @@ impl Vault {
             }
         };
         let record = crate::catalogue::NamespaceRecord { id, name: name.clone(), created: self.now() };
-        self.catalogue.create_namespace(record, self.leaf(caller, Act::NamespaceAdd, &subject, &permit))?;
+        let leaf = self.leaf(caller, Act::NamespaceAdd, &subject, &permit);
+        self.catalogue.create_namespace(record, Entry { leaf, once: None, approval: permit.approval() })?;
         Ok(id)
     }
 }

@@ -111,6 +111,8 @@ impl Vault {
         asked: &[u8],
         change: impl FnOnce(&mut Signers) -> Result<Vec<KeyId>>,
     ) -> Result<TrustFacts> {
+        // Who approves it approves all of it: the keys too.
+        let subject = subject.with("asked", sha256(asked));
         let permit = self.permit(caller, act, Action::TrustSigner, Resource::Vault, &subject)?;
         // One at a time: each change is made to what the one before it left.
         let _turn = self.setting_trust.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,6 +163,7 @@ impl Vault {
 
     fn believe(&self, trust: TrustInForce) {
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
+        self.cut();
     }
 
     fn trust_facts(&self) -> Result<TrustFacts> {

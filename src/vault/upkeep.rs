@@ -113,7 +113,7 @@ impl Vault {
             }
             for version in begun {
                 let id = version.facts.version_id;
-                self.catalogue.shred(id, self.shred_leaf(&version)?)?;
+                self.catalogue.shred(id, self.shred_leaf(&version)?.into())?;
                 self.store.delete(BlobId::Header(id, version.facts.generation))?;
                 self.store.delete(BlobId::Body(id))?;
                 swept.shreds += 1;
@@ -367,7 +367,7 @@ mod tests {
         std::fs::write(dir.path().join("home/.keyring.bin.new"), b"half").unwrap();
         std::fs::create_dir(dir.path().join("home/spool-mine")).unwrap();
 
-        let vault = unlock(dir.path());
+        let vault = std::sync::Arc::new(unlock(dir.path()));
         assert_eq!(files_below(&dir.path().join("home/blobs")), 2, "header and body of the version");
         assert!(!dir.path().join("home/.keyring.bin.new").exists());
         assert!(!dir.path().join("home/spool-0").exists() && dir.path().join("home/spool-mine").exists());

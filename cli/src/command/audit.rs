@@ -3,13 +3,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use model_vault::audit::{Archive, ToArchive, VerifierKey};
+use model_vault::client::{Client, ProofOf};
 use model_vault::facts::{AuditFacts, AuditRow};
+use model_vault::siem::Source;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Context;
-use crate::args::{Audit, AuditExport, AuditTail, AuditVerify};
+use super::{Context, audit_offline};
+use crate::args::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
 use crate::files;
 use crate::files::destination::{Destination, ORDINARY};
 use crate::output::table::{Table, facts};
@@ -36,6 +39,9 @@ pub fn run(cx: &Context<'_>, args: &Audit) -> Result<()> {
         Audit::Tail(args) => tail(cx, args),
         Audit::Verify(args) => verify(cx, args),
         Audit::Export(args) => export(cx, args),
+        Audit::Replay(args) => super::replay::replay(cx, args),
+        Audit::Simulate(args) => super::replay::simulate(cx, args),
+        Audit::Prove(args) => prove(cx, args),
     }
 }
 
@@ -104,6 +110,17 @@ fn plain(value: &Value) -> String {
 
 fn verify(cx: &Context<'_>, args: &AuditVerify) -> Result<()> {
     let kept = args.checkpoint.as_deref().map(read_checkpoint).transpose()?;
+    let key = args.key.as_deref().map(str::parse::<VerifierKey>).transpose()?;
+    if let Some(path) = &args.proof {
+        return audit_offline::proof(cx, path, key.as_ref(), kept);
+    }
+    if let Some(path) = &args.path {
+        return audit_offline::log(cx, path, key.as_ref(), kept);
+    }
+    if key.is_some() {
+        return Err(Error::new(ErrorId::InvalidArgument, "--key is for a file: the vault knows its own key")
+            .hint("vault audit verify FILE --key KEY"));
+    }
     let client = cx.session.client()?;
     let found = cx.session.wait(client.audit_verify(kept.as_deref()))?;
     cx.out.report(&found, |f: &AuditFacts| {
@@ -137,17 +154,64 @@ fn checkpoint_in(text: &str) -> Option<String> {
 
 fn export(cx: &Context<'_>, args: &AuditExport) -> Result<()> {
     let client = cx.session.client()?;
+    if let Some(directory) = &args.tiles {
+        return export_tiles(cx, directory);
+    }
     // Text: a terminal may show it.
     if args.output == Path::new("-") {
         cx.out.take_stdout();
         let mut out = std::io::stdout();
-        cx.session.wait(client.audit_export(&mut out))?;
+        write_log(cx, &client, args, &mut out)?;
         return out.flush().map_err(Into::into);
     }
     let mut to = Destination::open(&args.output, ORDINARY)?;
-    cx.session.wait(client.audit_export(&mut to))?;
+    write_log(cx, &client, args, &mut to)?;
     to.finish(true)?;
     cx.out.report(&Exported { output: args.output.clone() }, |e| {
         format!("audit log written to {}\n", visible(&e.output.display().to_string()))
     })
+}
+
+fn write_log(cx: &Context<'_>, client: &Client, args: &AuditExport, out: &mut (dyn Write + Send)) -> Result<()> {
+    let Some(format) = args.format else { return cx.session.wait(client.audit_export(0, out)) };
+    let vault = cx.session.wait(client.status())?.vault_id;
+    let source = Source { vault, host: this_host(), release: env!("CARGO_PKG_VERSION") };
+    let mut each = |seq, row: &[u8]| Ok(writeln!(out, "{}", format.event(&source, seq, row))?);
+    cx.session.wait(client.audit_bytes(args.from, &mut each))
+}
+
+fn this_host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Only what the directory has not yet is asked for.
+fn export_tiles(cx: &Context<'_>, directory: &Path) -> Result<()> {
+    let client = cx.session.client()?;
+    let vkey = cx.session.wait(client.status())?.audit_key.parse()?;
+    let archive = Archive::at(directory).writer(&vkey)?;
+    let from = archive.next_seq();
+    let mut to = ToArchive::new(archive);
+    let outcome = cx.session.wait(client.audit_export(from, &mut to));
+    if let Some(failed) = to.failure() {
+        return Err(failed);
+    }
+    outcome?;
+    let checkpoint = to.finish()?;
+    cx.out.report(&Exported { output: directory.to_path_buf() }, |e| {
+        let to = visible(&e.output.display().to_string());
+        format!("audit log of {} records is in {to}\n", checkpoint.size())
+    })
+}
+
+fn prove(cx: &Context<'_>, args: &AuditProve) -> Result<()> {
+    let of = match (args.sequence, args.consistency) {
+        (Some(sequence), _) => ProofOf::Record(sequence),
+        (None, old) => ProofOf::Extension(old.unwrap_or_default()),
+    };
+    let client = cx.session.client()?;
+    let proof = cx.session.wait(client.audit_prove(of, args.size))?;
+    // The document is what was asked for, with --json or without.
+    let document: Value = serde_json::from_str(&proof)
+        .map_err(|e| Error::new(ErrorId::StreamBroken, "the proof is not JSON").caused_by(e))?;
+    cx.out.report(&document, |_| visible(&proof) + "\n")
 }

@@ -41,7 +41,7 @@ pub fn run(cx: &Context<'_>, args: &args::Export) -> Result<()> {
     let to_stdout = to.is_stdout();
     let (version, bytes) = match access {
         Access::Local(vault) => {
-            let mut export = vault.export(&vault.local_caller()?, &args.reference)?;
+            let mut export = vault.export(&cx.session.caller(&vault)?, &args.reference)?;
             let bar = Progress::new("exporting", export.size(), cx.out.json());
             let mut at = 0;
             let outcome = copy(&mut export, &mut at, |piece, at| {

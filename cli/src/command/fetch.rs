@@ -124,7 +124,7 @@ fn source(cx: &Context<'_>, args: &args::Fetch) -> Result<Source> {
         let enrolment = Enrolment::read(&directory)?;
         let signers = enrolment.signers.clone();
         let address = address.unwrap_or_else(|| enrolment.address.clone());
-        let vault = enrolment.identity()?.id.vault;
+        let vault = enrolment.vault()?;
         let client = cx.session.workload(Some(address), enrolment)?;
         return Ok(Source { client, signers, vault, enrolment: Some(directory) });
     }

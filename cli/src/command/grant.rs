@@ -49,7 +49,13 @@ pub fn run(cx: &Context<'_>, args: &args::Grant) -> Result<()> {
         cedar,
     };
     cx.out.report(&granted, |g| match g.granted {
-        true => format!("{} may read {}: {}\n", g.workload, g.artifact, g.actions.join(", ")),
+        true => format!(
+            "{} may read {}: {}\n{}\n",
+            g.workload,
+            g.artifact,
+            g.actions.join(", "),
+            g.cedar.as_deref().unwrap_or_default()
+        ),
         false => format!("{} may no longer read {}\n", g.workload, g.artifact),
     })
 }

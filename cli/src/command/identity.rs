@@ -204,7 +204,7 @@ impl Signers {
         }
         if let Some((name, known)) = &self.identity {
             let signed = match cx.session.access()? {
-                Access::Local(vault) => vault.sign_statement(&vault.local_caller()?, name, payload)?,
+                Access::Local(vault) => vault.sign_statement(&cx.session.caller(&vault)?, name, payload)?,
                 Access::Remote(client) => cx.session.wait(client.sign_statement(name, payload))?,
             };
             for (key, signature) in signed.into_iter().filter(|(key, _)| known.contains(key)) {

@@ -27,7 +27,7 @@ pub fn run(cx: &Context<'_>, args: &args::Import) -> Result<()> {
                 credential,
                 progress: bar.callback(),
             };
-            (vault.import(&vault.local_caller()?, input).map_err(|e| e.on(args.file.display()))?.version, bar)
+            (vault.import(&cx.session.caller(&vault)?, input).map_err(|e| e.on(args.file.display()))?.version, bar)
         }
         Access::Remote(_) if facts.slots.iter().any(|s| s.kind == "passphrase") => {
             return Err(Error::new(

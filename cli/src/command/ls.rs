@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Context, show};
 use crate::args;
+use crate::config::Target;
 
 /// The JSON document of `vault ls [PATTERN]`.
 #[derive(Debug, Serialize)]
@@ -33,7 +34,13 @@ fn artifacts(cx: &Context<'_>, args: &args::Ls) -> Result<()> {
     };
     let listing = Artifacts { artifacts: cx.session.wait(client.list(&pattern, args.all))? };
     if listing.artifacts.is_empty() {
-        cx.out.message(if args.pattern == "*" { "the vault is empty" } else { "nothing matches" });
+        let remote = matches!(cx.session.target(), Target::Server { .. });
+        cx.out.message(match (&*args.pattern, remote) {
+            // Of what one may not see, a list does not say that it is there.
+            ("*", true) => "nothing that you may see",
+            ("*", false) => "the vault is empty",
+            _ => "nothing matches",
+        });
     }
     cx.out.report(&listing, |l| match &l.artifacts[..] {
         [] => String::new(),

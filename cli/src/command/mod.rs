@@ -1,33 +1,48 @@
 //! One file per command. Each takes its arguments, talks to a vault through the session, and prints.
 
+mod approve;
 mod attest;
 mod audit;
+mod audit_offline;
+mod config;
 mod deliver;
 mod doctor;
 mod export;
 mod fetch;
 mod grant;
+mod group;
 mod help;
 mod identity;
 mod import;
 mod init;
 mod inspect;
+mod intel;
 mod key;
+mod label;
+mod login;
 mod ls;
+mod mfa;
 mod open;
 mod policy;
 mod portable;
+mod quarantine;
 mod quickstart;
+mod quota;
+mod replay;
 mod rm;
 mod seal;
 mod serve;
+mod sessions;
 mod shells;
 pub mod show;
+mod shred;
 mod sign;
 mod sign_version;
 mod signers;
+mod sink;
 mod status;
 mod tag;
+mod token;
 mod trusted;
 mod verify;
 mod verify_model;
@@ -81,6 +96,7 @@ pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) 
         Command::Ls(args) => ls::run(&cx, &args)?,
         Command::Tag(args) => tag::run(&cx, &args)?,
         Command::Rm(args) => rm::run(&cx, &args)?,
+        Command::Shred(args) => shred::run(&cx, &args)?,
         Command::Sign(args) => sign::run(&cx, &args)?,
         Command::Verify(args) => return verify::run(&cx, &args),
         Command::Attest(args) => return attest::run(&cx, &args),
@@ -90,11 +106,24 @@ pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) 
         Command::Serve(args) => serve::run(&cx, &args)?,
         Command::Status => status::run(&cx)?,
         Command::Doctor => return doctor::run(&cx),
-        Command::Whoami => whoami::run(&cx)?,
+        Command::Whoami(args) => whoami::run(&cx, &args)?,
+        Command::Login(args) => login::run(&cx, &args)?,
+        Command::Logout(args) => login::logout(&cx, &args)?,
+        Command::Session(args) => sessions::run(&cx, &args)?,
+        Command::Mfa(args) => mfa::run(&cx, &args)?,
+        Command::Approve(args) => approve::run(&cx, &args)?,
         Command::Workload(args) => workload::run(&cx, &args)?,
         Command::Grant(args) => grant::run(&cx, &args)?,
         Command::Key(args) => key::run(&cx, &args)?,
-        Command::Policy(args) => policy::run(&cx, &args)?,
+        Command::Sink(args) => sink::run(&cx, &args)?,
+        Command::Config(args) => config::run(&cx, &args)?,
+        Command::Group(args) => group::run(&cx, &args)?,
+        Command::Label(args) => label::run(&cx, &args)?,
+        Command::Policy(args) => return policy::run(&cx, &args),
+        Command::Quota(args) => quota::run(&cx, &args)?,
+        Command::Intel(args) => intel::run(&cx, &args)?,
+        Command::Quarantine(args) => quarantine::quarantine(&cx, &args)?,
+        Command::Release(args) => quarantine::release(&cx, &args)?,
         Command::Audit(args) => audit::run(&cx, &args)?,
         Command::Completions(_) | Command::Man(_) | Command::Help(_) => {}
     }

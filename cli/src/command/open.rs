@@ -51,7 +51,7 @@ pub fn run(cx: &Context<'_>, args: &args::Open) -> Result<()> {
 }
 
 fn local(cx: &Context<'_>, vault: &Arc<Vault>, reference: Reference, wanted: &Wanted) -> Result<Delivered> {
-    let caller = vault.local_caller()?;
+    let caller = cx.session.caller(vault)?;
     let (reference, items) = seen(vault.inspect(&caller, &reference)?, reference)?;
     let prepared = wanted.prepare(items)?;
     let open = vault.open(&caller, &reference)?;

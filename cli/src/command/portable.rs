@@ -50,7 +50,7 @@ pub fn open(cx: &Context<'_>, path: &Path) -> Result<Reader> {
     match credential(cx, &file, path)? {
         Some(credential) => Reader::open(file, &credential, &OpenOptions::default()).map_err(|e| named(Error::from(e))),
         None => match cx.session.access().map_err(|e| explain(e, path))? {
-            Access::Local(vault) => vault.open_portable(&vault.local_caller()?, Box::new(file)).map_err(named),
+            Access::Local(vault) => vault.open_portable(&cx.session.caller(&vault)?, Box::new(file)).map_err(named),
             Access::Remote(_) => {
                 Err(Error::new(ErrorId::Busy, format!("{}: its key is in a vault that a daemon holds", path.display()))
                     .hint("take the file in and open the artifact: vault import FILE; or stop the daemon"))

@@ -51,7 +51,7 @@ pub fn run(cx: &Context<'_>, args: &args::Seal) -> Result<()> {
         Some(_) if matches!(access_or_init(cx)?, Access::Remote(_)) => None,
         Some(identity) => {
             let vault = cx.session.vault()?;
-            Some(vault.publisher(&vault.local_caller()?, identity, (&namespace, &name))?)
+            Some(vault.publisher(&cx.session.caller(&vault)?, identity, (&namespace, &name))?)
         }
     };
     match &args.output {
@@ -84,7 +84,7 @@ fn into_vault(
         Access::Local(vault) => {
             let sealing = sealing(sources, args, signer, bar.callback())?;
             let input = SealInput { namespace, name, tag, sealing };
-            vault.seal(&vault.local_caller()?, input)?.version
+            vault.seal(&cx.session.caller(&vault)?, input)?.version
         }
         Access::Remote(client) => {
             let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
@@ -143,7 +143,7 @@ fn to_file(
         let (to, bar) = (open_output(output)?, bar());
         let sealing = sealing(sources, args, signer, bar.callback())?;
         let input = PortableInput { namespace, name, sealing };
-        (vault.seal_portable(&vault.local_caller()?, input, &to)?, "vault-key", to, bar)
+        (vault.seal_portable(&cx.session.caller(&vault)?, input, &to)?, "vault-key", to, bar)
     };
     bar.done();
     to.finish(true)?;

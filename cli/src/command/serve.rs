@@ -21,12 +21,15 @@ struct Ready {
     /// Where workloads are served.
     listening: Option<String>,
     socket: Option<PathBuf>,
+    /// Where numbers for Prometheus are.
+    metrics: Option<String>,
     pid: u32,
 }
 
 /// Serves until it is told to stop.
 pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
-    let listen = addresses(&args.listen)?;
+    let listen = addresses("--listen", &args.listen)?;
+    let metrics = args.metrics.as_deref().map_or(Ok(None), |text| addresses("--metrics", text))?;
     harden_process().map_err(|e| Error::from(e).on("core dumps cannot be turned off"))?;
     if let Some(socket) = cx.session.daemon()? {
         return Err(Error::new(ErrorId::Busy, format!("a daemon serves this vault already, at {}", socket.display()))
@@ -37,10 +40,17 @@ pub fn run(cx: &Context<'_>, args: &args::Serve) -> Result<()> {
         None => cx.session.socket()?,
     };
     let vault = cx.session.vault()?;
+    args.witness.iter().try_for_each(|path| vault.keep_witness(path))?;
     raise_descriptors(cx.out);
     let limits = Limits { grace: Duration::from_secs(args.drain), ..Limits::default() };
-    let config =
-        ServerConfig { listen, hosts: Vec::new(), socket: Some(socket), reflection: !args.no_reflection, limits };
+    let config = ServerConfig {
+        listen,
+        hosts: Vec::new(),
+        socket: Some(socket),
+        metrics,
+        reflection: !args.no_reflection,
+        limits,
+    };
     cx.session.wait(async {
         // Before the addresses are announced: whoever reads them may send a signal at once.
         let mut signals = Signals::new()?;
@@ -66,13 +76,13 @@ fn raise_descriptors(out: &Output) {
 }
 
 /// `host:port`; `None` for `none`. A host is looked up: certificates name what it resolves to.
-fn addresses(text: &str) -> Result<Option<SocketAddr>> {
+fn addresses(option: &str, text: &str) -> Result<Option<SocketAddr>> {
     if text == "none" {
         return Ok(None);
     }
     let bad = || {
         Error::new(ErrorId::InvalidArgument, format!("not an address: {text:?}"))
-            .hint("--listen takes HOST:PORT (port 0: a free one), or none")
+            .hint(format!("{option} takes HOST:PORT (port 0: a free one), or none"))
     };
     text.to_socket_addrs().map_err(|_| bad())?.next().ok_or_else(bad).map(Some)
 }
@@ -85,6 +95,7 @@ fn announce(cx: &Context<'_>, addresses: &Addresses) -> Result<()> {
     let ready = Ready {
         listening: addresses.tcp.map(|a| a.to_string()),
         socket: addresses.socket.clone(),
+        metrics: addresses.metrics.map(|a| format!("http://{a}/metrics")),
         pid: std::process::id(),
     };
     if cx.out.json() {
@@ -92,6 +103,9 @@ fn announce(cx: &Context<'_>, addresses: &Addresses) -> Result<()> {
     }
     if let Some(address) = &ready.listening {
         cx.out.message(format!("serving workloads at {address}"));
+    }
+    if let Some(address) = &ready.metrics {
+        cx.out.message(format!("serving numbers to whoever asks at {address}"));
     }
     let socket = ready.socket.as_deref().unwrap_or(Path::new("-"));
     cx.out.message(format!("serving operators at {} (pid {})", socket.display(), ready.pid));

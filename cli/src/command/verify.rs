@@ -61,7 +61,7 @@ fn of_vault(cx: &Context<'_>, reference: &Reference) -> Result<VerifyFacts> {
     match cx.session.access()? {
         Access::Local(vault) => {
             let bar = Progress::new("verifying", 0, cx.out.json());
-            let facts = vault.verify_with(&vault.local_caller()?, reference, &|bytes, total| {
+            let facts = vault.verify_with(&cx.session.caller(&vault)?, reference, &|bytes, total| {
                 bar.of(total);
                 bar.more(bytes);
             })?;

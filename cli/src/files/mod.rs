@@ -32,6 +32,21 @@ pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a text that somebody wrote, such as a policy; `-` is standard input.
+pub fn read_text(path: &Path) -> Result<String> {
+    const MAX: u64 = 1 << 20;
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().take(MAX + 1).read_to_end(&mut bytes)?;
+        bytes
+    } else {
+        read_small(path, MAX).map_err(on(path))?
+    };
+    String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MAX).ok_or_else(|| {
+        Error::new(ErrorId::InvalidArgument, format!("{}: not UTF-8, or more than {MAX} bytes", path.display()))
+    })
+}
+
 /// The same for a secret: the buffer never grows, so that no copy is left behind, and is wiped.
 pub fn read_secret(path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; usize::try_from(max + 1).map_err(io::Error::other)?]);

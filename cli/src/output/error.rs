@@ -19,8 +19,11 @@ pub fn as_text(error: &Error, styled: bool) -> String {
 
 /// `{"error":{"id","message","hint","details"}}`.
 pub fn as_json(error: &Error) -> String {
-    let details: serde_json::Map<String, serde_json::Value> =
+    let mut details: serde_json::Map<String, serde_json::Value> =
         error.details().iter().map(|(key, value)| ((*key).to_owned(), value.clone().into())).collect();
+    if let Some(after) = error.retry_after_hint() {
+        details.insert("retry_after_ms".into(), after.as_millis().to_string().into());
+    }
     let document = serde_json::json!({ "error": {
         "id": error.id().name(),
         "message": error.message(),

@@ -57,6 +57,31 @@ pub fn new_passphrase(prompt: &str) -> Result<Passphrase> {
     Ok(first)
 }
 
+/// Asks for a code that counts once, and may be seen.
+///
+/// # Errors
+/// `NoCredential` without a terminal or with an empty answer.
+pub fn code(prompt: &str) -> Result<Zeroizing<String>> {
+    let mut tty = terminal().ok_or_else(|| {
+        Error::new(ErrorId::NoCredential, "a code is needed, and there is no terminal to ask for it")
+            .hint("give --code or --code-file")
+    })?;
+    write!(tty, "{}: ", visible(prompt))?;
+    let line = read_line(&mut tty)?;
+    if line.trim().is_empty() {
+        return Err(Error::new(ErrorId::NoCredential, "no code was typed").hint("run the command again and type one"));
+    }
+    Ok(Zeroizing::new(line.trim().to_owned()))
+}
+
+/// Asks before something is destroyed; `None` without a terminal. Only `yes` means yes.
+pub fn confirm_destruction(question: &str) -> Result<Option<bool>> {
+    let Some(mut tty) = terminal() else { return Ok(None) };
+    write!(tty, "{} [yes/N] ", visible(question))?;
+    let answer = read_line(&mut tty)?;
+    Ok(Some(answer.trim().eq_ignore_ascii_case("yes")))
+}
+
 /// Asks a yes-or-no question; `None` without a terminal. Return alone means yes.
 pub fn confirm(question: &str) -> Result<Option<bool>> {
     let Some(mut tty) = terminal() else { return Ok(None) };

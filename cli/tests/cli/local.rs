@@ -275,6 +275,61 @@ fn the_vault_tells_about_itself() {
 }
 
 #[test]
+fn alert_rules_are_tried_on_made_up_traffic_and_on_the_vaults_own_log() {
+    let m = Machine::new();
+    m.file("a", 10);
+    m.ok(&["seal", "a"]);
+    m.ok(&["audit", "export", "-o", "log.jsonl"]);
+    let own = m.checked("audit-replay", &["audit", "replay", "log.jsonl", "--json"]);
+    assert!(own["events"].as_u64().unwrap() >= 2 && own["detections"] == serde_json::json!([]), "{own:#}");
+
+    m.checked(
+        "audit-simulate",
+        &["audit", "simulate", "--days", "20", "--attacks", "1", "-o", "trace.jsonl", "--json"],
+    );
+    let found = m.checked("audit-replay", &["audit", "replay", "trace.jsonl", "--json"]);
+    let of = |report: &serde_json::Value, attack: &str| {
+        let all = report["detections"].as_array().unwrap().clone();
+        all.into_iter().find(|d| d["attack"] == attack).unwrap()["found"].as_u64().unwrap()
+    };
+    assert_eq!(of(&found, "replay"), 1, "{:#}", found["detections"]);
+    assert!(!found["alerts"].as_array().unwrap().is_empty());
+    // Rules of one's own: without that rule it is not found.
+    fs::write(m.path("alerts.toml"), "[rule.replay]\nenabled = false\n").unwrap();
+    m.ok(&["config", "check", "alerts", "alerts.toml"]);
+    let less =
+        m.checked("audit-replay", &["audit", "replay", "trace.jsonl", "--rules", "alerts.toml", "--summary", "--json"]);
+    assert_eq!((of(&less, "replay"), &less["alerts"]), (0, &serde_json::json!([])));
+    assert!(m.text(&["audit", "replay", "trace.jsonl", "--summary"]).contains("stolen-credential"));
+
+    fs::write(m.path("alerts.toml"), "[rule.replays]\n").unwrap();
+    m.fails(&["audit", "replay", "trace.jsonl", "--rules", "alerts.toml"], 2, "ConfigInvalid");
+    fs::write(m.path("bad.jsonl"), "{\"time\":1}\n").unwrap();
+    m.fails(&["audit", "replay", "bad.jsonl"], 2, "InvalidArgument");
+    m.fails(&["audit", "replay", "none.jsonl"], 6, "NotFound");
+}
+
+#[test]
+fn what_is_in_quarantine_is_not_opened_until_it_is_released() {
+    let m = Machine::new();
+    m.file("a", 10);
+    m.ok(&["seal", "a"]);
+    m.checked("hold", &["quarantine", "artifact", "a", "--reason", "a test", "--for", "1h", "--json"]);
+    m.fails(&["open", "a", "-o", "out"], 5, "Denied");
+    m.checked("hold", &["quarantine", "principal", "serve-1", "--kind", "throttle", "--json"]);
+    let held = m.checked("holds", &["quarantine", "ls", "--json"]);
+    let names: Vec<_> = held["holds"].as_array().unwrap().iter().map(|h| h["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["default/a", "workload default/serve-1"]);
+    assert!(m.text(&["quarantine", "ls"]).contains("a test"));
+    assert_eq!(m.checked("release", &["release", "artifact", "a", "--json"])["released"], 1);
+    m.ok(&["open", "a", "-o", "out"]);
+    m.fails(&["release", "artifact", "a"], 6, "NotFound");
+    m.fails(&["quarantine", "artifact", "a@latest"], 2, "InvalidArgument");
+    m.fails(&["quarantine", "principal", "x", "--for", "0s"], 2, "InvalidArgument");
+    m.ok(&["release", "principal", "workload default/serve-1"]);
+}
+
+#[test]
 fn doctor_finds_what_is_wrong() {
     let m = Machine::new();
     fs::set_permissions(m.home().join("keyring.bin"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -3,15 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attestations;
+mod audit;
 mod bad_input;
 mod cases;
 mod daemon;
+mod intel;
 mod keys;
 mod local;
+mod operators;
+mod policy;
 mod portable;
 mod quickstart;
+mod quotas;
 mod schema;
 mod shells;
 mod signing;
+mod sinks;
 mod support;
+mod telemetry;
 mod terminal;

@@ -91,6 +91,7 @@ fn has_type(value: &Value, wanted: &Value) -> bool {
         "boolean" => value.is_boolean(),
         "string" => value.is_string(),
         "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
         "array" => value.is_array(),
         "object" => value.is_object(),
         unknown => panic!("type {unknown:?}"),

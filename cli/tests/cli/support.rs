@@ -183,6 +183,8 @@ pub struct Daemon {
     child: Child,
     pub address: Option<String>,
     pub socket: PathBuf,
+    #[allow(dead_code, reason = "of use to the tests of numbers only")]
+    pub metrics: Option<String>,
 }
 
 impl Daemon {
@@ -203,7 +205,8 @@ impl Daemon {
         schema("serve", &ready);
         assert_eq!(ready["pid"], child.id());
         let address = ready["listening"].as_str().map(Into::into);
-        Self { child, address, socket: ready["socket"].as_str().unwrap().into() }
+        let metrics = ready["metrics"].as_str().map(Into::into);
+        Self { child, address, metrics, socket: ready["socket"].as_str().unwrap().into() }
     }
 
     /// Its process.

@@ -19,7 +19,7 @@ const ESC: char = '\u{1b}';
 const CLEARED: &str = "\r\u{1b}[2K";
 
 /// A command at a terminal, and what its screen received.
-struct Terminal {
+pub(super) struct Terminal {
     child: Child,
     master: File,
     screen: Receiver<Vec<u8>>,
@@ -29,7 +29,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(m: &Machine, args: &[&str]) -> Self {
+    pub(super) fn start(m: &Machine, args: &[&str]) -> Self {
         Self::with(m, args, |_| {})
     }
 
@@ -62,8 +62,13 @@ impl Terminal {
         Self { child, master, screen, text: String::new(), read: 0 }
     }
 
+    /// All that the screen received by now.
+    pub(super) fn screen_so_far(&self) -> String {
+        self.text.clone()
+    }
+
     /// Waits until the screen shows `text` after what was answered so far.
-    fn sees(&mut self, text: &str) {
+    pub(super) fn sees(&mut self, text: &str) {
         let until = Instant::now() + PATIENCE;
         while !self.text[self.read..].contains(text) {
             let left = until.saturating_duration_since(Instant::now());
@@ -74,7 +79,7 @@ impl Terminal {
         self.read = self.text.len();
     }
 
-    fn types(&mut self, text: &str) {
+    pub(super) fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
@@ -90,7 +95,7 @@ impl Terminal {
     }
 
     /// Waits for the end; returns the exit status and all that the screen received.
-    fn ends(mut self) -> (Option<i32>, String) {
+    pub(super) fn ends(mut self) -> (Option<i32>, String) {
         while let Ok(piece) = self.screen.recv_timeout(PATIENCE) {
             self.text += &String::from_utf8_lossy(&piece);
         }

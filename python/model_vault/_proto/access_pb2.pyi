@@ -12,18 +12,24 @@ class WhoamiRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WhoamiResponse(_message.Message):
-    __slots__ = ("kind", "issuer", "subject", "namespace", "tls_group")
+    __slots__ = ("kind", "issuer", "subject", "namespace", "tls_group", "groups", "session", "expires")
     KIND_FIELD_NUMBER: _ClassVar[int]
     ISSUER_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     TLS_GROUP_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
     kind: str
     issuer: str
     subject: str
     namespace: str
     tls_group: str
-    def __init__(self, kind: _Optional[str] = ..., issuer: _Optional[str] = ..., subject: _Optional[str] = ..., namespace: _Optional[str] = ..., tls_group: _Optional[str] = ...) -> None: ...
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    session: bytes
+    expires: str
+    def __init__(self, kind: _Optional[str] = ..., issuer: _Optional[str] = ..., subject: _Optional[str] = ..., namespace: _Optional[str] = ..., tls_group: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., session: _Optional[bytes] = ..., expires: _Optional[str] = ...) -> None: ...
 
 class EnrollWorkloadRequest(_message.Message):
     __slots__ = ("namespace", "name", "csr", "request_id")
@@ -160,8 +166,10 @@ class RemoveGrantResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class GetPolicyRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
 
 class GetPolicyResponse(_message.Message):
     __slots__ = ("version", "text")
@@ -172,15 +180,69 @@ class GetPolicyResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
 
 class SetPolicyRequest(_message.Message):
-    __slots__ = ("text", "request_id")
+    __slots__ = ("text", "request_id", "over")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
     text: str
     request_id: bytes
-    def __init__(self, text: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
+    over: int
+    def __init__(self, text: _Optional[str] = ..., request_id: _Optional[bytes] = ..., over: _Optional[int] = ...) -> None: ...
 
 class SetPolicyResponse(_message.Message):
     __slots__ = ("version",)
     VERSION_FIELD_NUMBER: _ClassVar[int]
     version: int
     def __init__(self, version: _Optional[int] = ...) -> None: ...
+
+class ListPoliciesRequest(_message.Message):
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+
+class ListPoliciesResponse(_message.Message):
+    __slots__ = ("facts_json",)
+    FACTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    facts_json: str
+    def __init__(self, facts_json: _Optional[str] = ...) -> None: ...
+
+class ExplainPolicyRequest(_message.Message):
+    __slots__ = ("scenario_json",)
+    SCENARIO_JSON_FIELD_NUMBER: _ClassVar[int]
+    scenario_json: str
+    def __init__(self, scenario_json: _Optional[str] = ...) -> None: ...
+
+class ExplainPolicyResponse(_message.Message):
+    __slots__ = ("facts_json",)
+    FACTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    facts_json: str
+    def __init__(self, facts_json: _Optional[str] = ...) -> None: ...
+
+class MarkArtifactRequest(_message.Message):
+    __slots__ = ("artifact", "change_json", "request_id")
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_JSON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    artifact: str
+    change_json: str
+    request_id: bytes
+    def __init__(self, artifact: _Optional[str] = ..., change_json: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
+
+class MarkArtifactResponse(_message.Message):
+    __slots__ = ("marks_json",)
+    MARKS_JSON_FIELD_NUMBER: _ClassVar[int]
+    marks_json: str
+    def __init__(self, marks_json: _Optional[str] = ...) -> None: ...
+
+class GetQuotasRequest(_message.Message):
+    __slots__ = ("callers",)
+    CALLERS_FIELD_NUMBER: _ClassVar[int]
+    callers: str
+    def __init__(self, callers: _Optional[str] = ...) -> None: ...
+
+class GetQuotasResponse(_message.Message):
+    __slots__ = ("facts_json",)
+    FACTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    facts_json: str
+    def __init__(self, facts_json: _Optional[str] = ...) -> None: ...

@@ -84,6 +84,26 @@ class AccessServiceStub(object):
                 request_serializer=modelvault_dot_v1_dot_access__pb2.SetPolicyRequest.SerializeToString,
                 response_deserializer=modelvault_dot_v1_dot_access__pb2.SetPolicyResponse.FromString,
                 _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/modelvault.v1.AccessService/ListPolicies',
+                request_serializer=modelvault_dot_v1_dot_access__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=modelvault_dot_v1_dot_access__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
+        self.ExplainPolicy = channel.unary_unary(
+                '/modelvault.v1.AccessService/ExplainPolicy',
+                request_serializer=modelvault_dot_v1_dot_access__pb2.ExplainPolicyRequest.SerializeToString,
+                response_deserializer=modelvault_dot_v1_dot_access__pb2.ExplainPolicyResponse.FromString,
+                _registered_method=True)
+        self.MarkArtifact = channel.unary_unary(
+                '/modelvault.v1.AccessService/MarkArtifact',
+                request_serializer=modelvault_dot_v1_dot_access__pb2.MarkArtifactRequest.SerializeToString,
+                response_deserializer=modelvault_dot_v1_dot_access__pb2.MarkArtifactResponse.FromString,
+                _registered_method=True)
+        self.GetQuotas = channel.unary_unary(
+                '/modelvault.v1.AccessService/GetQuotas',
+                request_serializer=modelvault_dot_v1_dot_access__pb2.GetQuotasRequest.SerializeToString,
+                response_deserializer=modelvault_dot_v1_dot_access__pb2.GetQuotasResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer(object):
@@ -153,6 +173,34 @@ class AccessServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPolicies(self, request, context):
+        """Policies that were put in force, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainPolicy(self, request, context):
+        """What the policy in force says to a request, and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkArtifact(self, request, context):
+        """Labels, collection and classification of an artifact: shown and, where a change is given, changed first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQuotas(self, request, context):
+        """What callers used of their quotas. A workload sees itself. The rules are the settings of kind quotas.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -205,6 +253,26 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.SetPolicy,
                     request_deserializer=modelvault_dot_v1_dot_access__pb2.SetPolicyRequest.FromString,
                     response_serializer=modelvault_dot_v1_dot_access__pb2.SetPolicyResponse.SerializeToString,
+            ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=modelvault_dot_v1_dot_access__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=modelvault_dot_v1_dot_access__pb2.ListPoliciesResponse.SerializeToString,
+            ),
+            'ExplainPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainPolicy,
+                    request_deserializer=modelvault_dot_v1_dot_access__pb2.ExplainPolicyRequest.FromString,
+                    response_serializer=modelvault_dot_v1_dot_access__pb2.ExplainPolicyResponse.SerializeToString,
+            ),
+            'MarkArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkArtifact,
+                    request_deserializer=modelvault_dot_v1_dot_access__pb2.MarkArtifactRequest.FromString,
+                    response_serializer=modelvault_dot_v1_dot_access__pb2.MarkArtifactResponse.SerializeToString,
+            ),
+            'GetQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQuotas,
+                    request_deserializer=modelvault_dot_v1_dot_access__pb2.GetQuotasRequest.FromString,
+                    response_serializer=modelvault_dot_v1_dot_access__pb2.GetQuotasResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -477,6 +545,114 @@ class AccessService(object):
             '/modelvault.v1.AccessService/SetPolicy',
             modelvault_dot_v1_dot_access__pb2.SetPolicyRequest.SerializeToString,
             modelvault_dot_v1_dot_access__pb2.SetPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelvault.v1.AccessService/ListPolicies',
+            modelvault_dot_v1_dot_access__pb2.ListPoliciesRequest.SerializeToString,
+            modelvault_dot_v1_dot_access__pb2.ListPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelvault.v1.AccessService/ExplainPolicy',
+            modelvault_dot_v1_dot_access__pb2.ExplainPolicyRequest.SerializeToString,
+            modelvault_dot_v1_dot_access__pb2.ExplainPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelvault.v1.AccessService/MarkArtifact',
+            modelvault_dot_v1_dot_access__pb2.MarkArtifactRequest.SerializeToString,
+            modelvault_dot_v1_dot_access__pb2.MarkArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelvault.v1.AccessService/GetQuotas',
+            modelvault_dot_v1_dot_access__pb2.GetQuotasRequest.SerializeToString,
+            modelvault_dot_v1_dot_access__pb2.GetQuotasResponse.FromString,
             options,
             channel_credentials,
             insecure,

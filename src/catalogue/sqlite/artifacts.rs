@@ -4,10 +4,10 @@ use rusqlite::params;
 
 use super::super::*;
 use super::attestations;
-use super::log;
 use super::page::{bounded, page};
 use super::requests;
 use super::rows::{Db, Query};
+use super::{log, operators};
 
 /// The longest media type and format, in bytes.
 const MAX_WORD: usize = 256;
@@ -17,12 +17,12 @@ const MAX_PRINCIPAL: usize = 1024;
 /// Versions that anyone sees without asking for more.
 const LISTED: &str = "unlisted IS NULL AND shred_begun IS NULL";
 
-pub(super) fn create_namespace(db: &Db<'_>, new: &NamespaceRecord, audit: &[u8]) -> Result<Sequence> {
+pub(super) fn create_namespace(db: &Db<'_>, new: &NamespaceRecord, entry: &Entry) -> Result<Sequence> {
     if db.one::<NamespaceRecord>("WHERE name = ?1 OR id = ?2", params![new.name.as_str(), new.id.0])?.is_some() {
         return Err(CatalogueError::AlreadyExists(format!("the namespace {} exists", new.name)));
     }
     db.insert(new)?;
-    log::append(db, audit)
+    requests::append(db, entry, 0)
 }
 
 pub(super) fn namespaces(db: &Db<'_>) -> Result<Vec<NamespaceRecord>> {
@@ -147,6 +147,7 @@ pub(super) fn reserve(db: &Db<'_>, wanted: &NewReservation) -> Result<Reservatio
                 kind: wanted.kind,
                 next_number: 1,
                 created: db.now,
+                marks: Default::default(),
             };
             db.insert(&artifact)?;
             artifact
@@ -219,7 +220,7 @@ pub(super) fn publish(
     let moving = [(!ahead && tag != Some(&latest)).then_some(&latest), tag];
     let moves = moving.into_iter().flatten().map(|t| next_move(db, artifact.id, t, new.number));
     let moves = moves.collect::<Result<Vec<_>>>()?;
-    let sequence = log::append(db, &audit(&moves))?;
+    let sequence = requests::append(db, &audit(&moves), 0)?;
     let record = VersionRecord {
         facts: new,
         namespace_id: artifact.namespace_id,
@@ -420,23 +421,26 @@ pub(super) fn purgeable(
 }
 
 /// First step of a shred: from here on nobody gets the version. `Shredded` if the last step was done.
-pub(super) fn begin_shred(db: &Db<'_>, id: VersionId) -> Result<()> {
+pub(super) fn begin_shred(db: &Db<'_>, id: VersionId, approval: Option<Spend>) -> Result<()> {
     let record = version(db, id)?;
     match (record.shred_begun, record.shredded) {
         (_, Some(_)) => Err(CatalogueError::Shredded(format!("version {id}"))),
         (Some(_), None) => Ok(()),
-        (None, None) => db.update(&VersionRecord { shred_begun: Some(db.now), ..record }),
+        (None, None) => {
+            operators::spend(db, approval.as_ref())?;
+            db.update(&VersionRecord { shred_begun: Some(db.now), ..record })
+        }
     }
 }
 
 /// Last step of a shred: the keys are gone.
-pub(super) fn finish_shred(db: &Db<'_>, id: VersionId, audit: &[u8]) -> Result<Sequence> {
+pub(super) fn finish_shred(db: &Db<'_>, id: VersionId, entry: &Entry) -> Result<Sequence> {
     let record = version(db, id)?;
     if record.shredded.is_some() {
         return Err(CatalogueError::Shredded(format!("version {id}")));
     }
     db.update(&VersionRecord { shredded: Some(db.now), ..record })?;
-    log::append(db, audit)
+    requests::append(db, entry, 0)
 }
 
 pub(super) fn unfinished_shreds(db: &Db<'_>) -> Result<Vec<VersionRecord>> {

@@ -32,7 +32,23 @@ pub(super) struct Kind {
 pub(super) const CATALOGUE: Kind = Kind {
     file: "catalogue.db",
     application_id: 0x4d56_4341, // "MVCA"
-    steps: &[include_str!("schema_v1.sql"), include_str!("schema_v2.sql"), include_str!("schema_v3.sql")],
+    steps: &[
+        include_str!("schema_v1.sql"),
+        include_str!("schema_v2.sql"),
+        include_str!("schema_v3.sql"),
+        // One file for each concern.
+        concat!(
+            include_str!("v4_documents.sql"),
+            include_str!("v4_sessions.sql"),
+            include_str!("v4_labels.sql"),
+            include_str!("v4_usage.sql"),
+            include_str!("v4_operators.sql"),
+            include_str!("v4_holds.sql"),
+            include_str!("v4_intel.sql"),
+            include_str!("v4_sinks.sql"),
+            include_str!("v4_audit.sql"),
+        ),
+    ],
     secure_delete: false,
     readers: 4,
 };

@@ -5,7 +5,7 @@
 //! | `database` | opening a file, its configuration, schema versions |
 //! | `writer`, `readers` | one writing thread with group commit; a few read-only connections |
 //! | `rows`, `tables` | authenticated rows, and which facts they hold |
-//! | `artifacts`, `attestations`, `access`, `log`, `requests`, `keys`, `upkeep` | the commands |
+//! | `artifacts`, `attestations`, `access`, `documents`, `intel`, `marking`, `usage`, `log`, `tree`, `requests`, `sessions`, `keys`, `upkeep` | the commands |
 //!
 //! The two files are never written in one transaction (SQLite cannot do that crash-safely with write-ahead logs); each command
 //! that touches both says in which order. Each has its own writer, so a key being scrubbed does not hold up audit rows.
@@ -14,14 +14,22 @@ mod access;
 mod artifacts;
 mod attestations;
 mod database;
+mod documents;
+mod holds;
+mod intel;
 mod keys;
 mod log;
+mod marking;
+mod operators;
 mod page;
 mod readers;
 mod requests;
 mod rows;
+mod sessions;
 mod tables;
+mod tree;
 mod upkeep;
+mod usage;
 mod writer;
 
 #[cfg(test)]
@@ -102,8 +110,8 @@ impl SqliteCatalogue {
 }
 
 impl Catalogue for SqliteCatalogue {
-    fn create_namespace(&self, namespace: NamespaceRecord, audit: AuditLeaf) -> Result<Sequence> {
-        self.write(move |db| artifacts::create_namespace(db, &namespace, &audit))
+    fn create_namespace(&self, namespace: NamespaceRecord, entry: Entry) -> Result<Sequence> {
+        self.write(move |db| artifacts::create_namespace(db, &namespace, &entry))
     }
 
     fn namespaces(&self) -> Result<Vec<NamespaceRecord>> {
@@ -241,10 +249,11 @@ impl Catalogue for SqliteCatalogue {
         self.keys.writer.run_and_scrub(move |db| keys::delete_of_version(db, version))
     }
 
-    fn shred(&self, version: VersionId, audit: AuditLeaf) -> Result<Sequence> {
-        self.write(move |db| artifacts::begin_shred(db, version))?;
+    fn shred(&self, version: VersionId, mut entry: Entry) -> Result<Sequence> {
+        let approval = entry.approval.take();
+        self.write(move |db| artifacts::begin_shred(db, version, approval))?;
         self.delete_artifact_keys(version)?;
-        self.write(move |db| artifacts::finish_shred(db, version, &audit))
+        self.write(move |db| artifacts::finish_shred(db, version, &entry))
     }
 
     fn unfinished_shreds(&self) -> Result<Vec<VersionRecord>> {
@@ -375,18 +384,6 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| requests::request(db, id))
     }
 
-    fn put_checkpoint(&self, checkpoint: Checkpoint) -> Result<()> {
-        self.write(move |db| log::put_checkpoint(db, &checkpoint))
-    }
-
-    fn latest_checkpoint(&self) -> Result<Option<Checkpoint>> {
-        self.read(log::latest_checkpoint)
-    }
-
-    fn checkpoints(&self, from_size: u64, limit: usize) -> Result<Vec<Checkpoint>> {
-        self.read(|db| log::checkpoints(db, from_size, limit))
-    }
-
     fn unused_reservations(
         &self,
         before: Timestamp,
@@ -436,6 +433,11 @@ impl Catalogue for SqliteCatalogue {
                 return Ok(report);
             }
         }
+    }
+
+    fn load(&self) -> Load {
+        let (commands, commits) = self.catalogue.writer.counts();
+        Load { waiting: self.catalogue.writer.waiting() as u64, commands, commits }
     }
 
     fn stats(&self) -> Result<Stats> {

@@ -1,11 +1,13 @@
 //! What requests were carried out, so that one that comes again after a cut changes nothing a second time.
 
 use super::super::*;
-use super::log;
 use super::rows::Db;
+use super::{log, operators};
 
-/// The audit row of an act, and the memory of the request that asked for it. `number`: what the command answers.
+/// The audit row of an act, and the memory of the request that asked for it; its approval is used up. `number`: what the command
+/// answers.
 pub(super) fn append(db: &Db<'_>, entry: &Entry, number: u64) -> Result<Sequence> {
+    operators::spend(db, entry.approval.as_ref())?;
     let sequence = log::append(db, &entry.leaf)?;
     if let Some(once) = &entry.once {
         let forgotten = db.now.as_millis().saturating_sub(REMEMBERED.as_millis() as i64);

@@ -80,6 +80,24 @@ impl Db<'_> {
         Ok(())
     }
 
+    /// A new row, or the row of the same primary key becomes this one if its `revision` is lower.
+    pub fn replace_older<T: Row>(&self, row: &T, revision: &str) -> Result<()> {
+        let Table { name, columns, key, .. } = T::TABLE;
+        let places: Vec<String> = (1..=columns.len() + 1).map(|i| format!("?{i}")).collect();
+        let assign: Vec<String> =
+            columns[key..].iter().chain([&"mac"]).map(|c| format!("{c} = excluded.{c}")).collect();
+        let sql = format!(
+            "INSERT INTO {name} ({}, mac) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {} \
+             WHERE excluded.{revision} > {name}.{revision}",
+            columns.join(", "),
+            places.join(", "),
+            columns[..key].join(", "),
+            assign.join(", ")
+        );
+        self.conn.prepare_cached(&sql)?.execute(params_from_iter(self.with_mac(row)?))?;
+        Ok(())
+    }
+
     /// The row of the same primary key becomes this one.
     pub fn update<T: Row>(&self, row: &T) -> Result<()> {
         let Table { name, columns, key, .. } = T::TABLE;
@@ -233,6 +251,16 @@ impl<'r> Columns<'r> {
     pub fn text<T: FromStr>(&mut self) -> Result<T> {
         let value = self.next();
         value.as_str().ok().and_then(|t| t.parse().ok()).ok_or_else(|| self.bad())
+    }
+
+    pub fn text_if_any<T: FromStr>(&mut self) -> Result<Option<T>> {
+        match self.values.get(self.at) {
+            Some(ValueRef::Null) => {
+                self.at += 1;
+                Ok(None)
+            }
+            _ => self.text().map(Some),
+        }
     }
 
     /// An integer of any width that holds it.

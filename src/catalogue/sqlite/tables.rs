@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 
 use super::super::*;
 use super::rows::{Columns, Row, Table, blob, number, text, time, time_if_any};
+use crate::marks::Marks;
 use crate::names::Sha256;
 
 /// A fact about the database itself.
@@ -39,9 +40,9 @@ impl Row for NamespaceRecord {
 impl Row for ArtifactRecord {
     const TABLE: Table = Table {
         name: "artifacts",
-        columns: &["id", "namespace_id", "name", "kind", "next_number", "created"],
+        columns: &["id", "namespace_id", "name", "kind", "next_number", "created", "marks"],
         key: 1,
-        added: 0,
+        added: 1,
     };
 
     fn values(&self) -> Result<Vec<Value>> {
@@ -52,6 +53,7 @@ impl Row for ArtifactRecord {
             text(self.kind.as_str()),
             number(self.next_number)?,
             time(self.created),
+            if self.marks == Marks::default() { Value::Null } else { text(&self.marks.to_string()) },
         ])
     }
 
@@ -63,6 +65,7 @@ impl Row for ArtifactRecord {
             kind: c.text()?,
             next_number: c.number()?,
             created: c.time()?,
+            marks: c.text_if_any()?.unwrap_or_default(),
         })
     }
 }

@@ -201,7 +201,7 @@ fn a_planted_trigger_or_a_damaged_page_is_found_at_open() {
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
-    for (file, known) in [("catalogue.db", 3), ("keys.db", 1)] {
+    for (file, known) in [("catalogue.db", 4), ("keys.db", 1)] {
         let (home, catalogue) = Home::new();
         drop(catalogue);
         let found = known + 1;
@@ -441,14 +441,14 @@ fn a_shred_that_died_half_way_is_refused_and_found() {
     let ns = prod(&catalogue);
     let v = publish(&catalogue, ns, "resnet", 1);
     let id = v.version_id;
-    catalogue.write(move |db| artifacts::begin_shred(db, id)).unwrap();
+    catalogue.write(move |db| artifacts::begin_shred(db, id, None)).unwrap();
     drop(catalogue);
     let catalogue = home.open().unwrap();
     let latest = Revision::Tag(Tag::latest());
     let refused = catalogue.resolve(&name("prod"), &name("resnet"), &latest, Visibility::All);
     assert_eq!(refused.map_err(id_of), Err(ErrorId::Shredded));
     assert_eq!(catalogue.unfinished_shreds().unwrap()[0].facts, v);
-    catalogue.shred(id, b"shred".to_vec()).unwrap();
+    catalogue.shred(id, b"shred".to_vec().into()).unwrap();
     assert!(catalogue.unfinished_shreds().unwrap().is_empty());
     assert!(catalogue.artifact_key(v.artifact_key).is_err());
 }

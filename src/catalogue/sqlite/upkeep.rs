@@ -4,7 +4,7 @@ use super::super::*;
 use super::page::{bounded, page};
 use super::rows::{Db, Row};
 use super::tables::{KeyEntry, Meta};
-use super::{attestations, keys, log};
+use super::{attestations, holds, keys, log, tree};
 
 /// The most findings of one report.
 const MAX_FINDINGS: usize = 1000;
@@ -19,15 +19,32 @@ pub(super) fn check_catalogue(db: &Db<'_>, report: &mut IntegrityReport) -> Resu
     check_rows::<TagRecord>(db, report)?;
     check_rows::<PolicyRecord>(db, report)?;
     check_rows::<SignersRecord>(db, report)?;
+    check_rows::<DocumentRecord>(db, report)?;
+    check_rows::<IntelRecord>(db, report)?;
     check_rows::<WorkloadRecord>(db, report)?;
     check_rows::<CertificateRecord>(db, report)?;
     check_rows::<GrantRecord>(db, report)?;
     check_rows::<RequestRecord>(db, report)?;
+    check_rows::<HoldRecord>(db, report)?;
+    check_rows::<holds::Watched>(db, report)?;
+    check_rows::<FactorRecord>(db, report)?;
+    check_rows::<StepUpRecord>(db, report)?;
+    check_rows::<ApprovalRecord>(db, report)?;
+    check_rows::<VoteRecord>(db, report)?;
+    check_rows::<UsageRecord>(db, report)?;
+    check_rows::<SessionRecord>(db, report)?;
+    check_rows::<UsedToken>(db, report)?;
+    check_rows::<RefusedSubject>(db, report)?;
     attestations::check(db, report)?;
     for (what, sql) in [
         ("audit rows are missing", "SELECT coalesce(max(sequence), -1) + 1 - count(*) FROM audit"),
+        ("holds are missing", "SELECT coalesce(max(number), 0) - count(*) FROM holds"),
         ("policies are missing", "SELECT coalesce(max(version), 0) - count(*) FROM policies"),
         ("trust stores are missing", "SELECT coalesce(max(version), 0) - count(*) FROM signers"),
+        (
+            "settings are missing",
+            "SELECT coalesce(sum(d), 0) FROM (SELECT max(version) - count(*) AS d FROM documents GROUP BY kind)",
+        ),
         (
             "tags are at another number than their version",
             "SELECT count(*) FROM tags t JOIN versions v ON v.id = t.version_id
@@ -47,7 +64,7 @@ pub(super) fn check_catalogue(db: &Db<'_>, report: &mut IntegrityReport) -> Resu
             finding(report, format!("{count} {what}"));
         }
     }
-    if let Some(last) = log::latest_checkpoint(db)?
+    if let Some(last) = tree::latest_checkpoint(db)?
         && last.size > log::len(db)?
     {
         finding(report, format!("a checkpoint covers {} audit rows, but there are fewer", last.size));

@@ -119,6 +119,11 @@ impl Writer {
         self.submit(true, command)
     }
 
+    /// Commands that wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.queue().jobs.len()
+    }
+
     /// Commands carried out and transactions they took.
     pub fn counts(&self) -> (u64, u64) {
         (self.shared.commands.load(Ordering::Relaxed), self.shared.commits.load(Ordering::Relaxed))

@@ -1,0 +1,165 @@
+//! `vault policy`, `vault group`, `vault label`: checked and tested without a vault, explained and versioned with one.
+
+use std::fs;
+
+use crate::support::Machine;
+
+const POLICY: &str = r#"
+@id("night") forbid (principal, action == ModelVault::Action::"open", resource) when { context.hour < 6 };
+@id("hold") forbid (principal, action == ModelVault::Action::"open", resource is ModelVault::Artifact)
+when { resource.labels.contains("hold") || resource in ModelVault::Collection::"default/held" };
+@id("export-four-eyes") forbid (principal, action == ModelVault::Action::"export", resource) unless { context.approvals >= 2 };
+"#;
+
+const TESTS: &str = r#"
+policy = "policy.cedar"
+
+[[test]]
+name = "by day"
+principal = "operator:unix:uid:1000"
+action = "open"
+resource = "model"
+expect = "allow"
+
+[[test]]
+name = "by night"
+principal = "operator:unix:uid:1000"
+action = "open"
+resource = "model"
+context = { hour = 2 }
+expect = "deny"
+by = ["night"]
+"#;
+
+fn with_defaults(m: &Machine, more: &str) -> String {
+    m.text(&["policy", "get", "--version", "v0"]) + more
+}
+
+#[test]
+fn policies_are_checked_and_tested_without_a_vault() {
+    let m = Machine::bare();
+    let policy = r#"@id("all") permit (principal, action, resource);"#;
+    fs::write(m.path("policy.cedar"), format!("{policy}\n{POLICY}")).unwrap();
+    fs::write(m.path("tests.toml"), TESTS).unwrap();
+    assert_eq!(m.checked("policy-check", &["policy", "check", "policy.cedar", "--json"])["policies"], 4);
+    let report = m.checked("policy-test", &["policy", "test", "tests.toml", "--json"]);
+    assert_eq!((&report["passed"], &report["failed"]), (&2.into(), &0.into()));
+
+    // A misspelled attribute is refused by name.
+    fs::write(m.path("typo.cedar"), POLICY.replace("context.hour", "context.huor")).unwrap();
+    let output = m.run(&["policy", "check", "typo.cedar"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("night") && said.contains("huor"), "{said}");
+
+    // Another policy: one decision is not as expected, and the report says which.
+    fs::write(m.path("other.cedar"), policy).unwrap();
+    let output = m.run(&["policy", "test", "tests.toml", "--policy", "other.cedar"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(11), "{said}");
+    assert!(
+        said.contains("FAILED by night") && !said.contains("by day") && said.contains("1 passed, 1 failed"),
+        "{said}"
+    );
+    for (file, wrong) in [("t1.toml", "action = \"opne\""), ("t2.toml", "context = { hours = 2 }")] {
+        fs::write(m.path(file), TESTS.replace("context = { hour = 2 }", wrong)).unwrap();
+        m.fails(&["policy", "test", file], 2, "InvalidArgument");
+    }
+}
+
+#[test]
+fn a_decision_is_explained_with_what_is_not_met_and_what_would_help() {
+    let m = Machine::new();
+    m.file("model", 100);
+    m.ok(&["seal", "model"]);
+    fs::write(m.path("policy.cedar"), with_defaults(&m, POLICY)).unwrap();
+    m.ok(&["policy", "set", "policy.cedar"]);
+    let explain = |more: &[&str]| {
+        let mut args = vec!["policy", "explain", "operator:local:uid:0"];
+        args.extend_from_slice(more);
+        args.push("--json");
+        m.checked("policy-explain", &args)
+    };
+    let told = explain(&["open", "model", "--given", "hour=12"]);
+    assert_eq!((&told["allowed"], &told["policies"][0]), (&true.into(), &"operator-owner".into()));
+    let told = explain(&["open", "model", "--given", "hour=2"]);
+    assert_eq!((&told["allowed"], &told["policies"][0]), (&false.into(), &"night".into()));
+    let told = explain(&["export", "model"]);
+    assert_eq!((&told["allowed"], &told["approvals"]), (&false.into(), &2.into()));
+    let serve = ["policy", "explain", "workload:default/serve-1", "open", "model", "--given", "hour=12"];
+    let text = m.text(&serve);
+    assert!(
+        text.contains("a grant: vault grant") && text.contains("permit role-serving") || text.contains("forbid"),
+        "{text}"
+    );
+    m.fails(&["policy", "explain", "somebody", "open", "model"], 2, "InvalidArgument");
+    m.fails(
+        &["policy", "explain", "operator:local:uid:0", "open", "model", "--given", "hours=2"],
+        2,
+        "InvalidArgument",
+    );
+    m.fails(&["policy", "explain", "operator:local:uid:0", "open", "nothing"], 6, "NotFound");
+}
+
+#[test]
+fn groups_and_labels_decide() {
+    let m = Machine::new();
+    m.file("model", 100);
+    m.ok(&["seal", "model"]);
+    fs::write(m.path("policy.cedar"), with_defaults(&m, POLICY)).unwrap();
+    m.ok(&["policy", "set", "policy.cedar"]);
+    let allowed = |who: &str, action: &str| {
+        m.json(&["policy", "explain", who, action, "model", "--given", "hour=12", "--json"])["allowed"] == true
+    };
+    // A role.
+    assert!(!allowed("workload:default/serve-1", "open"));
+    let groups =
+        m.checked("groups", &["group", "add", "serving", "workload:default/serve-1", "workload:batch/*", "--json"]);
+    assert_eq!(groups["groups"][0]["members"].as_array().unwrap().len(), 2);
+    assert!(allowed("workload:default/serve-1", "open") && !allowed("workload:default/serve-2", "open"));
+    // A label, and a collection.
+    let owner = "operator:local:uid:0";
+    for (on, off) in [(["--add", "hold"], ["--remove", "hold"]), (["--collection", "held"], ["--collection", "-"])] {
+        assert!(allowed(owner, "open"));
+        m.checked("label", &["label", "model", on[0], on[1], "--json"]);
+        assert!(!allowed(owner, "open") && !allowed("workload:default/serve-1", "open"), "{on:?}");
+        m.ok(&["label", "model", off[0], off[1]]);
+        assert!(allowed(owner, "open"));
+    }
+    let label =
+        m.checked("label", &["label", "model", "--add", "b", "--add", "a", "--classification", "secret", "--json"]);
+    assert_eq!(label["labels"], serde_json::json!(["a", "b"]));
+    // Shown without a change; kept by the next version.
+    m.ok(&["seal", "model"]);
+    assert_eq!(m.checked("label", &["label", "default/model", "--json"]), label);
+    assert!(m.text(&["audit", "tail"]).contains("artifact.label"));
+    m.fails(&["label", "nothing", "--add", "a"], 6, "NotFound");
+    m.fails(&["label", "model@v1", "--add", "a"], 2, "InvalidArgument");
+    m.fails(&["group", "add", "serving", "serve-1"], 2, "InvalidArgument");
+    let groups = m.checked("groups", &["group", "rm", "serving", "workload:default/serve-1", "--json"]);
+    assert_eq!(groups["groups"][0]["members"], serde_json::json!(["workload:batch/*"]));
+    assert!(m.text(&["group", "ls"]).contains("workload:batch/*"));
+}
+
+#[test]
+fn policies_are_versions_and_are_set_over_the_one_that_was_seen() {
+    let m = Machine::new();
+    assert_eq!(m.checked("policy-log", &["policy", "log", "--json"])["versions"], serde_json::json!([]));
+    let first = with_defaults(&m, "// first\n");
+    fs::write(m.path("a.cedar"), &first).unwrap();
+    fs::write(m.path("b.cedar"), with_defaults(&m, "// second\n")).unwrap();
+    m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
+    m.ok(&["policy", "set", "a.cedar", "--expect", "v0"]);
+    m.ok(&["policy", "set", "b.cedar", "--expect", "v1"]);
+    m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
+    let log = m.checked("policy-log", &["policy", "log", "--json"]);
+    assert_eq!(log["versions"].as_array().unwrap().len(), 2);
+    assert_eq!((&log["versions"][0]["version"], &log["versions"][0]["in_force"]), (&2.into(), &true.into()));
+    // The way back is the older text, as a new version.
+    let text = m.text(&["policy", "get", "--version", "v1"]);
+    assert_eq!(text, first);
+    fs::write(m.path("back.cedar"), text).unwrap();
+    m.ok(&["policy", "set", "back.cedar", "--expect", "v2"]);
+    let log = m.json(&["policy", "log", "--json"]);
+    assert_eq!(log["versions"][0]["sha256"], log["versions"][2]["sha256"]);
+    m.fails(&["policy", "get", "--version", "v9"], 6, "NotFound");
+}

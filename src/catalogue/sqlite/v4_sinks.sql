@@ -1,0 +1,1 @@
+-- How far the audit log was sent where.

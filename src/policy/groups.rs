@@ -1,0 +1,239 @@
+//! Who is in which group: the settings document `groups`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::scenario::parse_principal;
+use crate::error::{Error, ErrorId, Result};
+use crate::names::{Name, Principal, PrincipalKind};
+use crate::settings::{Setting, SettingKind};
+
+/// Most groups, and members of one.
+const MAX_GROUPS: usize = 256;
+const MAX_MEMBERS: usize = 10_000;
+
+/// Groups and their members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups(BTreeMap<Name, BTreeSet<Member>>);
+
+/// Who is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Member {
+    /// An operator, by issuer and subject.
+    Operator(String, String),
+    /// A workload of a namespace.
+    Workload(Name, Name),
+    /// All workloads of a namespace.
+    All(Name),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    groups: BTreeMap<Name, Listed>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    members: Vec<String>,
+}
+
+impl Member {
+    fn parse(text: &str) -> Result<Self> {
+        if let Some(namespace) = text.strip_prefix("workload:").and_then(|w| w.strip_suffix("/*")) {
+            return Ok(Self::All(namespace.parse()?));
+        }
+        let principal = parse_principal(text)?;
+        Ok(match principal.namespace {
+            Some(namespace) => Self::Workload(namespace, principal.subject.parse()?),
+            None => Self::Operator(principal.issuer, principal.subject),
+        })
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Operator(issuer, subject) => format!("operator:{issuer}:{subject}"),
+            Self::Workload(namespace, name) => format!("workload:{namespace}/{name}"),
+            Self::All(namespace) => format!("workload:{namespace}/*"),
+        }
+    }
+
+    /// The members that mean this caller.
+    fn meaning(principal: &Principal) -> Vec<Self> {
+        match (principal.kind, &principal.namespace) {
+            (PrincipalKind::Operator, None) => {
+                vec![Self::Operator(principal.issuer.clone(), principal.subject.clone())]
+            }
+            (PrincipalKind::Workload, Some(home)) => {
+                // By its name an enrolled one is meant: those that others vouch for may have the same.
+                let name = principal.subject.parse().ok().filter(|_| principal.is_enrolled());
+                let itself = name.map(|name| Self::Workload(home.clone(), name));
+                itself.into_iter().chain([Self::All(home.clone())]).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Groups {
+    /// The groups that list this caller.
+    pub fn of(&self, principal: &Principal) -> Vec<Name> {
+        let meaning = Member::meaning(principal);
+        let listed = self.0.iter().filter(|(_, members)| meaning.iter().any(|member| members.contains(member)));
+        listed.map(|(group, _)| group.clone()).collect()
+    }
+
+    /// Names and members, as they are written.
+    pub fn listed(&self) -> impl Iterator<Item = (&Name, Vec<String>)> {
+        self.0.iter().map(|(name, members)| (name, members.iter().map(Member::written).collect()))
+    }
+
+    /// Adds a member, and the group if there is none. Whether that changed anything.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what names no caller.
+    pub fn add(&mut self, group: &Name, member: &str) -> Result<bool> {
+        let member = Member::parse(member)?;
+        Ok(self.0.entry(group.clone()).or_default().insert(member))
+    }
+
+    /// Takes a member out, and the group with its last one. Whether it was in.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what names no caller.
+    pub fn remove(&mut self, group: &Name, member: &str) -> Result<bool> {
+        let member = Member::parse(member)?;
+        let was_in = self.0.get_mut(group).is_some_and(|members| members.remove(&member));
+        self.0.retain(|_, members| !members.is_empty());
+        Ok(was_in)
+    }
+
+    /// The document that says this.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from("# Who is in which group: vault group add | rm | ls.\n");
+        for (name, members) in self.listed() {
+            text.push_str(&format!("\n[groups.{}]\nmembers = [\n", quoted(name.as_str())));
+            members.iter().for_each(|member| text.push_str(&format!("  {},\n", quoted(member))));
+            text.push_str("]\n");
+        }
+        text
+    }
+}
+
+/// Whether a member names a caller.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn parse_member(text: &str) -> Result<()> {
+    Member::parse(text).map(drop)
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.into()).to_string()
+}
+
+impl Setting for Groups {
+    const KIND: SettingKind = SettingKind::Groups;
+    const BUILTIN: &'static str = "\
+# Who is in which group. The roles of the built-in policy are groups: admin, sealer, signer, auditor, serving, training.
+#
+# [groups.serving]
+# members = [\"workload:prod/serve-1\", \"workload:batch/*\"]
+#
+# [groups.auditor]
+# members = [\"operator:corp:eve\"]
+";
+
+    fn parse(text: &str) -> Result<Self> {
+        let bad = |message: String| Error::new(ErrorId::ConfigInvalid, format!("groups: {message}"));
+        let document: Document = toml::from_str(text).map_err(|e| bad(e.to_string().trim_end().into()))?;
+        Self::of_members(document.groups.into_iter().map(|(name, listed)| (name, listed.members))).map_err(|e| {
+            let hint = e.hint_text().unwrap_or("see docs/policy.md").to_owned();
+            bad(e.message().into()).hint(hint)
+        })
+    }
+}
+
+impl Groups {
+    /// Groups as documents and tests list them.
+    pub(super) fn of_members(listed: impl Iterator<Item = (Name, Vec<String>)>) -> Result<Self> {
+        let mut groups = Self::default();
+        for (name, members) in listed {
+            if groups.0.len() == MAX_GROUPS || members.len() > MAX_MEMBERS {
+                let text = format!("at most {MAX_GROUPS} groups of {MAX_MEMBERS} members each are taken");
+                return Err(Error::new(ErrorId::InvalidArgument, text));
+            }
+            let members = members.iter().map(|m| Member::parse(m)).collect::<Result<_>>()?;
+            groups.0.insert(name, members);
+        }
+        Ok(groups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn callers_are_in_the_groups_that_list_them_and_in_no_other() {
+        let text = r#"
+            [groups.serving]
+            members = ["workload:prod/serve-1", "workload:batch/*"]
+            [groups.admin]
+            members = ["operator:unix:uid:7"]
+        "#;
+        let groups = Groups::parse(text).unwrap();
+        let of = |principal: &Principal| groups.of(principal).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(of(&Principal::workload(name("prod"), &name("serve-1"))), ["serving"]);
+        assert_eq!(of(&Principal::workload(name("batch"), &name("anything"))), ["serving"]);
+        assert_eq!(of(&Principal::unix_operator(7)), ["admin"]);
+        let nobody = [
+            Principal::workload(name("prod"), &name("serve-2")),
+            Principal::workload(name("test"), &name("serve-1")),
+            // The same number by another way in is somebody else until it is listed.
+            Principal::local_operator(7),
+            Principal::unix_operator(8),
+            Principal::anonymous(),
+        ];
+        for other in nobody {
+            assert_eq!(of(&other), [""; 0], "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_changed_is_written_so_that_it_reads_the_same() {
+        let mut groups = Groups::parse(Groups::BUILTIN).unwrap();
+        assert_eq!(groups, Groups::default());
+        assert!(groups.add(&name("v1.0"), "operator:corp:alice \"the\" admin").unwrap());
+        assert!(groups.add(&name("serving"), "workload:prod/*").unwrap());
+        assert!(!groups.add(&name("serving"), "workload:prod/*").unwrap());
+        assert_eq!(Groups::parse(&groups.to_text()).unwrap(), groups);
+        assert!(groups.remove(&name("serving"), "workload:prod/*").unwrap());
+        assert!(!groups.remove(&name("serving"), "workload:prod/*").unwrap());
+        assert_eq!(groups.listed().count(), 1);
+    }
+
+    #[test]
+    fn documents_that_say_what_nobody_understands_are_refused() {
+        for bad in [
+            "[group.a]\nmembers = []",
+            "[groups.a]\nmember = []",
+            "[groups.A]\nmembers = []",
+            "[groups.a]\nmembers = [\"serve-1\"]",
+            "[groups.a]\nmembers = [\"workload:serve-1\"]",
+            "[groups.a]\nmembers = [\"operator:unix\"]",
+            "[groups.a]\nmembers = [\"workload:*/serve\"]",
+            "[groups.a]\nmembers = \"workload:prod/*\"",
+        ] {
+            assert_eq!(Groups::parse(bad).unwrap_err().id(), ErrorId::ConfigInvalid, "{bad}");
+        }
+    }
+}

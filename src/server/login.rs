@@ -1,0 +1,127 @@
+//! LoginService and SessionService: tokens of other issuers, exchanged for sessions.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use super::calls::{Call, Calls, overloaded, panicked, received};
+use super::shares::Shares;
+use crate::error::{Error, ErrorId, Result as Outcome};
+use crate::identity::fetch_keys;
+use crate::identity::jwt::{KeySet, Refused, Token};
+use crate::names::SessionId;
+use crate::vault::{LoggedIn, TokenKeys, Vault};
+use crate::wire::{self, pb};
+
+/// Most bytes of a login: a token and a signing request.
+pub(super) const LOGIN_LIMIT: usize = 40 << 10;
+/// Logins at the same time: what callers without a certificate may make the daemon do.
+const LOGINS: usize = 32;
+
+#[derive(Clone)]
+pub(super) struct Logins {
+    pub(super) vault: Arc<Vault>,
+    pub(super) calls: Arc<Calls>,
+    places: Arc<Semaphore>,
+    /// An issuer is asked by one login at a time; the others wait and use what it brought.
+    asking: Arc<Shares>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Logins {
+    pub(super) fn new(vault: &Arc<Vault>, calls: &Arc<Calls>) -> Self {
+        let places = Arc::new(Semaphore::new(LOGINS));
+        Self { vault: Arc::clone(vault), calls: Arc::clone(calls), places, asking: Arc::new(Shares::new(1)) }
+    }
+
+    async fn log_in(&self, call: &Call, request: pb::LoginRequest) -> Outcome<LoggedIn> {
+        let _place = self.places.try_acquire().map_err(|_| overloaded("too many logins at the same time"))?;
+        let token = Arc::new(request.token);
+        let keys = self.keys(&token).await?;
+        let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
+        self.calls.compute(move || vault.login(&caller, &token, &keys, &request.csr)).await
+    }
+
+    async fn keys(&self, token: &Arc<String>) -> Outcome<Arc<KeySet>> {
+        let look = || {
+            let (vault, token) = (Arc::clone(&self.vault), Arc::clone(token));
+            self.calls.compute(move || vault.token_keys(&token))
+        };
+        let turn = match claimed_issuer(token) {
+            Some(issuer) => self.asking.of(&issuer).acquire_owned().await.ok(),
+            None => None,
+        };
+        let source = match look().await? {
+            TokenKeys::Known(keys) => return Ok(keys),
+            TokenKeys::Ask(source) => source,
+        };
+        // On a task of its own: a caller that goes away meanwhile must not leave the issuer marked as asked and unanswered.
+        let vault = Arc::clone(&self.vault);
+        let asking = tokio::spawn(async move {
+            let outcome = fetch_keys(&source).await;
+            let keys = vault.keys_fetched(&source, outcome);
+            drop(turn);
+            keys
+        });
+        asking.await.map_err(panicked)?
+    }
+}
+
+fn claimed_issuer(token: &str) -> Option<String> {
+    Token::parse(token).ok()?.claimed_issuer().map(Into::into)
+}
+
+#[tonic::async_trait]
+impl pb::login_service_server::LoginService for Logins {
+    async fn login(&self, request: Request<pb::LoginRequest>) -> Answer<pb::LoginResponse> {
+        let (call, message) = received(request, |_| &[])?;
+        let outcome = self.log_in(&call, message).await;
+        let logged_in = outcome.map_err(|e| {
+            let why = std::error::Error::source(&e).and_then(|s| s.downcast_ref::<Refused>());
+            let why = why.map_or("login refused", |refused| refused.phrase());
+            self.vault.count_refusal(call.caller.channel.peer.as_deref(), e.id(), why);
+            call.status(&e)
+        })?;
+        Ok(Response::new(pb::LoginResponse {
+            certificate: logged_in.certificate.into(),
+            ca_certificate: self.vault.ca_certificate().into(),
+            session: Some(wire::session_to_wire(&logged_in.session)),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl pb::session_service_server::SessionService for Logins {
+    async fn logout(&self, request: Request<pb::LogoutRequest>) -> Answer<pb::LogoutResponse> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        self.calls.answer(call, move |caller| vault.logout(caller)).await?;
+        Ok(Response::new(pb::LogoutResponse {}))
+    }
+
+    async fn list_sessions(&self, request: Request<pb::ListSessionsRequest>) -> Answer<pb::ListSessionsResponse> {
+        let (call, _) = received(request, |_| &[])?;
+        let vault = Arc::clone(&self.vault);
+        let listed = self.calls.answer(call, move |caller| vault.sessions(caller)).await?;
+        Ok(Response::new(wire::sessions_to_wire(&listed)))
+    }
+
+    async fn revoke_session(&self, request: Request<pb::RevokeSessionRequest>) -> Answer<pb::RevokeSessionResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let vault = Arc::clone(&self.vault);
+        if m.session.is_empty() {
+            let refuse = move |caller: &_| vault.refuse_subject(caller, &m.issuer, &m.subject, m.readmit);
+            self.calls.answer(call, refuse).await?;
+            return Ok(Response::new(pb::RevokeSessionResponse {}));
+        }
+        if m.readmit {
+            let gone = Error::new(ErrorId::InvalidArgument, "a session that was revoked stays revoked");
+            return Err(call.status(&gone.hint("the caller logs in again")));
+        }
+        let id = SessionId::try_from(&m.session[..]).map_err(|e| call.status(&e))?;
+        self.calls.answer(call, move |caller| vault.revoke_session(caller, id)).await?;
+        Ok(Response::new(pb::RevokeSessionResponse {}))
+    }
+}

@@ -1,0 +1,155 @@
+//! What operators do about policies besides setting them: explain decisions, look at earlier versions, mark artifacts.
+
+use super::gate::Subject;
+use super::once::Request;
+use super::{Caller, Vault};
+use crate::audit::Act;
+use crate::catalogue::Visibility;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::{ExplanationFacts, PolicyFacts, PolicyVersionFacts};
+use crate::marks::{Marks, MarksChange};
+use crate::names::{Name, PrincipalKind, Reference};
+use crate::policy::{Action, Groups, Resource, Scenario, Target};
+
+impl Vault {
+    /// What the policy in force says to a request in words, and why. Facts of an artifact, grants and groups are those of the
+    /// vault; circumstances are as said.
+    ///
+    /// # Errors
+    /// `Denied`; `NotFound`; `InvalidArgument` for circumstances that cannot be.
+    pub fn explain_policy(&self, caller: &Caller, mut scenario: Scenario) -> Result<ExplanationFacts> {
+        let act = Act::PolicyRead;
+        let subject = Subject::vault().with("asked", "explain");
+        let permit = self.permit(caller, act, Action::ReadPolicy, Resource::Vault, &subject)?;
+        self.know(&mut scenario).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let request = scenario.request(self.now()).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.record(caller, act, &subject, &permit)?;
+        let (_, policies) = self.policy_in_force();
+        Ok(policies.explain(&request))
+    }
+
+    /// Puts what the vault knows into a scenario.
+    fn know(&self, scenario: &mut Scenario) -> Result<()> {
+        scenario.groups.extend(self.setting::<Groups>().1.of(&scenario.principal));
+        let Target::Artifact(reference) = &scenario.resource else { return Ok(()) };
+        let (artifact, record) = self.lookup(reference, Visibility::All)?;
+        let Marks { labels, collection, classification } = artifact.marks;
+        scenario.artifact = crate::policy::Described {
+            id: Some(artifact.id),
+            kind: Some(artifact.kind),
+            signed: true,
+            labels,
+            collection,
+            classification,
+        };
+        let version = record.facts.version_id;
+        let tags = self.catalogue.tags_of(artifact.id)?.into_iter().filter(|t| t.version_id == version);
+        let trusted = self.trusted_publisher(&reference.namespace, &record.facts.signer).is_ok();
+        scenario.context.of_version(
+            tags.map(|t| t.tag).collect(),
+            trusted,
+            self.believed_statements(&reference.namespace, version)?,
+        );
+        if scenario.principal.kind == PrincipalKind::Workload {
+            scenario.granted = self.is_granted(&scenario.principal, artifact.id)?;
+        }
+        Ok(())
+    }
+
+    /// A policy that is or was in force; 0: the built-in one.
+    ///
+    /// # Errors
+    /// `Denied`; `NotFound`.
+    pub fn policy_version(&self, caller: &Caller, version: u64) -> Result<PolicyFacts> {
+        let act = Act::PolicyRead;
+        let subject = Subject::vault().with("version", version);
+        let permit = self.permit(caller, act, Action::ReadPolicy, Resource::Vault, &subject)?;
+        let text = match version {
+            0 => crate::policy::Policies::DEFAULT_TEXT.to_owned(),
+            _ => self.catalogue.policy_version(version).or_else(|e| self.refuse(caller, act, &subject, e.into()))?.text,
+        };
+        self.record(caller, act, &subject, &permit)?;
+        Ok(PolicyFacts { version, text })
+    }
+
+    /// Policies that were put in force, the newest first; at most `limit`.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub fn policy_log(&self, caller: &Caller, limit: u32) -> Result<Vec<PolicyVersionFacts>> {
+        let act = Act::PolicyRead;
+        let subject = Subject::vault().with("asked", "log");
+        let permit = self.permit(caller, act, Action::ReadPolicy, Resource::Vault, &subject)?;
+        self.record(caller, act, &subject, &permit)?;
+        let newest = self.catalogue.policy()?.map_or(0, |p| p.version);
+        let versions = (1..=newest).rev().take(limit.clamp(1, 1000) as usize);
+        versions
+            .map(|version| {
+                let stored = self.catalogue.policy_version(version)?;
+                let sha256 = crate::crypto::hash::sha256(stored.text.as_bytes());
+                Ok(PolicyVersionFacts { version, created: stored.created, sha256, in_force: version == newest })
+            })
+            .collect()
+    }
+
+    /// What is said about an artifact.
+    ///
+    /// # Errors
+    /// `Denied`; `NotFound`.
+    pub fn marks(&self, caller: &Caller, reference: &Reference) -> Result<Marks> {
+        let act = Act::ArtifactLabel;
+        let (artifact, subject) = self.marked(caller, act, reference)?;
+        let resource = super::opening::resource(&reference.namespace, &artifact);
+        let permit = self.permit(caller, act, Action::Stat, resource, &subject)?;
+        self.record(caller, act, &subject, &permit)?;
+        Ok(artifact.marks)
+    }
+
+    /// Changes what is said about an artifact. In force at once for new decisions, and for streams at their next lease.
+    ///
+    /// # Errors
+    /// `Denied`; `NotFound`; `InvalidArgument`.
+    pub fn mark(&self, caller: &Caller, reference: &Reference, change: MarksChange) -> Result<Marks> {
+        let act = Act::ArtifactLabel;
+        let (artifact, subject) = self.marked(caller, act, reference)?;
+        let listed = |labels: &std::collections::BTreeSet<Name>| {
+            labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        };
+        let mut subject = subject.with("added", listed(&change.add)).with("removed", listed(&change.remove));
+        for (key, value) in [("collection", &change.collection), ("classification", &change.classification)] {
+            if let Some(value) = value {
+                subject = subject.with(key, String::from(value.clone()));
+            }
+        }
+        let resource = super::opening::resource(&reference.namespace, &artifact);
+        let permit = self.permit(caller, act, Action::Label, resource, &subject)?;
+        artifact.marks.clone().changed(change.clone()).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let asked = serde_json::to_vec(&change).map_err(|e| Error::new(ErrorId::Internal, e.to_string()))?;
+        let request = Request { caller, act, subject, permit: &permit, arguments: &[&artifact.id.0, &asked] };
+        let carry_out = || {
+            let (marks, _) = self.catalogue.mark(artifact.id, change, self.entry(&request, Vec::new()))?;
+            Ok(marks)
+        };
+        let marks = self.once(&request, |_| Ok(self.catalogue.marks(artifact.id)?), carry_out)?;
+        self.cut();
+        Ok(marks)
+    }
+
+    fn marked(
+        &self,
+        caller: &Caller,
+        act: Act,
+        reference: &Reference,
+    ) -> Result<(crate::catalogue::ArtifactRecord, Subject)> {
+        let subject = Subject::named(&reference.namespace, &reference.name);
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let found = self.catalogue.artifact_named(&reference.namespace, &reference.name);
+        let found = found.map_err(|e| super::opening::missing(e.into(), reference));
+        let artifact = found.or_else(|e| {
+            let veiled = self.veil(caller, e, reference);
+            self.refuse(caller, act, &subject, veiled)
+        })?;
+        let subject = Subject::artifact(&reference.namespace, &artifact);
+        Ok((artifact, subject))
+    }
+}

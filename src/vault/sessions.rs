@@ -1,0 +1,335 @@
+//! Callers who come with a token or with a certificate of another trust domain: what it is exchanged for, who they are from then
+//! on, and how that is taken back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gate::Subject;
+use super::once::Request;
+use super::{Caller, Evidence, Vault};
+use crate::audit::Act;
+use crate::catalogue::{SessionRecord, UsedToken};
+use crate::crypto;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::{RefusedFacts, SessionFacts, SessionsFacts};
+use crate::home::read_bounded;
+use crate::identity::issuers::{Issuers, KeySource, WebSource};
+use crate::identity::jwks::Keys;
+use crate::identity::jwt::{Confirmation, KeySet, Refused, Token};
+use crate::identity::{Authorities, Bundles, ForeignCertificate, SessionCertificate, csr_key};
+use crate::names::{KeyId, Principal, PrincipalKind, SessionId};
+use crate::policy::{Action, Resource};
+
+/// Longest session. What must live longer comes back with a fresh token.
+const LONGEST_SESSION: Duration = Duration::from_secs(15 * 60);
+const MAX_KEYS_BYTES: u64 = 1 << 20;
+
+/// The keys that a token is to be checked with.
+#[derive(Clone, Debug)]
+pub enum TokenKeys {
+    /// These.
+    Known(Arc<KeySet>),
+    /// Its issuer is to be asked for them: [`Vault::keys_fetched`] is told what came of it.
+    Ask(WebSource),
+}
+
+/// A token that was exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// The session.
+    pub session: SessionFacts,
+    /// DER of its certificate.
+    pub certificate: Vec<u8>,
+}
+
+impl Vault {
+    /// Which keys a token is to be checked with. Nothing in it is believed yet, except which issuer it claims.
+    ///
+    /// # Errors
+    /// `BadCredential` if no configured issuer would have made it; `Unreachable` while the issuer's keys cannot be had.
+    pub fn token_keys(&self, token: &str) -> Result<TokenKeys> {
+        let token = Token::parse(token)?;
+        let (_, issuers) = self.setting::<Issuers>();
+        let issuer = issuers.of_token(&token)?;
+        match &issuer.keys {
+            KeySource::Inline(keys) => Ok(TokenKeys::Known(Arc::new(keys.clone()))),
+            KeySource::File(path) => {
+                let text = read_bounded(path, MAX_KEYS_BYTES).map_err(|e| Error::from(e).on(path.display()));
+                let keys = text.and_then(|text| KeySet::parse(&text));
+                keys.map(|keys| TokenKeys::Known(Arc::new(keys))).map_err(|e| unavailable(&issuer.name, &e))
+            }
+            KeySource::Web(source) => {
+                match self.issuer_keys.keys(source, token.kid(), &issuer.rules.algorithms, self.now()) {
+                    Keys::Known(keys) => Ok(TokenKeys::Known(keys)),
+                    Keys::Ask => Ok(TokenKeys::Ask(source.clone())),
+                    Keys::Unavailable(after) => Err(Error::new(
+                        ErrorId::Unreachable,
+                        format!("the keys of the issuer {} cannot be had for now", issuer.name),
+                    )
+                    .retry_after(after)),
+                }
+            }
+        }
+    }
+
+    /// What came of asking an issuer. Keys that it gave earlier serve for a day when it does not answer.
+    ///
+    /// # Errors
+    /// `Unreachable` if there are none.
+    pub fn keys_fetched(&self, source: &WebSource, outcome: Result<KeySet>) -> Result<Arc<KeySet>> {
+        let (now, keys) = (self.now(), outcome.map_err(|e| unavailable(&source.issuer, &e)));
+        let (keys, failure) = match keys {
+            Ok(keys) => (Some(keys), None),
+            Err(e) => (None, Some(e)),
+        };
+        self.issuer_keys.fetched(source, keys, now);
+        let none = || Error::new(ErrorId::Unreachable, "the issuer's keys are not there");
+        self.issuer_keys.held(source, now).ok_or_else(|| failure.unwrap_or_else(none))
+    }
+
+    /// Exchanges a token, once, for a session: a short certificate for the key of the signing request. Who holds the token
+    /// without that key has nothing from then on.
+    ///
+    /// # Errors
+    /// `BadCredential` for a token that is not accepted; `InvalidArgument` for a bad signing request. Neither leaves a row of its
+    /// own: the caller of this counts them.
+    pub fn login(&self, caller: &Caller, token: &str, keys: &KeySet, csr: &[u8]) -> Result<LoggedIn> {
+        let parsed = Token::parse(token)?;
+        let (_, issuers) = self.setting::<Issuers>();
+        let issuer = issuers.of_token(&parsed)?;
+        let now = self.now();
+        let verified = parsed.verify(keys, &issuer.rules, now)?;
+        let vouched = issuer.vouch(&verified)?;
+        let key = csr_key(csr)?;
+        match verified.confirmation {
+            Some(Confirmation::Key(wanted)) if !crypto::equal(&wanted.0, &key.thumbprint().0) => {
+                return Err(Refused::Binding.into());
+            }
+            // Shown at the handshake, so its key is there; a certificate is no key for the session.
+            Some(Confirmation::Certificate(_)) => return Err(Refused::Binding.into()),
+            _ => {}
+        }
+        let principal = vouched.principal;
+        if let Some(namespace) = &principal.namespace {
+            self.namespace_id(namespace)?;
+        }
+        if self.catalogue.is_refused(&principal.issuer, &principal.subject)? {
+            return Err(Error::new(ErrorId::BadCredential, format!("{principal} is refused")));
+        }
+        let id = SessionId::generate(now, self.random())?;
+        let lifetime = verified.expires.since(now).min(LONGEST_SESSION).max(Duration::from_secs(1));
+        let issued = self.authority.issue_session(&key, id, lifetime, now, self.random())?;
+        let record = SessionRecord {
+            id,
+            serial: issued.serial.0.to_vec(),
+            spki: KeyId(issued.spki_sha256.0),
+            principal: principal.clone(),
+            groups: vouched.groups,
+            created: now,
+            expires: issued.not_after,
+            revoked: None,
+        };
+        let caller = Caller { principal, ..caller.clone() };
+        let subject = Subject::vault()
+            .with("session", id)
+            .with("serial", issued.serial)
+            .with("issuer", &issuer.name)
+            .with("expires", issued.not_after)
+            .with("token", verified.id.0);
+        let used = UsedToken { issuer: issuer.name.as_str().into(), token: verified.id.0, expires: verified.expires };
+        let row = self.row(&caller, Act::SessionLogin, &subject, None).to_leaf();
+        self.catalogue.open_session(record.clone(), used, row).map_err(|e| match Error::from(e) {
+            e if e.id() == ErrorId::AlreadyExists => Refused::Replayed.into(),
+            e => e,
+        })?;
+        Ok(LoggedIn { session: session_facts(&record), certificate: issued.certificate })
+    }
+
+    /// Who calls by a certificate of a session.
+    ///
+    /// # Errors
+    /// `BadCredential` if the session is over, or is not one of this vault.
+    pub fn session_caller(&self, certificate: &SessionCertificate) -> Result<(Principal, Evidence)> {
+        let over = || Error::new(ErrorId::BadCredential, "the session is over, or was not opened by this vault");
+        let known = match self.catalogue.session_of(&certificate.serial.0).map_err(Error::from) {
+            Err(e) if e.id() == ErrorId::NotFound => return Err(over()),
+            known => known?,
+        };
+        if known.id != certificate.session || known.revoked.is_some() {
+            return Err(over());
+        }
+        let evidence = Evidence {
+            groups: known.groups,
+            session: Some(known.id),
+            expires: Some(known.expires),
+            ..Evidence::default()
+        };
+        Ok((known.principal, evidence))
+    }
+
+    /// Who calls by a certificate of another trust domain.
+    ///
+    /// # Errors
+    /// `BadCredential` unless the settings accept its subject.
+    pub fn foreign_caller(&self, certificate: &ForeignCertificate) -> Result<(Principal, Evidence)> {
+        let (_, issuers) = self.setting::<Issuers>();
+        let domain = issuers.trust_domain(certificate.id.trust_domain()).ok_or(Refused::UnknownIssuer)?;
+        let vouched = domain.vouch(&certificate.id)?;
+        let evidence = Evidence { groups: vouched.groups, expires: Some(certificate.not_after), ..Evidence::default() };
+        Ok((vouched.principal, evidence))
+    }
+
+    /// Authorities of other trust domains, when they have changed since `bundles` looked last.
+    pub fn foreign_authorities(&self, bundles: &mut Bundles) -> Option<Authorities> {
+        let (version, issuers) = self.setting::<Issuers>();
+        bundles.refresh(version, &issuers)
+    }
+
+    /// Whether a caller whom somebody else vouches for may still call.
+    pub(super) fn admit_vouched(&self, caller: &Caller) -> Result<()> {
+        let over = |why: &str| Error::new(ErrorId::BadCredential, format!("{}: {why}", caller.principal));
+        let again = "log in again with a fresh token: vault login --server ADDRESS --token-file FILE";
+        let Principal { issuer, subject, .. } = &caller.principal;
+        let (serial, spki) = caller.channel.certificate.as_ref().ok_or_else(|| over("no certificate"))?;
+        // The handshake checked this, but a connection may outlive it.
+        if caller.evidence.expires.is_none_or(|until| self.now().as_secs() > until.as_secs()) {
+            return Err(over("the credential has expired").hint(again));
+        }
+        match caller.evidence.session {
+            Some(id) => {
+                let known = match self.catalogue.session_of(serial).map_err(Error::from) {
+                    Err(e) if e.id() == ErrorId::NotFound => return Err(over("there is no such session")),
+                    known => known?,
+                };
+                let same = known.id == id
+                    && known.principal == caller.principal
+                    && known.groups == caller.evidence.groups
+                    && crypto::equal(&known.spki.0, &spki.0);
+                if known.revoked.is_some() || !same {
+                    return Err(over("the session was revoked").hint(again));
+                }
+            }
+            // Of another trust domain: it counts for as long as the settings say so.
+            None => {
+                let (_, issuers) = self.setting::<Issuers>();
+                let id = subject.parse().map_err(|_| over("not a SPIFFE id"))?;
+                let vouched = issuers.trust_domains().iter().find(|domain| domain.name.as_str() == issuer);
+                let vouched = vouched.and_then(|domain| domain.vouch(&id).ok());
+                if vouched.is_none_or(|v| v.principal != caller.principal || v.groups != caller.evidence.groups) {
+                    return Err(over("nobody vouches for it any more"));
+                }
+            }
+        }
+        let (_, issuers) = self.setting::<Issuers>();
+        if !issuers.knows(issuer) {
+            return Err(over("its issuer is not configured any more"));
+        }
+        if self.catalogue.is_refused(issuer, subject)? {
+            return Err(over("it is refused"));
+        }
+        Ok(())
+    }
+
+    /// Ends the caller's own session.
+    pub fn logout(&self, caller: &Caller) -> Result<()> {
+        let act = Act::SessionLogout;
+        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        let Some(id) = caller.evidence.session else {
+            let none = Error::new(ErrorId::InvalidArgument, "this caller has no session")
+                .hint("an enrolled workload keeps its certificate; vault workload revoke NAME takes it back");
+            return self.refuse(caller, act, &Subject::vault(), none);
+        };
+        let row = self.row(caller, act, &Subject::vault().with("session", id), None).to_leaf();
+        self.catalogue.revoke_session(id, row.into())?;
+        self.cut();
+        Ok(())
+    }
+
+    /// Sessions that are not over, and subjects that are refused.
+    pub fn sessions(&self, caller: &Caller) -> Result<SessionsFacts> {
+        let (act, subject) = (Act::SessionList, Subject::vault());
+        let permit = self.permit(caller, act, Action::RevokeSession, Resource::Vault, &subject)?;
+        let (mut sessions, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.catalogue.live_sessions(after, 1000)?;
+            sessions.extend(page.rows.iter().map(session_facts));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let refused = self.catalogue.refused_subjects()?.into_iter().map(|row| RefusedFacts {
+            issuer: row.issuer,
+            subject: row.subject,
+            refused_by: row.refused_by,
+            refused: row.refused,
+        });
+        let refused = refused.collect();
+        self.record(caller, act, &subject.with("shown", sessions.len()), &permit)?;
+        Ok(SessionsFacts { sessions, refused })
+    }
+
+    /// Takes a session back. Its streams are cut.
+    pub fn revoke_session(&self, caller: &Caller, id: SessionId) -> Result<()> {
+        let act = Act::SessionRevoke;
+        let subject = Subject::vault().with("session", id);
+        let permit = self.permit(caller, act, Action::RevokeSession, Resource::Vault, &subject)?;
+        let request = Request { caller, act, subject, permit: &permit, arguments: &[&id.0] };
+        let carry_out = || {
+            let revoked = self.catalogue.revoke_session(id, self.entry(&request, Vec::new()));
+            revoked.map(drop).map_err(|e| Error::from(e).hint("vault session ls shows those that are not over"))
+        };
+        let outcome = self.once(&request, |_| Ok(()), carry_out);
+        self.cut();
+        outcome
+    }
+
+    /// Refuses a subject of an issuer in the settings, whatever it comes with, until it is readmitted. Its streams are cut.
+    pub fn refuse_subject(&self, caller: &Caller, issuer: &str, subject: &str, readmit: bool) -> Result<()> {
+        let act = Act::SessionRevoke;
+        let verdict = if readmit { "readmitted" } else { "refused" };
+        let about = Subject::vault().with("issuer", issuer).with("subject", subject).with("verdict", verdict);
+        let permit = self.permit(caller, act, Action::RevokeSession, Resource::Vault, &about)?;
+        if Principal::OWN_ISSUERS.contains(&issuer) || issuer.is_empty() || subject.is_empty() {
+            let own = Error::new(ErrorId::InvalidArgument, format!("{issuer:?} is no issuer of the settings")).hint(
+                "vault workload revoke NAME takes back what was enrolled; vault config get issuers names the others",
+            );
+            return self.refuse(caller, act, &about, own);
+        }
+        let arguments = [issuer.as_bytes(), subject.as_bytes(), verdict.as_bytes()];
+        let request = Request { caller, act, subject: about, permit: &permit, arguments: &arguments };
+        let carry_out = || {
+            let entry = self.entry(&request, Vec::new());
+            match readmit {
+                true => self.catalogue.readmit_subject(issuer, subject, entry)?,
+                false => self.catalogue.refuse_subject(issuer, subject, caller.principal.to_string(), entry)?,
+            };
+            Ok(())
+        };
+        let outcome = self.once(&request, |_| Ok(()), carry_out);
+        self.cut();
+        outcome
+    }
+}
+
+fn unavailable(issuer: &dyn std::fmt::Display, e: &Error) -> Error {
+    tracing::warn!(error = %e, %issuer, "the keys of an issuer cannot be had");
+    Error::new(ErrorId::Unreachable, format!("the keys of the issuer {issuer} cannot be had: {e}"))
+}
+
+fn session_facts(record: &SessionRecord) -> SessionFacts {
+    let SessionRecord { id, principal, groups, created, expires, .. } = record;
+    SessionFacts {
+        id: *id,
+        kind: match principal.kind {
+            PrincipalKind::Operator => "operator".into(),
+            _ => "workload".into(),
+        },
+        issuer: principal.issuer.clone(),
+        subject: principal.subject.clone(),
+        namespace: principal.namespace.clone(),
+        groups: groups.clone(),
+        created: *created,
+        expires: *expires,
+    }
+}

@@ -1,0 +1,135 @@
+//! What callers used of their quotas, for people.
+
+use std::collections::BTreeMap;
+
+use super::gate::Subject;
+use super::{Caller, Vault};
+use crate::audit::Act;
+use crate::error::{Error, ErrorId, Result};
+use crate::facts::{CallerUseFacts, LimitFacts, QuotaFacts};
+use crate::names::{ArtifactId, Name, Principal, PrincipalKind};
+use crate::policy::{Action, Resource};
+use crate::quota::{Account, Cap, Key, Quotas, Scope, WHOLE, What, Whom};
+
+/// Most callers that are told at once.
+const MOST: usize = 1000;
+
+/// Accounts read at once.
+const BATCH: usize = 500;
+
+/// Accounts of one caller: of all that it does, and of each artifact.
+type Accounts = BTreeMap<Option<ArtifactId>, (Account, u64)>;
+
+/// By the caller's name.
+type Callers = BTreeMap<String, (Principal, Accounts)>;
+
+impl Vault {
+    /// What callers used: those of a pattern, or all. A workload sees itself.
+    pub fn quota_use(&self, caller: &Caller, callers: &str) -> Result<QuotaFacts> {
+        self.admit(caller)?;
+        let own = caller.principal.kind == PrincipalKind::Workload;
+        let whom = match callers {
+            "" => None,
+            text if text.contains(':') => Some(text.to_owned()),
+            name => Some(format!("workload:{name}")),
+        };
+        let whom = whom.map(|text| Whom::parse(&text)).transpose();
+        let whom = whom.map_err(|why| {
+            Error::new(ErrorId::InvalidArgument, why).hint("vault quota get workload:prod/serve-1, or without a caller")
+        })?;
+        if !own {
+            let subject = Subject::vault().with("callers", callers);
+            let permit = self.permit(caller, Act::QuotaRead, Action::ReadSettings, Resource::Vault, &subject)?;
+            self.record(caller, Act::QuotaRead, &subject, &permit)?;
+        }
+        let wanted = |who: &Principal| match (own, &whom) {
+            (true, _) => *who == caller.principal,
+            (false, Some(whom)) => whom.is(who, &self.quota_groups(who, &[])),
+            (false, None) => true,
+        };
+        let (found, more) = self.accounts(own.then_some(&caller.principal), wanted)?;
+        let (version, quotas) = self.setting::<Quotas>();
+        let groups = |who: &Principal| {
+            let vouched = if *who == caller.principal { &caller.evidence.groups[..] } else { &[] };
+            self.quota_groups(who, vouched)
+        };
+        let facts = found.iter().map(|(text, (who, of))| self.caller_use(&quotas, text, who, &groups(who), of));
+        Ok(QuotaFacts { version, callers: facts.collect::<Result<_>>()?, more })
+    }
+
+    /// What is stored, and over it what is in memory, by the caller's name.
+    fn accounts(&self, of: Option<&Principal>, wanted: impl Fn(&Principal) -> bool) -> Result<(Callers, bool)> {
+        let mut found = Callers::new();
+        let mut put = |key: Key, account, streams| {
+            let who =
+                found.entry(key.principal.to_string()).or_insert_with(|| (key.principal.clone(), Accounts::new()));
+            who.1.insert(key.artifact, (account, streams));
+            found.len()
+        };
+        let of = of.map(super::counting::principal_text).transpose()?;
+        let (mut after, mut more) = (None, false);
+        'pages: loop {
+            let page = self.catalogue.usages(of.as_deref(), after.as_ref(), BATCH)?;
+            for row in page.rows {
+                let parts = serde_json::from_str::<Principal>(&row.principal).ok().zip(Account::decode(&row.account));
+                let damaged = || Error::new(ErrorId::CatalogueDamaged, "an account is stored in no form that is known");
+                let (principal, account) = parts.ok_or_else(damaged)?;
+                if wanted(&principal) && put(Key { principal, artifact: row.artifact }, account, 0) > MOST {
+                    more = true;
+                    break 'pages;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for (key, account, streams) in self.counting.ledger.accounts(|key| wanted(&key.principal)) {
+            put(key, account, streams);
+        }
+        more |= found.len() > MOST;
+        while found.len() > MOST {
+            found.pop_last();
+        }
+        Ok((found, more))
+    }
+
+    fn caller_use(
+        &self,
+        quotas: &Quotas,
+        caller: &str,
+        who: &Principal,
+        groups: &[Name],
+        accounts: &Accounts,
+    ) -> Result<CallerUseFacts> {
+        let now = self.quota_now();
+        let fact = |cap: &Cap, artifact: Option<&str>, account: &Account, streams| {
+            let used = if cap.what == What::Streams { streams } else { cap.most() - account.left(cap, now) };
+            let parts = if cap.what == What::Reads { WHOLE / 1000 } else { 1 };
+            LimitFacts {
+                quota: cap.rule.clone(),
+                limit: cap.what.as_str().into(),
+                artifact: artifact.map(Into::into),
+                used: used.div_ceil(parts).min(cap.most() / parts),
+                most: cap.most() / parts,
+                seconds: cap.window().as_secs(),
+            }
+        };
+        let none = (Account::default(), 0);
+        let (all, streams) = accounts.get(&None).unwrap_or(&none);
+        let terms = quotas.terms(who, groups, None);
+        let mut limits: Vec<_> =
+            terms.caps.iter().filter(|c| c.scope == Scope::Caller).map(|cap| fact(cap, None, all, *streams)).collect();
+        let namespaces = self.catalogue.namespaces()?;
+        for (id, (account, streams)) in accounts.iter().filter_map(|(id, at)| Some(((*id)?, at))) {
+            let Ok(artifact) = self.catalogue.artifact(id) else { continue };
+            let Some(space) = namespaces.iter().find(|n| n.id == artifact.namespace_id) else { continue };
+            let name = format!("{}/{}", space.name, artifact.name);
+            let labels = Self::quota_labels(&artifact);
+            let terms = quotas.terms(who, groups, Some((&space.name, &artifact.name, &labels)));
+            let caps = terms.caps.iter().filter(|c| c.scope == Scope::Artifact);
+            limits.extend(caps.map(|cap| fact(cap, Some(&name), account, *streams)));
+        }
+        Ok(CallerUseFacts { caller: caller.into(), streams: *streams, bytes_today: all.bytes_today(now), limits })
+    }
+}

@@ -1,0 +1,137 @@
+//! What is taken back ends streams within a second, also those that stand still.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use model_vault::client::{FetchPlan, FetchSink};
+use model_vault::facts::VersionFacts;
+use model_vault::identity::new_key_and_csr;
+use model_vault::manifest::{ArtifactStatement, Subject};
+use model_vault::{ErrorId, Result};
+
+use super::tokens::Signer;
+use super::{World, claims, name, seal};
+
+/// Reads a little, then nothing until it is told to go on.
+struct Paused {
+    begun: Option<mpsc::Sender<()>>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl FetchSink for Paused {
+    fn start(&mut self, _: &VersionFacts, _: &ArtifactStatement) -> Result<()> {
+        Ok(())
+    }
+
+    fn bytes(&mut self, _: &Subject, _: u64, _: &[u8]) -> Result<()> {
+        if let Some(begun) = self.begun.take() {
+            begun.send(()).unwrap();
+            let _ = self.go_on.recv_timeout(Duration::from_secs(60));
+        }
+        Ok(())
+    }
+}
+
+const SIZE: usize = 96 << 20;
+
+async fn cut_within_a_second(world: &World, enrolment: &model_vault::identity::Enrolment, take_back: impl FnOnce()) {
+    let signers = world.vault.statement_signers(&world.operator(), &name("default")).unwrap();
+    let signers = signers.iter().map(|s| model_vault::crypto::sign::PublicKey::from_spki(&s.spki).unwrap()).collect();
+    let client = world.client(enrolment).await.unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let (go_on, told) = mpsc::channel();
+    let fetching = tokio::spawn(async move {
+        let mut sink = Paused { begun: Some(begun), go_on: told };
+        client.fetch(FetchPlan::whole("model".parse().unwrap(), signers), &mut sink).await
+    });
+    tokio::task::spawn_blocking(move || has_begun.recv_timeout(Duration::from_secs(20)).unwrap()).await.unwrap();
+    // Until nothing moves any more.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let ends = || world.rows().iter().filter(|row| row.contains("artifact.fetch.end")).count();
+    let before = ends();
+    let began = Instant::now();
+    take_back();
+    while ends() == before {
+        assert!(began.elapsed() < Duration::from_secs(1), "the stream goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    eprintln!("cut after {:?}", began.elapsed());
+    let row = world.rows().into_iter().rfind(|row| row.contains("artifact.fetch.end")).unwrap();
+    assert!(!row.contains("\"reason\":\"complete\""), "{row}");
+    drop(go_on);
+    let outcome = fetching.await.unwrap();
+    assert!(outcome.is_err(), "the client is not told that it has everything");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_stream_of_a_revoked_workload_is_cut() {
+    let world = World::new().await;
+    seal(&world, "model", SIZE);
+    let (key, csr) = new_key_and_csr(&name("serve-1")).unwrap();
+    let (ns, serve, model) = (name("default"), name("serve-1"), name("model"));
+    let issued = world.vault.enroll(&world.operator(), &ns, &serve, &csr).unwrap();
+    world.vault.grant(&world.operator(), &ns, &serve, (&ns, &model)).unwrap();
+    let enrolment = world.enrolment(issued.certificate, key);
+    cut_within_a_second(&world, &enrolment, || world.vault.revoke(&world.operator(), &ns, &serve, None).unwrap()).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_stream_without_its_grant_is_cut() {
+    let world = World::new().await;
+    seal(&world, "model", SIZE);
+    let (key, csr) = new_key_and_csr(&name("serve-1")).unwrap();
+    let (ns, serve, model) = (name("default"), name("serve-1"), name("model"));
+    let issued = world.vault.enroll(&world.operator(), &ns, &serve, &csr).unwrap();
+    world.vault.grant(&world.operator(), &ns, &serve, (&ns, &model)).unwrap();
+    let enrolment = world.enrolment(issued.certificate, key);
+    let take = || world.vault.ungrant(&world.operator(), &ns, &serve, (&ns, &model)).unwrap();
+    cut_within_a_second(&world, &enrolment, take).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_stream_of_a_session_that_is_over_is_cut() {
+    let signer = Signer::es256();
+    let world = World::with(&signer, "").await;
+    seal(&world, "model", SIZE);
+    let policy = world.vault.policy(&world.operator()).unwrap().text;
+    let more = "@id(\"ci-reads\") permit (principal == ModelVault::Workload::\"default/ci:repo:acme/model\", \
+                action in ModelVault::Action::\"read\", resource);";
+    world.vault.set_policy(&world.operator(), &format!("{policy}\n{more}")).unwrap();
+    let session = world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
+    let id = session.session().unwrap().session;
+    cut_within_a_second(&world, &session, || world.vault.revoke_session(&world.operator(), id).unwrap()).await;
+    let again = world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
+    let refuse = || world.vault.refuse_subject(&world.operator(), "ci", "repo:acme/model", false).unwrap();
+    cut_within_a_second(&world, &again, refuse).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_from_others_leaves_a_stream_alone() {
+    let world = World::new().await;
+    let signers = seal(&world, "model", SIZE);
+    let (ns, model) = (name("default"), name("model"));
+    let mut enrolments = Vec::new();
+    for who in ["serve-1", "serve-2"] {
+        let (key, csr) = new_key_and_csr(&name(who)).unwrap();
+        let issued = world.vault.enroll(&world.operator(), &ns, &name(who), &csr).unwrap();
+        world.vault.grant(&world.operator(), &ns, &name(who), (&ns, &model)).unwrap();
+        enrolments.push(world.enrolment(issued.certificate, key));
+    }
+    let client = world.client(&enrolments[0]).await.unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let (go_on, told) = mpsc::channel();
+    let fetching = tokio::spawn(async move {
+        let mut sink = Paused { begun: Some(begun), go_on: told };
+        client.fetch(FetchPlan::whole("model".parse().unwrap(), signers), &mut sink).await
+    });
+    tokio::task::spawn_blocking(move || has_begun.recv_timeout(Duration::from_secs(20)).unwrap()).await.unwrap();
+    world.vault.revoke(&world.operator(), &ns, &name("serve-2"), None).unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    go_on.send(()).unwrap();
+    fetching.await.unwrap().unwrap();
+    assert_eq!(super::refused(world.whoami(&enrolments[1]).await), ErrorId::BadCredential);
+    world.stop().await;
+}
