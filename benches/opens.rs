@@ -41,7 +41,7 @@ fn workload(vault: &Vault, i: usize) -> Caller {
     let (namespace, name): (Name, Name) = ("default".parse().unwrap(), format!("w{i}").parse().unwrap());
     let (_, csr) = new_key_and_csr(&name).unwrap();
     let issued = vault.enroll(&operator, &namespace, &name, &csr).unwrap();
-    vault.grant(&operator, &namespace, &name, (&namespace, &"m".parse().unwrap())).unwrap();
+    vault.grant(&vault.local_caller().unwrap(), &namespace, &name, (&namespace, &"m".parse().unwrap())).unwrap();
     let peer = PeerCertificate::parse(&issued.certificate).unwrap();
     let channel = Channel {
         transport: Transport::Mtls,
