@@ -283,9 +283,12 @@ fn an_identity_signs_statements_on_record_and_nothing_that_means_something_else(
 fn whoever_is_taken_back_while_sealing_publishes_nothing() {
     let f = Fixture::new();
     let text = f.vault.policy(&f.caller()).unwrap().text;
-    let seals =
-        "@id(\"seals\") permit (principal is ModelVault::Workload, action == ModelVault::Action::\"seal\", resource);";
-    f.vault.set_policy(&f.caller(), &format!("{text}{seals}")).unwrap();
+    let may = |what: &str| {
+        let action = format!("action == ModelVault::Action::\"{what}\"");
+        format!("@id(\"may-{what}\") permit (principal is ModelVault::Workload, {action}, resource);")
+    };
+    let (seals, tags) = (format!("{text}{}", may("seal")), may("tag"));
+    f.vault.set_policy(&f.caller(), &format!("{seals}{tags}")).unwrap();
     let (_key, csr) = model_vault::identity::new_key_and_csr(&name("builder")).unwrap();
     let issued = f.vault.enroll(&f.caller(), &name("default"), &name("builder"), &csr).unwrap();
     let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
@@ -298,12 +301,23 @@ fn whoever_is_taken_back_while_sealing_publishes_nothing() {
         };
         Caller { principal: peer.principal(), channel, ..f.caller() }
     };
-    let seal = |meanwhile: Box<dyn Fn() + Send + Sync>| {
+    let seal_as = |of: &str, tag: Option<&str>, meanwhile: Box<dyn Fn() + Send + Sync>| {
         let sealing = Sealing { progress: Box::new(move |_| meanwhile()), ..sealing(None) };
-        let input = SealInput { namespace: name("default"), name: name("m"), tag: None, sealing };
+        let tag = tag.map(|tag| tag.parse().unwrap());
+        let input = SealInput { namespace: name("default"), name: name(of), tag, sealing };
         f.vault.seal(&builder(), input).map(drop)
     };
-    seal(Box::new(|| {})).unwrap();
+    let seal = |meanwhile| seal_as("m", None, meanwhile);
+    seal_as("m", Some("prod"), Box::new(|| {})).unwrap();
+    // Whoever may seal still, and may not tag any more: for a name that is there, and for a new one.
+    for of in ["m", "n"] {
+        let (vault, operator, without) = (f.vault.clone(), f.caller(), seals.clone());
+        let no_tags = move || drop(vault.set_policy(&operator, &without).unwrap());
+        assert_eq!(seal_as(of, Some("prod"), Box::new(no_tags)).unwrap_err().id(), ErrorId::Denied);
+        assert_eq!(f.vault.status(&f.caller()).unwrap().versions, 1);
+        assert_eq!(seal_as(of, Some("prod"), Box::new(|| {})).unwrap_err().id(), ErrorId::Denied);
+        f.vault.set_policy(&f.caller(), &format!("{seals}{tags}")).unwrap();
+    }
     let (vault, operator) = (f.vault.clone(), f.caller());
     let revoke = move || vault.revoke(&operator, &name("default"), &name("builder"), None).unwrap();
     assert_eq!(seal(Box::new(revoke)).unwrap_err().id(), ErrorId::BadCredential);

@@ -168,7 +168,7 @@ pub(super) fn publish(c: &dyn Catalogue, namespace: NamespaceId, artifact: &str,
 
 fn resolve(c: &dyn Catalogue, reference: &str) -> Result<VersionRecord> {
     let r: crate::names::Reference = reference.parse().unwrap();
-    c.resolve(&r.namespace, &r.name, &r.revision, Visibility::Listed)
+    c.locate(&r.namespace, &r.name, &r.revision, Visibility::Listed).map(|at| at.version)
 }
 
 macro_rules! refused {
@@ -335,7 +335,7 @@ fn unlisting_is_recoverable(c: &dyn Catalogue, clock: &StepClock) {
     refused!(resolve(c, "prod/resnet@v2"), NotFound(_));
     refused!(resolve(c, &format!("prod/resnet@b3:{}", v2.root)), NotFound(_));
     refused!(c.set_tag(v2.artifact_id, tag("gold"), 2, None, of_move(entry("x"))), NotFound(_));
-    let all = c.resolve(&name("prod"), &name("resnet"), &Revision::Version(2), Visibility::All).unwrap();
+    let all = c.locate(&name("prod"), &name("resnet"), &Revision::Version(2), Visibility::All).unwrap().version;
     assert_eq!(all.unlisted, Some(since));
     let later = clock.step(Duration::from_secs(1));
     assert_eq!(

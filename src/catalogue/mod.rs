@@ -97,8 +97,9 @@ pub trait Catalogue:
     /// What a request has published, if it has: ask before sealing anew after a cut.
     fn publication(&self, request: RequestId) -> Result<Option<Published>>;
 
-    /// The version a reference means. `NotFound` for an unlisted one unless asked for; `Shredded`.
-    fn resolve(&self, namespace: &Name, name: &Name, revision: &Revision, seen: Visibility) -> Result<VersionRecord>;
+    /// The version a reference means, with its artifact and the tag it was named by: all of one moment. `NotFound` for an
+    /// unlisted one unless asked for; `Shredded`.
+    fn locate(&self, namespace: &Name, name: &Name, revision: &Revision, seen: Visibility) -> Result<Located>;
 
     /// The version of this id in any state, or `NotFound`.
     fn version(&self, id: VersionId) -> Result<VersionRecord>;
@@ -283,6 +284,15 @@ pub trait Catalogue:
         after: Option<ArtifactId>,
         limit: usize,
     ) -> Result<Page<GrantRecord, ArtifactId>>;
+
+    /// What a decision about an artifact, or one version of it, goes by: all of one moment. `grantee` is the enrolled workload that
+    /// asks. Nothing is said about an artifact that is only about to be; `NotFound` for an unknown version.
+    fn surroundings(
+        &self,
+        artifact: ArtifactId,
+        version: Option<VersionId>,
+        grantee: Option<(&Name, Name)>,
+    ) -> Result<Surroundings>;
 
     /// Whether a grant is in force: given to the present enrolment of a workload that is not revoked.
     fn is_granted(&self, namespace: NamespaceId, workload: &Name, artifact: ArtifactId) -> Result<bool>;

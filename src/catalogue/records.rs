@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::marks::Marks;
 use crate::names::{
     ArtifactId, ArtifactKind, Commitment, FileId, KekId, KeyId, Name, NamespaceId, RequestId, Root, Sha256, Tag,
     Timestamp, VersionId,
@@ -120,7 +121,7 @@ pub struct ArtifactRecord {
     /// When it was first reserved.
     pub created: Timestamp,
     /// What operators say about it.
-    pub marks: crate::marks::Marks,
+    pub marks: Marks,
 }
 
 /// Asks for the next version number of a name.
@@ -614,4 +615,37 @@ pub struct Stats {
     pub commands: u64,
     /// Transactions they took.
     pub commits: u64,
+}
+
+/// What a reference means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The artifact.
+    pub artifact: ArtifactRecord,
+    /// The version.
+    pub version: VersionRecord,
+    /// The tag it was named by, if it was.
+    pub tag: Option<TagRecord>,
+}
+
+/// What a decision about an artifact goes by.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// What operators said about the artifact.
+    pub marks: Marks,
+    /// Whether a grant links the workload that asks to it.
+    pub granted: bool,
+    /// Of the version, where the decision is about one.
+    pub version: Option<VersionSurroundings>,
+}
+
+/// What a decision about one version goes by besides.
+#[derive(Clone, Debug)]
+pub struct VersionSurroundings {
+    /// The key of whoever published it.
+    pub signer: KeyId,
+    /// The tags on it.
+    pub tags: Vec<Tag>,
+    /// The statements about it.
+    pub attestations: Vec<AttestationRecord>,
 }

@@ -1,10 +1,10 @@
-//! The proof of a permit. Whatever opens an artifact of the catalogue takes a [`Grant`]; only `Policies::authorize` makes one.
+//! The proof of a permit. Whatever opens an artifact of the catalogue takes a [`Grant`]; only a [`Decided`] request makes one.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::policies::{Decision, explain};
-use super::request::Action;
+use super::request::{Action, Request, Resource};
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{ArtifactId, Principal, Timestamp, VersionId};
 
@@ -63,7 +63,7 @@ impl Grant {
     const CLOCK_STEP: Duration = Duration::from_secs(5);
 
     /// The one place a grant is made; the caller has just seen `decision` permit it.
-    pub(super) fn new(
+    fn new(
         principal: Principal,
         action: Action,
         artifact: ArtifactId,
@@ -141,6 +141,48 @@ impl Grant {
             ));
         }
         self.check(now)
+    }
+}
+
+/// A request with what the policies in force said to it. Only [`Policies::decide_on`](super::Policies::decide_on) makes one.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    pub(super) request: Request<'a>,
+    pub(super) decision: Decision,
+}
+
+impl<'a> Decided<'a> {
+    /// What they said.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// What was asked, to ask again.
+    pub fn into_request(self) -> Request<'a> {
+        self.request
+    }
+
+    /// Where that is a permit: the proof that opens this version of the artifact.
+    ///
+    /// # Errors
+    /// [`Denied`], with the decision; also for another version than was asked about, an action that opens nothing, or a resource that is
+    /// no artifact.
+    pub fn grant(self, version: VersionId, lease: Lease) -> Result<Grant, Denied> {
+        let Self { request, mut decision } = self;
+        let opens = matches!(request.action, Action::Open | Action::OpenRange | Action::Verify | Action::Export);
+        match request.resource {
+            Resource::Artifact { id, version: of, .. } if opens && of.is_none_or(|of| of == version) => {
+                if decision.allowed {
+                    let (principal, action, now) = (request.principal.clone(), request.action, request.now);
+                    return Ok(Grant::new(principal, action, id, version, decision, now, lease));
+                }
+            }
+            _ => {
+                decision.allowed = false;
+                decision.errors.push(format!("{} opens nothing here", request.action));
+            }
+        }
+        Err(Denied { decision, asked: request.to_string() })
     }
 }
 

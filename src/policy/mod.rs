@@ -29,7 +29,7 @@ mod tests;
 mod tests_slice;
 mod why;
 
-pub use grant::{Denied, Grant, Lease};
+pub use grant::{Decided, Denied, Grant, Lease};
 pub use groups::{Groups, parse_member};
 pub use lacking::Lack;
 pub use policies::{Decision, GRANTED, MAX_POLICIES, MAX_TEXT_BYTES, Policies, PolicyError, explain, grant_as_cedar};

@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Authorizer, Effect, EntityUid, PolicyId, PolicySet, Response, SlotId, ValidationMode, Validator};
 
-use super::grant::{Denied, Grant, Lease};
-use super::request::{Action, Asked, Request, Resource, SCHEMA, artifact_uid, workload_uid};
+use super::grant::Decided;
+use super::request::{Action, Asked, Request, SCHEMA, artifact_uid, workload_uid};
 use super::slice::Index;
 use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId};
-use crate::names::{ArtifactId, Name, Sha256, VersionId};
+use crate::names::{ArtifactId, Name, Sha256};
 
 /// Longest policy text, in bytes.
 pub const MAX_TEXT_BYTES: usize = 256 * 1024;
@@ -206,24 +206,10 @@ impl Policies {
         answer.decide(self.version)
     }
 
-    /// Decides, and where that is a permit gives the proof that opens this version of the artifact.
-    ///
-    /// # Errors
-    /// [`Denied`], with the decision; also for an action that opens nothing, or a resource that is no artifact.
-    pub fn authorize(&self, request: &Request<'_>, version: VersionId, lease: Lease) -> Result<Grant, Denied> {
-        let mut decision = self.decide(request);
-        let opens = matches!(request.action, Action::Open | Action::OpenRange | Action::Verify | Action::Export);
-        match request.resource {
-            Resource::Artifact { id, .. } if opens && decision.allowed => {
-                Ok(Grant::new(request.principal.clone(), request.action, id, version, decision, request.now, lease))
-            }
-            Resource::Artifact { .. } if opens => Err(Denied { decision, asked: request.to_string() }),
-            _ => {
-                decision.allowed = false;
-                decision.errors.push(format!("{} opens no artifact", request.action));
-                Err(Denied { decision, asked: request.to_string() })
-            }
-        }
+    /// The same, kept together with what was asked.
+    pub fn decide_on<'a>(&self, request: Request<'a>) -> Decided<'a> {
+        let decision = self.decide(&request);
+        Decided { request, decision }
     }
 
     /// How many policies are evaluated for a request, those of grants apart.

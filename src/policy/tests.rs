@@ -397,7 +397,7 @@ fn size_is_counted_per_policy_and_not_in_strings_or_comments() {
 fn a_grant_names_what_was_decided_and_ends() {
     let (policies, world, serve) = (Policies::defaults(), World::new(), serve());
     let request = ask(&serve, Transport::Mtls, Action::Open, world.artifact(), true);
-    let grant = policies.authorize(&request, VERSION, Lease::default()).unwrap();
+    let grant = policies.decide_on(request.clone()).grant(VERSION, Lease::default()).unwrap();
     assert_eq!(
         (grant.principal(), grant.action(), grant.artifact(), grant.version()),
         (&serve, Action::Open, MODEL, VERSION)
@@ -417,7 +417,7 @@ fn a_grant_names_what_was_decided_and_ends() {
     assert_eq!(grant.check_for(Action::Export, VERSION, NOW).unwrap_err().id(), ErrorId::Denied);
     assert_eq!(grant.check_for(Action::Open, VersionId([9; 16]), NOW).unwrap_err().id(), ErrorId::Denied);
     let endless = Lease { duration: Duration::MAX, bytes: 1 };
-    let grant = policies.authorize(&request, VERSION, endless).unwrap();
+    let grant = policies.decide_on(request).grant(VERSION, endless).unwrap();
     assert_eq!(grant.expires_at(), NOW.plus(Lease::LONGEST));
 }
 
@@ -425,7 +425,8 @@ fn a_grant_names_what_was_decided_and_ends() {
 fn no_grant_comes_of_a_denial_or_of_an_action_that_opens_nothing() {
     let (policies, world, serve, owner) = (Policies::defaults(), World::new(), serve(), Principal::local_operator(0));
     let denied = policies
-        .authorize(&ask(&serve, Transport::Mtls, Action::Open, world.artifact(), false), VERSION, Lease::default())
+        .decide_on(ask(&serve, Transport::Mtls, Action::Open, world.artifact(), false))
+        .grant(VERSION, Lease::default())
         .unwrap_err();
     assert!(!denied.decision.allowed);
     let error = Error::from(denied);
@@ -434,7 +435,7 @@ fn no_grant_comes_of_a_denial_or_of_an_action_that_opens_nothing() {
     for &action in Action::ALL {
         let request = ask(&owner, Transport::Local, action, world.any_resource(action), true);
         let opens = matches!(action, Action::Open | Action::OpenRange | Action::Verify | Action::Export);
-        match policies.authorize(&request, VERSION, Lease::default()) {
+        match policies.decide_on(request).grant(VERSION, Lease::default()) {
             Ok(_) => assert!(opens, "{action}"),
             Err(denied) => assert!(!opens && !denied.decision.allowed, "{action}"),
         }

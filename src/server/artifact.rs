@@ -41,7 +41,8 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         if start.size == 0 {
             return Err(call.status(&Error::new(ErrorId::NotSealed, "there is nothing in the file")));
         }
-        let asked = NewArtifact { namespace: namespace.clone(), name: name.clone(), tag: tag.clone(), publisher: None };
+        let (of, named, moved) = (namespace.clone(), name.clone(), tag.clone());
+        let asked = NewArtifact { namespace: of, name: named, kind: None, tag: moved, publisher: None };
         let transfer = self.begin(&call, move |vault, caller| vault.may_import(caller, &asked)).await?;
         let (pump, inbox) = upload(start.size);
         let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());

@@ -78,7 +78,7 @@ impl Artifacts {
         let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
             call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
         })?;
-        let new = NewArtifact { namespace, name, tag, publisher };
+        let new = NewArtifact { namespace, name, kind: Some(kind), tag, publisher };
         let asked = new.clone();
         let transfer = self.begin(&call, move |vault, caller| vault.may_seal(caller, &asked)).await?;
         let identity = self.identity(&call, &start.identity, &new).await?;

@@ -12,29 +12,29 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::{ApprovalFacts, VoteFacts};
 use crate::identity::Person;
 use crate::names::{ApprovalId, PrincipalKind, Sha256};
-use crate::policy::{Action, Decision, Lack, Request, Resource};
+use crate::policy::{Action, Decided, Lack, Request, Resource};
 
 /// An approver with a second factor used it at most this long ago.
 const FRESH_SECS: u64 = 300;
 
 /// What became of a denial when it was looked at again.
-pub(super) enum Reconsidered {
+pub(super) enum Reconsidered<'a> {
     /// It stays one.
     Denied,
     /// Others approved; the act uses that up.
-    Approved(Decision, Spend),
+    Approved(Decided<'a>, Spend),
     /// Something is missing that the caller can get.
     Lacking(Error),
 }
 
 impl Vault {
     /// Looks at a denial again: would a second factor or the approval of others help, and is that there?
-    pub(super) fn reconsider(
+    pub(super) fn reconsider<'a>(
         &self,
         caller: &Caller,
-        mut request: Request<'_>,
+        mut request: Request<'a>,
         subject: &Subject,
-    ) -> Result<Reconsidered> {
+    ) -> Result<Reconsidered<'a>> {
         let (_, policies) = self.policy_in_force();
         let (action, who) = (request.action, &caller.principal);
         match policies.lacking(&request) {
@@ -48,15 +48,15 @@ impl Vault {
             }
             Some(Lack::Approvals(needed)) => {
                 let wanted = Wanted::of(caller, &request, subject);
+                let what = request.resource.to_string();
                 if let Some(approval) = self.catalogue.approval_of(wanted.asked)? {
                     request.context.approvals = approval.approvals();
-                    let decision = policies.decide(&request);
-                    if decision.allowed {
+                    let decided = policies.decide_on(request);
+                    if decided.decision().allowed {
                         let (id, approvals) = (approval.record.new.id, approval.approvals());
-                        return Ok(Reconsidered::Approved(decision, Spend { id, asked: wanted.asked, approvals }));
+                        return Ok(Reconsidered::Approved(decided, Spend { id, asked: wanted.asked, approvals }));
                     }
                 }
-                let what = request.resource.to_string();
                 let approval = self.have_wait(caller, action, wanted, needed)?;
                 let id = approval.record.new.id;
                 let left = needed.saturating_sub(approval.approvals());

@@ -11,7 +11,7 @@ use super::gate::Subject;
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactRecord, AttestationRecord, NewAttestation, VersionRecord};
+use crate::catalogue::{ArtifactRecord, AttestationRecord, Located, NewAttestation, VersionRecord};
 use crate::crypto::hash::Algorithm;
 use crate::crypto::keys::{ArtifactKey, Key};
 use crate::crypto::{record, sign::VerifyingKey};
@@ -72,8 +72,10 @@ impl Vault {
     /// about this version; `ModelChanged` for a model signature over other files; `AlreadyExists`.
     pub fn attest(&self, caller: &Caller, reference: &Reference, bundle: &[u8]) -> Result<AttestationFacts> {
         let act = Act::ArtifactAttest;
-        let (artifact, version) = self.find(caller, act, reference)?;
-        let subject = Subject::version(&reference.namespace, &artifact, &version);
+        let Located { artifact, version, .. } = self.find(caller, act, reference)?;
+        // What others approve is this statement, not any.
+        let subject = Subject::version(&reference.namespace, &artifact, &version)
+            .with("bundle", crate::crypto::hash::sha256(bundle));
         let resource = super::opening::version_resource(&reference.namespace, &artifact, &version);
         let permit = self
             .permit(caller, act, Action::Attest, resource, &subject)
@@ -141,11 +143,14 @@ impl Vault {
     }
 
     /// What decisions see: kind and signer of the statements about the whole version, as far as the signer is believed.
-    pub(super) fn believed_statements(&self, namespace: &Name, version: VersionId) -> Result<Vec<(String, Name)>> {
+    pub(super) fn believed_statements(
+        &self,
+        namespace: &Name,
+        attached: Vec<AttestationRecord>,
+    ) -> Vec<(String, Name)> {
         let mut statements = Vec::new();
-        let attached = self.catalogue.attestations(version)?;
         if attached.is_empty() {
-            return Ok(statements);
+            return statements;
         }
         let signers = self.signers();
         let believed = Believers::of(&signers);
@@ -154,7 +159,7 @@ impl Vault {
                 statements.push((attached.predicate_type, signer));
             }
         }
-        Ok(statements)
+        statements
     }
 
     /// Verifies the model signatures that lie in a sealed file, before it is published, and holds them against its members:

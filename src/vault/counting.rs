@@ -199,7 +199,10 @@ impl Vault {
         );
         let policy::Lease { duration, bytes } = policy::Lease::default();
         let lease = terms.lease;
-        Ok(policy::Lease { duration: lease.duration.unwrap_or(duration), bytes: lease.bytes.unwrap_or(bytes) })
+        let duration = lease.duration.unwrap_or(duration);
+        // No right outlives the credential that it rests on.
+        let left = caller.evidence.expires.map_or(duration, |expires| expires.since(self.now()));
+        Ok(policy::Lease { duration: duration.min(left), bytes: lease.bytes.unwrap_or(bytes) })
     }
 
     fn quota_target(&self, (namespace, artifact): (&Name, &ArtifactRecord), size: u64) -> Target {

@@ -8,7 +8,7 @@ use super::counting::Meter;
 use super::gate::Subject;
 use super::{Caller, Vault};
 use crate::audit::{Act, FIRST_SEQ};
-use crate::catalogue::{ArtifactRecord, VersionRecord};
+use crate::catalogue::{ArtifactRecord, Located, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::names::{Reference, Timestamp};
@@ -64,7 +64,7 @@ impl Vault {
     pub fn export(self: &Arc<Self>, caller: &Caller, reference: &Reference) -> Result<Export> {
         let act = Act::ArtifactExport;
         let lease = Asked::now(self);
-        let (artifact, record) = self.find(caller, act, reference)?;
+        let Located { artifact, version: record, .. } = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record);
         let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
         let permit = self

@@ -3,11 +3,10 @@
 use super::approving::Reconsidered;
 use super::{Caller, Transport, Vault};
 use crate::audit::{self, Act, Channel as AuditChannel, Object, Record, Text};
-use crate::catalogue::{ArtifactRecord, CatalogueError, Spend, VersionRecord};
+use crate::catalogue::{ArtifactRecord, Spend, Surroundings, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
-use crate::marks::Marks;
 use crate::names::{Name, Principal, PrincipalKind, Root, Tag, Timestamp};
-use crate::policy::{Action, Context, Decision, Grant, Groups, Request, Resource};
+use crate::policy::{Action, Context, Decided, Decision, Grant, Groups, Request, Resource};
 
 /// What a decision was about, for the audit row.
 #[derive(Clone, Debug, Default)]
@@ -176,18 +175,8 @@ impl Vault {
 
     /// What the policy says, without recording it.
     pub(super) fn decide(&self, caller: &Caller, action: Action, resource: Resource<'_>) -> Result<Permit> {
-        self.decide_asked(caller, action, resource, Asked::default())
-    }
-
-    fn decide_asked(
-        &self,
-        caller: &Caller,
-        action: Action,
-        resource: Resource<'_>,
-        asked: Asked<'_>,
-    ) -> Result<Permit> {
         let (policy_version, policies) = self.policy_in_force();
-        let request = self.request_asked(caller, action, resource, asked)?;
+        let request = self.request(caller, action, resource)?;
         Ok(Permit { decision: policies.decide(&request), policy_version, approval: None })
     }
 
@@ -211,12 +200,6 @@ impl Vault {
         action: Action,
         resource: Resource<'a>,
     ) -> Result<Request<'a>> {
-        let granted = match resource {
-            Resource::Artifact { id, .. } if caller.principal.is_enrolled() => {
-                self.is_granted(&caller.principal, id)?
-            }
-            _ => false,
-        };
         let mut context = Context::new(caller.channel.transport);
         self.put_factor(caller, &mut context)?;
         context.approvals = caller.evidence.underway.map_or(0, |act| act.approvals);
@@ -224,32 +207,21 @@ impl Vault {
         context.step_up = self.is_stepped_up(&caller.principal);
         context.bound = caller.channel.certificate.is_some();
         context.pq_tls = caller.channel.tls_group.as_deref().is_some_and(|g| g.contains("MLKEM"));
-        if let Resource::Artifact { namespace, id, version: Some(version), .. } = resource {
-            let tags = self.catalogue.tags_of(id)?.into_iter().filter(|t| t.version_id == version);
-            context.tags = tags.map(|t| t.tag).collect();
-            let signer = self.catalogue.version(version)?.facts.signer;
-            context.signer_trusted = self.trusted_publisher(namespace, &signer).is_ok();
-            context.statements = self.believed_statements(namespace, version)?;
+        let around = match resource {
+            Resource::Artifact { id, version, .. } => {
+                self.catalogue.surroundings(id, version, grantee(&caller.principal))?
+            }
+            _ => Surroundings::default(),
+        };
+        if let (Resource::Artifact { namespace, .. }, Some(of)) = (resource, around.version) {
+            context.signer_trusted = self.trusted_publisher(namespace, &of.signer).is_ok();
+            context.tags = of.tags;
+            context.statements = self.believed_statements(namespace, of.attestations);
         }
         let mut groups = self.setting::<Groups>().1.of(&caller.principal);
         groups.extend_from_slice(&caller.evidence.groups);
-        let marks = match resource {
-            // Nothing is said about what is only about to be.
-            Resource::Artifact { id, .. } => match self.catalogue.marks(id) {
-                Err(CatalogueError::NotFound(_)) => Marks::default(),
-                marks => marks?,
-            },
-            _ => Marks::default(),
-        };
+        let Surroundings { marks, granted, .. } = around;
         Ok(Request { principal: &caller.principal, action, resource, groups, marks, context, granted, now: self.now() })
-    }
-
-    pub(super) fn is_granted(&self, to: &Principal, artifact: crate::names::ArtifactId) -> Result<bool> {
-        // Grants are to enrolled workloads: those that others vouch for may have the same name.
-        let name = to.subject.parse::<Name>().ok().filter(|_| to.is_enrolled());
-        let (Some(namespace), Some(name)) = (&to.namespace, name) else { return Ok(false) };
-        let namespace = self.catalogue.namespace(namespace)?;
-        Ok(self.catalogue.is_granted(namespace.id, &name, artifact)?)
     }
 
     /// Admission and decision. A denial is recorded before it is told.
@@ -274,20 +246,35 @@ impl Vault {
         subject: &Subject,
         asked: Asked<'_>,
     ) -> Result<Permit> {
+        self.permit_decided(caller, act, action, resource, subject, asked).map(|(permit, _)| permit)
+    }
+
+    /// The same with the decision itself, of which grants are made.
+    pub(super) fn permit_decided<'a>(
+        &self,
+        caller: &'a Caller,
+        act: Act,
+        action: Action,
+        resource: Resource<'a>,
+        subject: &Subject,
+        asked: Asked<'_>,
+    ) -> Result<(Permit, Decided<'a>)> {
         self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
         if matches!(action, Action::Open | Action::OpenRange | Action::Export | Action::Seal | Action::Import) {
             // Reading the log and looking for what happened stay possible.
             self.must_be_sound().or_else(|e| self.refuse(caller, act, subject, e))?;
         }
-        let permit = self.decide_asked(caller, action, resource, asked)?;
+        let (policy_version, policies) = self.policy_in_force();
+        let decided = policies.decide_on(self.request_asked(caller, action, resource, asked)?);
+        let permit = Permit { decision: decided.decision().clone(), policy_version, approval: None };
         if permit.decision.allowed {
-            return Ok(permit);
+            return Ok((permit, decided));
         }
-        let request = self.request_asked(caller, action, resource, asked)?;
-        match self.reconsider(caller, request, subject)? {
+        match self.reconsider(caller, decided.into_request(), subject)? {
             Reconsidered::Denied => {}
-            Reconsidered::Approved(decision, spend) => {
-                return Ok(Permit { decision, approval: Some(spend), ..permit });
+            Reconsidered::Approved(decided, spend) => {
+                let decision = decided.decision().clone();
+                return Ok((Permit { decision, approval: Some(spend), ..permit }, decided));
             }
             Reconsidered::Lacking(error) => {
                 self.append(self.row(caller, act, subject, Some(&permit)).denied(error.id().name()))?;
@@ -381,4 +368,11 @@ impl Vault {
     pub(super) fn now(&self) -> Timestamp {
         self.machine.clock.now()
     }
+}
+
+/// Namespace and name of a caller that can have grants: those are to enrolled workloads, and whoever others vouch for may have the
+/// same name.
+pub(super) fn grantee(principal: &Principal) -> Option<(&Name, Name)> {
+    let name = principal.subject.parse().ok().filter(|_| principal.is_enrolled())?;
+    Some((principal.namespace.as_ref()?, name))
 }

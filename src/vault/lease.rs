@@ -136,7 +136,7 @@ impl Lease {
                 .vault
                 .admit(&self.caller)
                 .and_then(|()| self.vault.not_quarantined(Action::Open, resource))
-                .and_then(|()| self.vault.lease(&self.caller, &self.namespace, &self.artifact, &self.record));
+                .and_then(|()| self.vault.renew_lease(&self.caller, &self.namespace, &self.artifact, &self.record));
             self.vault.metrics().lease(renewed.is_ok());
             let (renewed, permit) = renewed.or_else(|e| {
                 let subject = subject.clone().with("lease", "renewal");

@@ -13,7 +13,9 @@
 //! | `life` | making, unlocking and closing a vault |
 //! | `identities` | identities that the vault holds, and what they sign |
 //! | `intel` | lists of known bad digests and keys: imported, matched |
-//! | `sealing` | plaintext in: seal, portable seal, import |
+//! | `publishing` | the right to publish, asked before and after |
+//! | `sealing` | plaintext in: seal, portable seal |
+//! | `importing` | sealed files in |
 //! | `opening` | plaintext out: the open artifact and its end |
 //! | `hold` | principals and artifacts on hold |
 //! | `watching` | rules over the audit log, and what is done about what they notice |
@@ -47,12 +49,14 @@ mod factors;
 mod gate;
 mod hold;
 mod identities;
+mod importing;
 mod intel;
 mod lease;
 mod life;
 mod once;
 mod opening;
 mod policing;
+mod publishing;
 mod record;
 mod sealing;
 mod sessions;
@@ -74,9 +78,11 @@ pub use cutting::Standing;
 pub use exporting::Export;
 pub use hold::{HoldSpec, HoldTarget};
 pub use identities::identity_facts;
+pub use importing::{ImportInput, ImportSource};
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
-pub use sealing::{ImportInput, ImportSource, NewArtifact, PortableInput, Published, SealInput, SealMember, Sealing};
+pub use publishing::NewArtifact;
+pub use sealing::{PortableInput, Published, SealInput, SealMember, Sealing};
 pub use sessions::{LoggedIn, TokenKeys};
 pub use settings::check_setting;
 pub use shelf::{Page, sealed_facts, slot_facts};

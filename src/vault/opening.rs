@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::counting::Meter;
-use super::gate::{Permit, Subject};
+use super::gate::{Asked, Permit, Subject};
 use super::lease::Lease;
 use super::{Caller, Standing, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactRecord, TagRecord, VersionRecord, Visibility};
+use crate::catalogue::{ArtifactRecord, Located, TagRecord, VersionRecord, Visibility};
 use crate::crypto::dsse::Envelope;
 use crate::crypto::outboard::{Groups, NODE_LEN, new_nodes};
 use crate::crypto::sign::PublicKey;
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::json::Value;
 use crate::manifest::{ArtifactStatement, TAG_VALIDITY, TagStatement};
-use crate::names::{PrincipalKind, Reference, Revision, Timestamp};
+use crate::names::{PrincipalKind, Reference, Timestamp};
 use crate::policy::{Action, Grant, Resource};
 use crate::seal::io::StoreForm;
 use crate::seal::{Credential, HashCheck, OpenOptions, Pins, Reader};
@@ -58,7 +58,7 @@ impl Vault {
     pub fn open(self: &Arc<Self>, caller: &Caller, reference: &Reference) -> Result<OpenArtifact> {
         let act = Act::ArtifactFetchStart;
         let generation = self.cuts.generation();
-        let (artifact, record, tag) = self.find_by_tag(caller, act, reference)?;
+        let Located { artifact, version: record, tag } = self.find(caller, act, reference)?;
         let (subject, grant, caller, meter) = self.release(caller, act, reference, &artifact, &record)?;
         let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(&caller, act, &subject, e))?;
         self.must_not_be_named(&caller, act, &subject, &record, &reader)?;
@@ -78,29 +78,6 @@ impl Vault {
         Ok(OpenArtifact { lease, version, statement, members, placed, reader, tag, ended: false })
     }
 
-    /// The version a caller means and, if it means one by a tag, the row of the tag: both authenticated, and of one moment.
-    fn find_by_tag(
-        &self,
-        caller: &Caller,
-        act: Act,
-        reference: &Reference,
-    ) -> Result<(ArtifactRecord, VersionRecord, Option<TagRecord>)> {
-        const TRIES: usize = 8;
-        for _ in 0..TRIES {
-            let (artifact, record) = self.find(caller, act, reference)?;
-            let Revision::Tag(tag) = &reference.revision else { return Ok((artifact, record, None)) };
-            let mut tags = self.catalogue.tags_of(artifact.id)?.into_iter();
-            let at = tags.find(|t| t.tag == *tag && t.version_id == record.facts.version_id);
-            // Between the two reads the tag may have moved.
-            if at.is_some() {
-                return Ok((artifact, record, at));
-            }
-        }
-        let subject = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
-        let restless = Error::new(ErrorId::Overloaded, format!("{reference} moves faster than it can be read"));
-        self.refuse(caller, act, &subject, restless)
-    }
-
     /// Policy, then quotas, then the durable row with what is used, then the grant.
     fn release(
         self: &Arc<Self>,
@@ -112,13 +89,12 @@ impl Vault {
     ) -> Result<(Subject, Grant, Caller, Meter)> {
         let subject = Subject::version(&reference.namespace, artifact, record);
         let resource = version_resource(&reference.namespace, artifact, record);
-        let permit =
-            self.permit(caller, act, Action::Open, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
+        let decided = self.permit_decided(caller, act, Action::Open, resource, &subject, Asked::default());
+        let (permit, decided) = decided.map_err(|e| self.veil(caller, e, reference))?;
         self.not_quarantined(Action::Open, resource).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        let caller = self.underway(caller, &permit);
-        let grant = self.lease(&caller, &reference.namespace, artifact, record);
-        let (grant, _) = grant.or_else(|e| self.refuse(&caller, act, &subject, self.veil(&caller, e, reference)))?;
         let of = (&reference.namespace, artifact);
+        let grant = decided.grant(record.facts.version_id, self.lease_of(caller, of)?)?;
+        let caller = self.underway(caller, &permit);
         let (meter, due) = self.begin_count(&caller, &subject, of, record.facts.content_len)?;
         let size = record.facts.content_len;
         let started = subject.clone().with("lease_ends", grant.expires_at()).with("size", size);
@@ -126,38 +102,29 @@ impl Vault {
         Ok((subject, grant, caller, meter))
     }
 
-    /// A grant, and the permit it stands for.
-    pub(super) fn lease(
+    /// A further grant, and the permit it stands for.
+    pub(super) fn renew_lease(
         &self,
         caller: &Caller,
         namespace: &crate::names::Name,
         artifact: &ArtifactRecord,
         record: &VersionRecord,
     ) -> Result<(Grant, Permit)> {
-        let request = self.request(caller, Action::Open, version_resource(namespace, artifact, record))?;
+        let (version, policies) = self.policy_in_force();
+        let decided =
+            policies.decide_on(self.request(caller, Action::Open, version_resource(namespace, artifact, record))?);
         // Whoever reads while a version is shredded holds its key in memory: that ends here.
         if self.catalogue.version(record.facts.version_id)?.shred_begun.is_some() {
             let text = format!("{namespace}/{}@v{}: its key was destroyed", artifact.name, record.facts.number);
             return Err(Error::new(ErrorId::Shredded, text));
         }
-        let (version, policies) = self.policy_in_force();
-        let mut lease = self.lease_of(caller, (namespace, artifact))?;
-        if let Some(expires) = caller.evidence.expires {
-            // No right outlives the credential that it rests on.
-            lease.duration = lease.duration.min(expires.since(self.now()));
-        }
-        let grant = policies.authorize(&request, record.facts.version_id, lease)?;
+        let grant = decided.grant(record.facts.version_id, self.lease_of(caller, (namespace, artifact))?)?;
         let permit = Permit::of(&grant, version);
         Ok((grant, permit))
     }
 
     /// The version a caller means. What a workload may not stat does not exist for it.
-    pub(super) fn find(
-        &self,
-        caller: &Caller,
-        act: Act,
-        reference: &Reference,
-    ) -> Result<(ArtifactRecord, VersionRecord)> {
+    pub(super) fn find(&self, caller: &Caller, act: Act, reference: &Reference) -> Result<Located> {
         let subject = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
         self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
         self.count_request(caller, &subject)?;
@@ -168,16 +135,9 @@ impl Vault {
         })
     }
 
-    pub(super) fn lookup(&self, reference: &Reference, seen: Visibility) -> Result<(ArtifactRecord, VersionRecord)> {
-        let artifact = self
-            .catalogue
-            .artifact_named(&reference.namespace, &reference.name)
-            .map_err(|e| missing(e.into(), reference))?;
-        let record = self
-            .catalogue
-            .resolve(&reference.namespace, &reference.name, &reference.revision, seen)
-            .map_err(|e| missing(e.into(), reference))?;
-        Ok((artifact, record))
+    pub(super) fn lookup(&self, reference: &Reference, seen: Visibility) -> Result<Located> {
+        let Reference { namespace, name, revision, .. } = reference;
+        self.catalogue.locate(namespace, name, revision, seen).map_err(|e| missing(e.into(), reference))
     }
 
     /// Hides from workloads the difference between what is not there and what they may not see.

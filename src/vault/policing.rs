@@ -1,14 +1,14 @@
 //! What operators do about policies besides setting them: explain decisions, look at earlier versions, mark artifacts.
 
-use super::gate::Subject;
+use super::gate::{Subject, grantee};
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::Visibility;
+use crate::catalogue::{Located, Visibility};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{ExplanationFacts, PolicyFacts, PolicyVersionFacts};
 use crate::marks::{Marks, MarksChange};
-use crate::names::{Name, PrincipalKind, Reference};
+use crate::names::{Name, Reference};
 use crate::policy::{Action, Groups, Resource, Scenario, Target};
 
 impl Vault {
@@ -32,8 +32,10 @@ impl Vault {
     fn know(&self, scenario: &mut Scenario) -> Result<()> {
         scenario.groups.extend(self.setting::<Groups>().1.of(&scenario.principal));
         let Target::Artifact(reference) = &scenario.resource else { return Ok(()) };
-        let (artifact, record) = self.lookup(reference, Visibility::All)?;
-        let Marks { labels, collection, classification } = artifact.marks;
+        let Located { artifact, version, .. } = self.lookup(reference, Visibility::All)?;
+        let of = Some(version.facts.version_id);
+        let around = self.catalogue.surroundings(artifact.id, of, grantee(&scenario.principal))?;
+        let Marks { labels, collection, classification } = around.marks;
         scenario.artifact = crate::policy::Described {
             id: Some(artifact.id),
             kind: Some(artifact.kind),
@@ -42,16 +44,11 @@ impl Vault {
             collection,
             classification,
         };
-        let version = record.facts.version_id;
-        let tags = self.catalogue.tags_of(artifact.id)?.into_iter().filter(|t| t.version_id == version);
-        let trusted = self.trusted_publisher(&reference.namespace, &record.facts.signer).is_ok();
-        scenario.context.of_version(
-            tags.map(|t| t.tag).collect(),
-            trusted,
-            self.believed_statements(&reference.namespace, version)?,
-        );
-        if scenario.principal.kind == PrincipalKind::Workload {
-            scenario.granted = self.is_granted(&scenario.principal, artifact.id)?;
+        scenario.granted = around.granted;
+        if let Some(of) = around.version {
+            let trusted = self.trusted_publisher(&reference.namespace, &of.signer).is_ok();
+            let statements = self.believed_statements(&reference.namespace, of.attestations);
+            scenario.context.of_version(of.tags, trusted, statements);
         }
         Ok(())
     }

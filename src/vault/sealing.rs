@@ -1,14 +1,14 @@
-//! Plaintext in: a new version, a portable file, or a sealed file that is taken in.
+//! Plaintext in: a new version, or a portable file.
 //!
 //! Order of durability: body, header, artifact key, then one transaction that publishes version, tags and audit row. A crash
 //! leaves orphans only; a failure removes what it made.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::gate::{Asked, Subject};
+use super::gate::Subject;
+use super::publishing::NewArtifact;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
@@ -16,25 +16,22 @@ use crate::catalogue::{
 };
 use crate::crypto::dsse::Signer;
 use crate::crypto::keys::{ArtifactKey, Key};
-use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::{ArtifactKeyContext, WrappedKey};
 use crate::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME};
 use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
 use crate::names::{ALLOW_UNSIGNED, ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Tag, VersionId};
-use crate::policy::{Action, Resource};
+use crate::policy::Action;
 use crate::seal::io::{ReadAt, StoreForm, WriteAt};
 use crate::seal::writer::StatementMaker;
-use crate::seal::{
-    Credential, Draft, HeaderFacts, MemberSource, NewSlot, OpenOptions, Pins, Reader, SealRequest, Sealed, SlotBody,
-};
+use crate::seal::{Credential, Draft, MemberSource, NewSlot, OpenOptions, Pins, Reader, SealRequest, Sealed};
 use crate::store::BlobId;
 
 /// Header of a portable file: room for a dozen recipients beside the slot it starts with.
 const PORTABLE_HEADER_LEN: u32 = 16384;
 /// docs/format.md 7.1.
-const MAX_STATEMENTS: usize = 64;
+pub(super) const MAX_STATEMENTS: usize = 64;
 /// Most bytes of the reason for setting a rule aside.
 const MAX_REASON: usize = 256;
 
@@ -86,35 +83,6 @@ pub struct PortableInput {
     pub sealing: Sealing,
 }
 
-/// A sealed file to be taken in.
-pub struct ImportInput {
-    /// Made if it does not exist and the caller may.
-    pub namespace: Name,
-    /// Name of the artifact.
-    pub name: Name,
-    /// Moved to the new version, as `latest` is.
-    pub tag: Option<Tag>,
-    /// The sealed bytes.
-    pub source: ImportSource,
-    /// Opens it; `None`: a key of this vault does.
-    pub credential: Option<Credential>,
-    /// Told the number of plaintext bytes sealed so far.
-    pub progress: Box<dyn Fn(u64) + Send + Sync>,
-}
-
-/// Where the bytes of a sealed file come from.
-pub enum ImportSource {
-    /// A file that can be read at any place.
-    File(Box<dyn ReadAt>),
-    /// A stream: its ciphertext is spooled, since a sealed file is read from its end.
-    Stream {
-        /// The bytes, once, in order.
-        bytes: Box<dyn Read + Send>,
-        /// How many were announced.
-        size: u64,
-    },
-}
-
 /// A version that is visible now.
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -124,41 +92,18 @@ pub struct Published {
     pub replayed: bool,
 }
 
-/// What is to be made, as far as it is known before a byte of it: all that is asked about it beforehand is asked of this.
-#[derive(Clone, Debug)]
-pub struct NewArtifact {
-    /// Where.
-    pub namespace: Name,
-    /// Name of the artifact.
-    pub name: Name,
-    /// A tag that moves with it.
-    pub tag: Option<Tag>,
-    /// Who signs, if not the namespace.
-    pub publisher: Option<PublicKey>,
-}
-
-impl NewArtifact {
-    fn subject(&self) -> Subject {
-        let subject = Subject::named(&self.namespace, &self.name);
-        match &self.publisher {
-            Some(key) => subject.with("signer", key.key_id()),
-            None => subject,
-        }
-    }
-}
-
 /// A version in the making.
-struct Making<'a> {
-    caller: &'a Caller,
-    act: Act,
-    action: Action,
-    namespace: &'a Name,
-    name: &'a Name,
-    tag: Option<Tag>,
+pub(super) struct Making<'a> {
+    pub caller: &'a Caller,
+    pub act: Act,
+    pub action: Action,
+    pub namespace: &'a Name,
+    pub name: &'a Name,
+    pub tag: Option<Tag>,
     /// Statements of a sealed file that is taken in, kept beside the new one.
-    kept: Vec<serde_json::Value>,
+    pub kept: Vec<serde_json::Value>,
     /// Whether what it is made of is trusted still: asked when it is about to become visible.
-    still: &'a dyn Fn() -> Result<()>,
+    pub still: &'a dyn Fn() -> Result<()>,
 }
 
 /// What became of a reservation whose seal failed.
@@ -190,79 +135,15 @@ impl Vault {
         self.publish(making, sealing)
     }
 
-    /// Takes a sealed file in: opens it, checks all of it, and seals its content anew under a key of this vault alone, so that
-    /// nobody who could open the file can open the version. Statements inside are kept beside the new one.
-    ///
-    /// # Errors
-    /// `Denied`, also for a file that was signed, and by nobody whom the namespace trusts; integrity errors of the file.
-    pub fn import(self: &Arc<Self>, caller: &Caller, input: ImportInput) -> Result<Published> {
-        let act = Act::ArtifactImport;
-        let (namespace, name, tag) = (input.namespace.clone(), input.name.clone(), input.tag.clone());
-        let new = NewArtifact { namespace, name, tag, publisher: None };
-        let subject = new.subject();
-        self.permit_new(caller, act, Action::Import, &new, &subject)?;
-        let file = match input.source {
-            ImportSource::File(file) => file,
-            ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
-        };
-        let reader = match input.credential {
-            Some(credential) => Reader::open(file, &credential, &OpenOptions::default())?,
-            None => self.open_own(caller, file, act, |of| match of.named_as() {
-                // The row is about the artifact to be; what it is made of is a detail.
-                Some(source) => subject.clone().with("source", source),
-                None => subject.clone(),
-            })?,
-        };
-        self.must_trust_seal(caller, act, &subject, &input.namespace, &reader)?;
-        reader.verify_full().or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
-        let reader = Arc::new(reader);
-        let manifest = reader.manifest();
-        let members = manifest.members.iter().map(|m| SealMember {
-            path: m.path.clone(),
-            source: Box::new(SealedMember { reader: reader.clone(), offset: m.offset, len: m.size }),
-        });
-        let sealing = Sealing {
-            members: members.collect(),
-            kind: manifest.kind,
-            sha256: manifest.members.iter().any(|m| m.sha256.is_some()),
-            sequential: false,
-            signer: None,
-            allow_unsigned: None,
-            progress: input.progress,
-        };
-        let kept = manifest.statements.clone();
-        if kept.len() >= MAX_STATEMENTS {
-            let text = format!("the file carries {} statements: there is no room for one of ours", kept.len());
-            return self.refuse(caller, act, &subject, Error::new(ErrorId::LimitExceeded, text));
-        }
-        let (namespace, name, tag) = (&input.namespace, &input.name, input.tag);
-        let still = || self.must_trust_seal(caller, act, &subject, namespace, &reader);
-        let making = Making { caller, act, action: Action::Import, namespace, name, tag, kept, still: &still };
-        self.publish(making, sealing)
-    }
-
-    /// An unlinked file in the home for sealed bytes that arrive as a stream: a sealed file is read from its end.
-    fn spool(&self, source: &mut dyn Read, size: u64) -> Result<Box<dyn ReadAt>> {
-        let path = self.home.path().join(format!("spool-{}", VersionId::generate(self.now(), self.random())?));
-        let fail = |e| Error::from(e).on(path.display());
-        let mut file = std::fs::File::options().create_new(true).read(true).write(true).open(&path).map_err(fail)?;
-        std::fs::remove_file(&path).map_err(fail)?;
-        let copied = std::io::copy(&mut source.take(size.saturating_add(1)), &mut file).map_err(fail)?;
-        if copied != size {
-            return Err(Error::new(ErrorId::InvalidArgument, format!("{size} bytes were announced, {copied} came")));
-        }
-        Ok(Box::new(file))
-    }
-
     /// Seals a portable file under a key that stays in this vault. `out` gets header and body; the caller makes it durable.
     pub fn seal_portable(&self, caller: &Caller, input: PortableInput, out: &dyn WriteAt) -> Result<Sealed> {
         let publisher = input.sealing.signer.as_ref().map(|s| *s.public());
         let (namespace, name) = (input.namespace.clone(), input.name.clone());
-        let mut new = NewArtifact { namespace, name, tag: None, publisher };
+        let mut new = NewArtifact { namespace, name, kind: Some(input.sealing.kind), tag: None, publisher };
         let subject = new.subject().with("portable", true);
         // It is no version yet: whether its signer is trusted is asked of whoever imports it.
         new.publisher = None;
-        let permit = self.permit_new(caller, Act::ArtifactSeal, Action::Seal, &new, &subject)?;
+        let permit = self.permit_new(caller, (Act::ArtifactSeal, Action::Seal), &new, &subject)?;
         let namespace = self.ensure_namespace(caller, &input.namespace)?;
         let owner = VersionId::generate(self.now(), self.random())?;
         let key = self.fresh_key(namespace, owner)?;
@@ -279,88 +160,12 @@ impl Vault {
         Ok(sealed)
     }
 
-    /// Opens a portable file under a key of this vault.
-    pub fn open_portable(self: &Arc<Self>, caller: &Caller, file: Box<dyn ReadAt>) -> Result<Reader> {
-        self.open_own(caller, file, Act::ArtifactOpen, |of| of.with("portable", true))
-    }
-
-    /// Opens a sealed file by the key of this vault that a slot of it names. That needs the permit to open what the key was
-    /// made for. The row tells what the file says of itself, so it is written when the file is open, and nothing of the file
-    /// leaves here before. `subject` makes the row's subject of what the file is.
-    fn open_own(
-        self: &Arc<Self>,
-        caller: &Caller,
-        file: Box<dyn ReadAt>,
-        act: Act,
-        subject: impl Fn(Subject) -> Subject,
-    ) -> Result<Reader> {
-        let facts = HeaderFacts::read(&*file)?;
-        let mut row = None;
-        for slot in &facts.table.slots {
-            let SlotBody::Kek { id, version, .. } = &slot.body else { continue };
-            row = found(self.catalogue.artifact_key(ArtifactKeyRef { id: *id, version: *version }))?;
-            if row.is_some() {
-                break;
-            }
-        }
-        let Some(row) = row else {
-            return Err(Error::new(ErrorId::NoMatchingSlot, "the file was not sealed under a key of this vault")
-                .hint("name its credential: --passphrase-file for a file sealed to a passphrase"));
-        };
-        let known = found(self.catalogue.version(row.version_id))?;
-        let namespace = self.keyring().namespace(row.namespace_id)?.name().clone();
-        let mut due = None;
-        let (permit, of) = match &known {
-            Some(version) => {
-                let artifact = self.catalogue.artifact(version.facts.artifact_id)?;
-                let of = Subject::version(&namespace, &artifact, version);
-                let resource = super::opening::version_resource(&namespace, &artifact, version);
-                let told = subject(of.clone());
-                let permit = self.permit(caller, act, Action::Open, resource, &told)?;
-                // All that holds for reading the version holds for its bytes in a file.
-                self.not_quarantined(Action::Open, resource).or_else(|e| self.refuse(caller, act, &told, e))?;
-                let size = version.facts.header_len + version.facts.body_len;
-                let (meter, first) = self.begin_count(caller, &told, (&namespace, &artifact), size)?;
-                meter.spend(size)?;
-                meter.end(size);
-                self.throttle(caller, size).or_else(|e| self.refuse(caller, act, &told, e))?;
-                due = Some(first);
-                (permit, of)
-            }
-            None => {
-                let of = Subject::namespace(&namespace);
-                let resource = Resource::Namespace(&namespace);
-                (self.permit(caller, act, Action::Import, resource, &subject(of.clone()))?, of)
-            }
-        };
-        let key = self.open_artifact_key(&row)?;
-        let credential = Credential::Kek { id: row.key.id, version: row.key.version, key };
-        let opened = Reader::open(file, &credential, &OpenOptions::default()).map_err(Error::from);
-        let reader = opened.or_else(|e| self.refuse(caller, act, &subject(of.clone()), e))?;
-        if let Some(version) = &known {
-            self.must_not_be_named(caller, act, &subject(of.clone()), version, &reader)?;
-        }
-        let of = match known {
-            Some(_) => of,
-            None => {
-                let signer = *self.keyring().namespace(row.namespace_id)?.identity().public();
-                of.claiming(super::opening::name_in(&reader, signer), reader.root())
-            }
-        };
-        let subject = subject(of).with("key", row.key.id);
-        match due {
-            Some(due) => self.record_use(caller, act, &subject, &permit, due)?,
-            None => self.record(caller, act, &subject, &permit)?,
-        }
-        Ok(reader)
-    }
-
     /// The path both seal and import take once they have plaintext sources.
-    fn publish(&self, making: Making<'_>, sealing: Sealing) -> Result<Published> {
+    pub(super) fn publish(&self, making: Making<'_>, sealing: Sealing) -> Result<Published> {
         let Making { caller, act, action, namespace, name, .. } = making;
         let publisher = sealing.signer.as_ref().map(|s| *s.public());
         let (of, named, tag) = (namespace.clone(), name.clone(), making.tag.clone());
-        let new = NewArtifact { namespace: of, name: named, tag, publisher };
+        let new = NewArtifact { namespace: of, name: named, kind: Some(sealing.kind), tag, publisher };
         let mut subject = new.subject();
         let mut allowed: &[&'static str] = &[];
         if let Some(reason) = &sealing.allow_unsigned {
@@ -368,25 +173,11 @@ impl Vault {
             allowed = &[ALLOW_UNSIGNED];
             subject = subject.with("allow", ALLOW_UNSIGNED).with("why", reason);
         }
-        let permit = self.permit_new_allowing(caller, act, action, &new, &subject, allowed)?;
-        self.permit_first_tag(caller, act, &new, sealing.kind, &subject)?;
+        let right = self.right(caller, (act, action), &new, &subject, allowed)?;
+        let permit = right.ask()?;
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
             return self.replay(&making, &subject, &permit, earlier.version_id);
         }
-        let trusted = || match &new.publisher {
-            Some(key) => self.must_trust(caller, act, &subject, namespace, &key.key_id()).map(drop),
-            None => Ok(()),
-        };
-        // Sealing takes its time: whoever may not publish any more when the version is to become visible does not.
-        let before = found(self.catalogue.artifact_named(namespace, name))?;
-        let still_permitted = || {
-            let resource = match &before {
-                Some(artifact) => super::opening::resource(namespace, artifact),
-                None => Resource::Namespace(namespace),
-            };
-            let asked = Asked { tag: new.tag.as_ref(), allowed };
-            self.permit_asked(&self.underway(caller, &permit), act, action, resource, &subject, asked).map(drop)
-        };
         let namespace_id = self.ensure_namespace(caller, namespace)?;
         let reservation = self.catalogue.reserve_version(NewReservation {
             namespace_id,
@@ -397,9 +188,8 @@ impl Vault {
         })?;
         let made = self.seal_reserved(&making, namespace_id, &reservation, sealing);
         let published = made.and_then(|(version, row, attestations)| {
-            // Sealing took its time: what holds is who is trusted when the version becomes visible.
-            trusted()?;
-            still_permitted()?;
+            // Sealing took its time: what holds is who may publish, and who is trusted, when the version becomes visible.
+            right.ask_again(&permit)?;
             (making.still)()?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
@@ -576,81 +366,6 @@ impl Vault {
         Discarded::Removed
     }
 
-    /// May this caller make that? Asked of the artifact if it exists, else of the namespace. The one place for every question
-    /// about what is to be made: it is asked before a byte is received, and again when it is published.
-    fn permit_new(
-        &self,
-        caller: &Caller,
-        act: Act,
-        action: Action,
-        new: &NewArtifact,
-        subject: &Subject,
-    ) -> Result<super::gate::Permit> {
-        self.permit_new_allowing(caller, act, action, new, subject, &[])
-    }
-
-    /// The same for a caller who asks to set rules aside. A publisher must be trusted in the namespace.
-    fn permit_new_allowing(
-        &self,
-        caller: &Caller,
-        act: Act,
-        action: Action,
-        new: &NewArtifact,
-        subject: &Subject,
-        allowed: &[&'static str],
-    ) -> Result<super::gate::Permit> {
-        let artifact = found(self.catalogue.artifact_named(&new.namespace, &new.name))?;
-        let resource = match &artifact {
-            Some(artifact) => super::opening::resource(&new.namespace, artifact),
-            None => Resource::Namespace(&new.namespace),
-        };
-        let tag = new.tag.as_ref();
-        let permit = self.permit_asked(caller, act, action, resource, subject, Asked { tag, allowed })?;
-        // A version that takes a tag with it moves the tag of an artifact that is there.
-        if let (Some(tag), Some(_)) = (tag, &artifact) {
-            let asked = Asked { tag: Some(tag), ..Asked::default() };
-            let subject = subject.clone().with("tag", tag);
-            let moves = self.permit_asked(caller, act, Action::Tag, resource, &subject, asked)?;
-            self.without_approval(caller, act, &subject, &moves)?;
-        }
-        if let Some(key) = &new.publisher {
-            self.must_trust(caller, act, subject, &new.namespace, &key.key_id())?;
-        }
-        Ok(permit)
-    }
-
-    /// May this caller put a tag on what is being made, also where the artifact is new and was not there to be asked about?
-    fn permit_first_tag(
-        &self,
-        caller: &Caller,
-        act: Act,
-        new: &NewArtifact,
-        kind: ArtifactKind,
-        subject: &Subject,
-    ) -> Result<()> {
-        let NewArtifact { namespace, name, tag: Some(tag), .. } = new else { return Ok(()) };
-        let id = match found(self.catalogue.artifact_named(namespace, name))? {
-            Some(artifact) => artifact.id,
-            // The id that it will have is in no policy.
-            None => ArtifactId::generate(self.now(), self.random())?,
-        };
-        let resource = Resource::Artifact { namespace, id, name, kind, signed: true, version: None };
-        let asked = Asked { tag: Some(tag), ..Asked::default() };
-        let subject = subject.clone().with("tag", tag);
-        let moves = self.permit_asked(caller, act, Action::Tag, resource, &subject, asked)?;
-        self.without_approval(caller, act, &subject, &moves)
-    }
-
-    /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_seal(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
-        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, new, &new.subject()).map(drop)
-    }
-
-    /// The same for [`Self::import`].
-    pub(crate) fn may_import(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
-        self.permit_new(caller, Act::ArtifactImport, Action::Import, new, &new.subject()).map(drop)
-    }
-
     /// The artifact key of a row of keys.db.
     pub(super) fn open_artifact_key(&self, row: &ArtifactKeyRow) -> Result<Key<ArtifactKey>> {
         let context = ArtifactKeyContext { key: row.key.id, key_version: row.key.version, version: row.version_id };
@@ -686,15 +401,6 @@ impl Vault {
 /// Moves of tags as the audit row tells them.
 fn told(moves: &[TagMove]) -> String {
     moves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// What is there, or `None`. Any other failure stays one: it must not turn into the weaker question.
-fn found<T>(answer: crate::catalogue::Result<T>) -> Result<Option<T>> {
-    match answer.map_err(Error::from) {
-        Ok(found) => Ok(Some(found)),
-        Err(e) if e.id() == ErrorId::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
 }
 
 fn check_reason(reason: &str) -> Result<()> {
@@ -783,25 +489,4 @@ fn context_bytes(namespace: NamespaceId, artifact: ArtifactId, version: VersionI
 
 pub(super) fn context_hash(namespace: NamespaceId, artifact: ArtifactId, version: VersionId) -> [u8; 32] {
     crate::seal::context_hash(&context_bytes(namespace, artifact, version))
-}
-
-/// A member of a sealed file as plaintext source of another.
-struct SealedMember {
-    reader: Arc<Reader>,
-    offset: u64,
-    len: u64,
-}
-
-impl ReadAt for SealedMember {
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(self.len)
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.len) {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        let read = self.reader.read_at(self.offset + offset, buffer, crate::seal::HashCheck::Compare);
-        read.map_err(|e| std::io::Error::other(Error::from(e)))
-    }
 }

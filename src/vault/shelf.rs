@@ -5,8 +5,8 @@ use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
-    ArtifactCursor, ArtifactFilter, ArtifactRecord, ArtifactSummary, Entry, ListingScope, Pattern, TagMove, TagRecord,
-    VersionRecord, Visibility,
+    ArtifactCursor, ArtifactFilter, ArtifactRecord, ArtifactSummary, Entry, ListingScope, Located, Pattern, TagMove,
+    TagRecord, VersionRecord, Visibility,
 };
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{
@@ -198,7 +198,7 @@ impl Vault {
         expect: Option<u64>,
     ) -> Result<TagMoveFacts> {
         let act = Act::ArtifactTag;
-        let (artifact, record) = self.find(caller, act, reference)?;
+        let Located { artifact, version: record, .. } = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record).with("tag", tag);
         let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
         let permit = self.permit_asked(
@@ -253,9 +253,9 @@ impl Vault {
             })
         } else {
             // Also one that is removed already: by this very request, perhaps.
-            self.lookup(reference, Visibility::All).map(|(a, v)| {
-                gone = !restore && v.unlisted.is_some();
-                (ListingScope::Version(v.facts.version_id), a)
+            self.lookup(reference, Visibility::All).map(|Located { artifact, version, .. }| {
+                gone = !restore && version.unlisted.is_some();
+                (ListingScope::Version(version.facts.version_id), artifact)
             })
         };
         let (scope, artifact) = match found {
@@ -295,7 +295,7 @@ impl Vault {
         action: Action,
         reference: &Reference,
     ) -> Result<(ArtifactRecord, VersionRecord)> {
-        let (artifact, record) = self.find(caller, act, reference)?;
+        let Located { artifact, version: record, .. } = self.find(caller, act, reference)?;
         let subject = Subject::version(&reference.namespace, &artifact, &record);
         let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
         let permit =

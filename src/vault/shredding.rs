@@ -4,7 +4,7 @@ use super::gate::Subject;
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::Visibility;
+use crate::catalogue::{Located, Visibility};
 use crate::error::Result;
 use crate::facts::VersionFacts;
 use crate::names::{Reference, VersionId};
@@ -13,7 +13,7 @@ use crate::store::BlobId;
 
 impl Vault {
     /// Destroys the key of a version, listed or not. When this returns its wrapped bytes are in no file of the vault; the sealed
-    /// bytes are removed after that. Who reads the version now may read on until the lease is renewed.
+    /// bytes are removed after that. Who reads the version now is cut off.
     ///
     /// # Errors
     /// `Shredded` if it was destroyed before, also by this very request.
@@ -22,7 +22,7 @@ impl Vault {
         let named = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
         self.admit(caller).or_else(|e| self.refuse(caller, act, &named, e))?;
         let found = self.lookup(reference, Visibility::All);
-        let (artifact, record) =
+        let Located { artifact, version: record, .. } =
             found.or_else(|e| self.refuse(caller, act, &named, self.veil(caller, e, reference)))?;
         let subject = Subject::version(&reference.namespace, &artifact, &record);
         let resource = super::opening::version_resource(&reference.namespace, &artifact, &record);
@@ -35,7 +35,10 @@ impl Vault {
             self.catalogue.shred(id, self.entry(&request, Vec::new()))?;
             facts(id)
         };
-        let shredded = self.once(&request, |_| facts(id), carry_out)?;
+        let outcome = self.once(&request, |_| facts(id), carry_out);
+        // Also after an error: the version is refused from the first of its commits on.
+        self.cut();
+        let shredded = outcome?;
         // Without its key it is noise. What stays behind now goes with the next sweep.
         for blob in [BlobId::Header(id, record.facts.generation), BlobId::Body(id)] {
             if let Err(e) = self.store.delete(blob) {

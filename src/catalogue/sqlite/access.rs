@@ -3,10 +3,12 @@
 use rusqlite::params;
 
 use super::super::*;
-use super::artifacts::{artifact, missing, short};
+use super::artifacts::{self, artifact, missing, short};
+use super::attestations;
 use super::page::{bounded, page};
 use super::requests;
 use super::rows::Db;
+use crate::marks::Marks;
 
 pub(super) fn set_policy(db: &Db<'_>, text: String, entry: &Entry) -> Result<(u64, Sequence)> {
     short("the policy", &text, MAX_POLICY)?;
@@ -251,4 +253,23 @@ pub(super) fn is_granted(db: &Db<'_>, namespace: NamespaceId, name: &Name, artif
         return Ok(false);
     };
     Ok(grant_if_any(db, namespace, name, artifact)?.is_some_and(|g| g.enrolment == workload.enrolment))
+}
+
+pub(super) fn surroundings(
+    db: &Db<'_>,
+    artifact: ArtifactId,
+    of: Option<VersionId>,
+    grantee: Option<(&Name, Name)>,
+) -> Result<Surroundings> {
+    let marks = db.one::<ArtifactRecord>("WHERE id = ?1", [artifact.0])?.map_or_else(Marks::default, |a| a.marks);
+    let granted = match grantee {
+        Some((namespace, workload)) => is_granted(db, artifacts::namespace(db, namespace)?.id, &workload, artifact)?,
+        None => false,
+    };
+    let about = |id: VersionId| -> Result<VersionSurroundings> {
+        let tags = artifacts::tags_of(db, artifact)?.into_iter().filter(|t| t.version_id == id);
+        let (tags, signer) = (tags.map(|t| t.tag).collect(), artifacts::version(db, id)?.facts.signer);
+        Ok(VersionSurroundings { signer, tags, attestations: attestations::of_version(db, id)? })
+    };
+    Ok(Surroundings { marks, granted, version: of.map(about).transpose()? })
 }

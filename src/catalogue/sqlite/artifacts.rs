@@ -248,44 +248,45 @@ pub(super) fn version(db: &Db<'_>, id: VersionId) -> Result<VersionRecord> {
     db.one("WHERE id = ?1", [id.0])?.ok_or_else(|| missing(format!("version {id}")))
 }
 
-pub(super) fn resolve(
+pub(super) fn locate(
     db: &Db<'_>,
     namespace: &Name,
     name: &Name,
     revision: &Revision,
     seen: Visibility,
-) -> Result<VersionRecord> {
-    let reference = format!("{namespace}/{name}@{revision}");
+) -> Result<Located> {
+    let reference = || format!("{namespace}/{name}@{revision}");
     let artifact = artifact_named(db, namespace, name).map_err(|e| match e {
-        CatalogueError::NotFound(_) => missing(reference.clone()),
+        CatalogueError::NotFound(_) => missing(reference()),
         other => other,
     })?;
-    let found: Option<VersionRecord> = match revision {
-        Revision::Version(n) => numbered(db, artifact.id, *n)?,
+    let (found, tag): (Option<VersionRecord>, _) = match revision {
+        Revision::Version(n) => (numbered(db, artifact.id, *n)?, None),
         Revision::Tag(tag) => match tag_of(db, artifact.id, tag)? {
             Some(at) => {
                 let found = version(db, at.version_id).map_err(|_| contradiction(&at))?;
                 if found.facts.number != at.number || found.facts.artifact_id != artifact.id {
                     return Err(contradiction(&at));
                 }
-                Some(found)
+                (Some(found), Some(at))
             }
-            None => None,
+            None => (None, None),
         },
         // The same sealed file may have been imported twice: the newest that may be seen.
         Revision::Root(root) => {
             let order = "ORDER BY shred_begun IS NOT NULL, unlisted IS NOT NULL, number DESC LIMIT 1";
-            db.one(&format!("WHERE artifact_id = ?1 AND root = ?2 {order}"), params![artifact.id.0, root.0])?
+            let condition = format!("WHERE artifact_id = ?1 AND root = ?2 {order}");
+            (db.one(&condition, params![artifact.id.0, root.0])?, None)
         }
     };
-    let found = found.ok_or_else(|| missing(reference.clone()))?;
-    if found.shred_begun.is_some() {
-        return Err(CatalogueError::Shredded(reference));
+    let version = found.ok_or_else(|| missing(reference()))?;
+    if version.shred_begun.is_some() {
+        return Err(CatalogueError::Shredded(reference()));
     }
-    if found.unlisted.is_some() && seen == Visibility::Listed {
-        return Err(missing(reference));
+    if version.unlisted.is_some() && seen == Visibility::Listed {
+        return Err(missing(reference()));
     }
-    Ok(found)
+    Ok(Located { artifact, version, tag })
 }
 
 fn numbered(db: &Db<'_>, artifact: ArtifactId, n: u64) -> Result<Option<VersionRecord>> {

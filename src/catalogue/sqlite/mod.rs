@@ -157,8 +157,8 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| artifacts::publication(db, request))
     }
 
-    fn resolve(&self, namespace: &Name, name: &Name, revision: &Revision, seen: Visibility) -> Result<VersionRecord> {
-        self.read(|db| artifacts::resolve(db, namespace, name, revision, seen))
+    fn locate(&self, namespace: &Name, name: &Name, revision: &Revision, seen: Visibility) -> Result<Located> {
+        self.read(|db| artifacts::locate(db, namespace, name, revision, seen))
     }
 
     fn version(&self, id: VersionId) -> Result<VersionRecord> {
@@ -362,6 +362,15 @@ impl Catalogue for SqliteCatalogue {
         limit: usize,
     ) -> Result<Page<GrantRecord, ArtifactId>> {
         self.read(|db| access::grants_of(db, namespace, workload, after, limit))
+    }
+
+    fn surroundings(
+        &self,
+        artifact: ArtifactId,
+        version: Option<VersionId>,
+        grantee: Option<(&Name, Name)>,
+    ) -> Result<Surroundings> {
+        self.read(|db| access::surroundings(db, artifact, version, grantee))
     }
 
     fn is_granted(&self, namespace: NamespaceId, workload: &Name, artifact: ArtifactId) -> Result<bool> {

@@ -116,7 +116,7 @@ fn an_altered_row_is_refused_not_believed() {
     const NS: NamespaceId = NamespaceId([9; 16]);
     let resolve: Reading = |c| {
         let latest = Revision::Tag(Tag::latest());
-        c.resolve(&name("prod"), &name("resnet"), &latest, Visibility::Listed).map(drop)
+        c.locate(&name("prod"), &name("resnet"), &latest, Visibility::Listed).map(drop)
     };
     let certificate: Reading = |c| c.certificate(&[1; 16]).map(drop);
     let granted: Reading = |c| {
@@ -445,7 +445,7 @@ fn a_shred_that_died_half_way_is_refused_and_found() {
     drop(catalogue);
     let catalogue = home.open().unwrap();
     let latest = Revision::Tag(Tag::latest());
-    let refused = catalogue.resolve(&name("prod"), &name("resnet"), &latest, Visibility::All);
+    let refused = catalogue.locate(&name("prod"), &name("resnet"), &latest, Visibility::All);
     assert_eq!(refused.map_err(id_of), Err(ErrorId::Shredded));
     assert_eq!(catalogue.unfinished_shreds().unwrap()[0].facts, v);
     catalogue.shred(id, b"shred".to_vec().into()).unwrap();

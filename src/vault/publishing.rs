@@ -1,0 +1,139 @@
+//! The right to publish: asked before a byte is received, when sealing begins, and again when the version becomes visible.
+
+use super::gate::{Asked, Permit, Subject};
+use super::{Caller, Vault};
+use crate::audit::Act;
+use crate::catalogue::ArtifactRecord;
+use crate::crypto::sign::PublicKey;
+use crate::error::{Error, ErrorId, Result};
+use crate::names::{ArtifactId, ArtifactKind, Name, Tag};
+use crate::policy::{Action, Resource};
+
+/// What is to be made, as far as it is known before a byte of it: all that is asked about it beforehand is asked of this.
+#[derive(Clone, Debug)]
+pub struct NewArtifact {
+    /// Where.
+    pub namespace: Name,
+    /// Name of the artifact.
+    pub name: Name,
+    /// What it is; `None` while that is not known.
+    pub kind: Option<ArtifactKind>,
+    /// A tag that moves with it.
+    pub tag: Option<Tag>,
+    /// Who signs, if not the namespace.
+    pub publisher: Option<PublicKey>,
+}
+
+impl NewArtifact {
+    pub(super) fn subject(&self) -> Subject {
+        let subject = Subject::named(&self.namespace, &self.name);
+        match &self.publisher {
+            Some(key) => subject.with("signer", key.key_id()),
+            None => subject,
+        }
+    }
+}
+
+/// All that is asked of whoever makes something.
+pub(super) struct Right<'a> {
+    vault: &'a Vault,
+    caller: &'a Caller,
+    act: (Act, Action),
+    new: &'a NewArtifact,
+    subject: &'a Subject,
+    allowed: &'a [&'static str],
+    /// The artifact from before: making the first version makes the artifact too, and it is the namespace that is asked about then.
+    before: Option<ArtifactRecord>,
+    /// A new artifact gets an id that is in no policy.
+    id: ArtifactId,
+}
+
+impl Right<'_> {
+    /// May the caller make it, and move its tag, and is whoever signs it trusted?
+    pub fn ask(&self) -> Result<Permit> {
+        self.ask_of(self.caller)
+    }
+
+    /// The same when it is made, of what holds by now. What was proved for `permit` counts until the act is done.
+    pub fn ask_again(&self, permit: &Permit) -> Result<()> {
+        self.ask_of(&self.vault.underway(self.caller, permit)).map(drop)
+    }
+
+    fn ask_of(&self, maker: &Caller) -> Result<Permit> {
+        let Self { vault, caller, act: (act, action), new, subject, allowed, .. } = *self;
+        let resource = match &self.before {
+            Some(artifact) => super::opening::resource(&new.namespace, artifact),
+            None => Resource::Namespace(&new.namespace),
+        };
+        let tag = new.tag.as_ref();
+        let permit = vault.permit_asked(maker, act, action, resource, subject, Asked { tag, allowed })?;
+        if let (Some(tag), Some(tagged)) = (tag, self.tagged()) {
+            let asked = Asked { tag: Some(tag), ..Asked::default() };
+            let subject = subject.clone().with("tag", tag);
+            let moves = vault.permit_asked(caller, act, Action::Tag, tagged, &subject, asked)?;
+            vault.without_approval(caller, act, &subject, &moves)?;
+        }
+        if let Some(key) = &new.publisher {
+            vault.must_trust(caller, act, subject, &new.namespace, &key.key_id())?;
+        }
+        Ok(permit)
+    }
+
+    /// What the tag is moved on, as far as it is known.
+    fn tagged(&self) -> Option<Resource<'_>> {
+        let NewArtifact { namespace, name, kind, .. } = self.new;
+        match (&self.before, *kind) {
+            (Some(artifact), _) => Some(super::opening::resource(namespace, artifact)),
+            (None, Some(kind)) => {
+                Some(Resource::Artifact { namespace, id: self.id, name, kind, signed: true, version: None })
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+impl Vault {
+    /// The right to make something in place of what is there now.
+    pub(super) fn right<'a>(
+        &'a self,
+        caller: &'a Caller,
+        act: (Act, Action),
+        new: &'a NewArtifact,
+        subject: &'a Subject,
+        allowed: &'a [&'static str],
+    ) -> Result<Right<'a>> {
+        let before = found(self.catalogue.artifact_named(&new.namespace, &new.name))?;
+        let id = ArtifactId::generate(self.now(), self.random())?;
+        Ok(Right { vault: self, caller, act, new, subject, allowed, before, id })
+    }
+
+    /// May this caller make that?
+    pub(super) fn permit_new(
+        &self,
+        caller: &Caller,
+        act: (Act, Action),
+        new: &NewArtifact,
+        subject: &Subject,
+    ) -> Result<Permit> {
+        self.right(caller, act, new, subject, &[])?.ask()
+    }
+
+    /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
+    pub(crate) fn may_seal(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
+        self.permit_new(caller, (Act::ArtifactSeal, Action::Seal), new, &new.subject()).map(drop)
+    }
+
+    /// The same for [`Self::import`].
+    pub(crate) fn may_import(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
+        self.permit_new(caller, (Act::ArtifactImport, Action::Import), new, &new.subject()).map(drop)
+    }
+}
+
+/// What is there, or `None`. Any other failure stays one: it must not turn into the weaker question.
+pub(super) fn found<T>(answer: crate::catalogue::Result<T>) -> Result<Option<T>> {
+    match answer.map_err(Error::from) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.id() == ErrorId::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
