@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,11 +18,12 @@ use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureS
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::issuers::{Bundle, Issuers};
-use super::peer::ClientCertificate;
+use super::peer::{ClientCertificate, ForeignCertificate};
 use super::tls;
 use crate::error::{Error, ErrorId, Result};
 use crate::home::read_bounded;
 use crate::json::{self, Value};
+use crate::names::Timestamp;
 
 const MAX_BUNDLE_BYTES: u64 = 1 << 20;
 const MAX_AUTHORITIES: usize = 64;
@@ -68,8 +70,9 @@ pub struct Bundles {
 pub type Authorities = HashMap<String, Vec<CertificateDer<'static>>>;
 
 impl Bundles {
-    /// The authorities of all domains, if anything has changed. A file that cannot be read or used leaves those that it held
-    /// before in force; a domain that is configured no more is gone at once.
+    /// The authorities of all domains, if anything has changed. A file that is there and makes no sense (half of it is written
+    /// yet) leaves those that it held before in force. With a file that is gone or cannot be read they are gone, and with a domain
+    /// that is configured no more.
     pub fn refresh(&mut self, version: u64, issuers: &Issuers) -> Option<Authorities> {
         let stamp = |path: &PathBuf| {
             let facts = std::fs::metadata(path).ok()?;
@@ -85,19 +88,26 @@ impl Bundles {
         }
         let mut fresh = HashMap::new();
         for domain in issuers.trust_domains() {
-            let read = match &domain.bundle {
-                Bundle::Inline(text) => authorities(text.as_bytes()),
+            let text = match &domain.bundle {
+                Bundle::Inline(text) => Ok(text.as_bytes().to_vec()),
                 Bundle::File(path) => {
-                    let text = read_bounded(path, MAX_BUNDLE_BYTES).map_err(|e| Error::from(e).on(path.display()));
-                    text.and_then(|text| authorities(&text).map_err(|e| e.on(path.display())))
+                    read_bounded(path, MAX_BUNDLE_BYTES).map_err(|e| Error::from(e).on(path.display()))
                 }
             };
-            let of_domain = read.or_else(|e| {
-                tracing::error!(error = %e, domain = domain.trust_domain, "a trust bundle cannot be used");
-                self.held.get(&domain.trust_domain).cloned().ok_or(e)
-            });
-            if let Ok(authorities) = of_domain {
-                fresh.insert(domain.trust_domain.clone(), authorities);
+            let name = &domain.trust_domain;
+            let of_domain = match text.map(|text| authorities(&text)) {
+                Ok(Ok(authorities)) => Some(authorities),
+                Ok(Err(e)) => {
+                    tracing::error!(error = %e, domain = name, "a trust bundle makes no sense; what it held before holds");
+                    self.held.get(name).cloned()
+                }
+                Err(e) => {
+                    tracing::warn!(error = %e, domain = name, "a trust bundle is gone, and nobody of its domain is trusted");
+                    None
+                }
+            };
+            if let Some(authorities) = of_domain {
+                fresh.insert(name.clone(), authorities);
             }
         }
         (self.version, self.files, self.held) = (Some(version), files, fresh.clone());
@@ -105,19 +115,24 @@ impl Bundles {
     }
 }
 
-/// Holds a certificate to the authorities of the trust domain that it names: those of one vouch for nobody of another.
-pub(super) struct ByDomain {
-    own: Arc<dyn ClientCertVerifier>,
-    foreign: RwLock<HashMap<String, Arc<dyn ClientCertVerifier>>>,
+/// The authorities of other trust domains that are in force: asked at each handshake, and again about certificates that passed
+/// one when they have changed since. Clones share them.
+#[derive(Clone, Default)]
+pub struct TrustDomains(Arc<RwLock<InForce>>);
+
+#[derive(Default)]
+struct InForce {
+    /// Goes up with each change.
+    number: u64,
+    verifiers: HashMap<String, Arc<dyn ClientCertVerifier>>,
 }
 
-impl ByDomain {
-    pub(super) fn new(own: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { own, foreign: RwLock::default() }
-    }
-
-    /// From the next handshake on.
-    pub(super) fn trust(&self, all: Authorities) -> Result<()> {
+impl TrustDomains {
+    /// Puts these in force, and no others.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` if some cannot be used; then all stays as it is.
+    pub fn replace(&self, all: Authorities) -> Result<()> {
         let verifier = |authorities: Vec<CertificateDer<'static>>| -> Result<Arc<dyn ClientCertVerifier>> {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(authorities);
@@ -125,15 +140,71 @@ impl ByDomain {
             verifier.map(|v| v as _).map_err(|e| Error::new(ErrorId::ConfigInvalid, format!("a trust bundle: {e}")))
         };
         let fresh = all.into_iter().map(|(domain, authorities)| Ok((domain, verifier(authorities)?)));
-        let fresh = fresh.collect::<Result<_>>()?;
-        *self.foreign.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let verifiers = fresh.collect::<Result<_>>()?;
+        let mut in_force = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *in_force = InForce { number: in_force.number + 1, verifiers };
         Ok(())
     }
 
+    fn of(&self, domain: &str) -> Option<(u64, Arc<dyn ClientCertVerifier>)> {
+        let in_force = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some((in_force.number, Arc::clone(in_force.verifiers.get(domain)?)))
+    }
+
+    /// Whether what a client showed would pass the handshake still.
+    pub fn pass(&self, shown: &ShownChain, now: Timestamp) -> bool {
+        let Some((number, verifier)) = self.of(&shown.domain) else { return false };
+        if shown.passed.load(Ordering::Acquire) == number {
+            return true;
+        }
+        let [leaf, intermediates @ ..] = &shown.certificates[..] else { return false };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)));
+        let passes = verifier.verify_client_cert(leaf, intermediates, now).is_ok();
+        if passes {
+            shown.passed.store(number, Ordering::Release);
+        }
+        passes
+    }
+}
+
+impl fmt::Debug for TrustDomains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustDomains")
+    }
+}
+
+/// The certificates that a client of another trust domain showed at the handshake.
+#[derive(Debug)]
+pub struct ShownChain {
+    domain: String,
+    certificates: Vec<CertificateDer<'static>>,
+    /// The number of the authorities that they passed last.
+    passed: AtomicU64,
+}
+
+impl ShownChain {
+    /// Of this client.
+    pub fn of(client: &ForeignCertificate) -> Self {
+        let certificates = client.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        Self { domain: client.id.trust_domain().to_owned(), certificates, passed: AtomicU64::new(0) }
+    }
+}
+
+/// Holds a certificate to the authorities of the trust domain that it names: those of one vouch for nobody of another.
+pub(super) struct ByDomain {
+    own: Arc<dyn ClientCertVerifier>,
+    foreign: TrustDomains,
+}
+
+impl ByDomain {
+    pub(super) fn new(own: Arc<dyn ClientCertVerifier>, foreign: TrustDomains) -> Self {
+        Self { own, foreign }
+    }
+
     fn of(&self, end_entity: &CertificateDer<'_>) -> Arc<dyn ClientCertVerifier> {
-        let foreign = self.foreign.read().unwrap_or_else(PoisonError::into_inner);
         let domain = ClientCertificate::trust_domain(end_entity).ok();
-        Arc::clone(domain.and_then(|domain| foreign.get(&domain)).unwrap_or(&self.own))
+        let foreign = domain.and_then(|domain| self.foreign.of(&domain));
+        foreign.map_or_else(|| Arc::clone(&self.own), |(_, verifier)| verifier)
     }
 }
 

@@ -360,13 +360,15 @@ async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut re
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut second = 0u64;
-    let mut bundles = Bundles::default();
+    let (mut bundles, mut cuts) = (Bundles::default(), vault.cuts());
     loop {
-        if let Some((tls, _)) = &tls {
-            bundles = trust(&vault, tls, bundles).await;
+        if tls.is_some() {
+            bundles = trust(&vault, bundles).await;
         }
         tokio::select! {
             _ = clock.tick() => second += 1,
+            // What the settings say of other trust domains may be what has changed.
+            Ok(()) = cuts.changed() => continue,
             Some(reply) = reloads.recv() => {
                 let outcome = reload(&vault, tls.as_ref()).await;
                 match &outcome {
@@ -395,23 +397,23 @@ async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut re
 }
 
 /// Takes up the authorities of other trust domains when they have changed.
-async fn trust(vault: &Arc<Vault>, tls: &ServerTls, mut bundles: Bundles) -> Bundles {
+async fn trust(vault: &Arc<Vault>, mut bundles: Bundles) -> Bundles {
     let asked = Arc::clone(vault);
     let look = move || {
-        let changed = asked.foreign_authorities(&mut bundles);
-        (bundles, changed)
+        let taken_up = asked.refresh_trust(&mut bundles);
+        (bundles, taken_up)
     };
-    let (bundles, changed) = match tokio::task::spawn_blocking(look).await {
-        Ok(looked) => looked,
+    match tokio::task::spawn_blocking(look).await {
+        Ok((bundles, Ok(()))) => bundles,
+        Ok((bundles, Err(e))) => {
+            tracing::error!(error = %e, "the authorities of other trust domains could not be taken up");
+            bundles
+        }
         Err(e) => {
             tracing::error!(error = %e, "the authorities of other trust domains could not be read");
-            return Bundles::default();
+            Bundles::default()
         }
-    };
-    if let Some(Err(e)) = changed.map(|authorities| tls.trust(authorities)) {
-        tracing::error!(error = %e, "the authorities of other trust domains could not be taken up");
     }
-    bundles
 }
 
 async fn reload(vault: &Arc<Vault>, tls: Option<&(ServerTls, Vec<String>)>) -> Result<Reloaded> {
@@ -427,7 +429,12 @@ async fn reload(vault: &Arc<Vault>, tls: Option<&(ServerTls, Vec<String>)>) -> R
 
 async fn tls(vault: &Arc<Vault>, hosts: &[String]) -> Result<ServerTls> {
     let own = certificate(vault, hosts).await?;
-    ServerTls::new(&vault.ca_certificate(), &own, Arc::new(VaultClock(Arc::clone(vault))))
+    ServerTls::new(
+        &vault.ca_certificate(),
+        &own,
+        Arc::new(VaultClock(Arc::clone(vault))),
+        vault.trust_domains().clone(),
+    )
 }
 
 async fn certificate(vault: &Arc<Vault>, hosts: &[String]) -> Result<IssuedServer> {

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::gate::{Asked, Subject};
-use super::{Caller, Vault};
+use super::{Caller, Standing, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
-    ArtifactKeyRef, ArtifactKeyRow, Entry, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove,
+    ArtifactKeyRef, ArtifactKeyRow, ArtifactRecord, Entry, NewAttestation, NewReservation, NewVersion, OfMoves,
+    Reservation, TagMove,
 };
 use crate::crypto::dsse::Signer;
 use crate::crypto::keys::{ArtifactKey, Key};
@@ -600,14 +601,27 @@ impl Vault {
         allowed: &[&'static str],
     ) -> Result<super::gate::Permit> {
         let artifact = found(self.catalogue.artifact_named(&new.namespace, &new.name))?;
-        let resource = match &artifact {
+        self.permit_new_beside(caller, act, action, new, artifact.as_ref(), (subject, allowed))
+    }
+
+    /// The same where it is known whether the artifact exists.
+    fn permit_new_beside(
+        &self,
+        caller: &Caller,
+        act: Act,
+        action: Action,
+        new: &NewArtifact,
+        artifact: Option<&ArtifactRecord>,
+        (subject, allowed): (&Subject, &[&'static str]),
+    ) -> Result<super::gate::Permit> {
+        let resource = match artifact {
             Some(artifact) => super::opening::resource(&new.namespace, artifact),
             None => Resource::Namespace(&new.namespace),
         };
         let tag = new.tag.as_ref();
         let permit = self.permit_asked(caller, act, action, resource, subject, Asked { tag, allowed })?;
         // A version that takes a tag with it moves the tag of an artifact that is there.
-        if let (Some(tag), Some(_)) = (tag, &artifact) {
+        if let (Some(tag), Some(_)) = (tag, artifact) {
             let asked = Asked { tag: Some(tag), ..Asked::default() };
             let subject = subject.clone().with("tag", tag);
             let moves = self.permit_asked(caller, act, Action::Tag, resource, &subject, asked)?;
@@ -641,14 +655,24 @@ impl Vault {
         self.without_approval(caller, act, &subject, &moves)
     }
 
-    /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_seal(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
-        self.permit_new(caller, Act::ArtifactSeal, Action::Seal, new, &new.subject()).map(drop)
+    /// Asks what [`Self::seal`] will ask, before anything is received, and while it is. Only a denial is recorded.
+    pub(crate) fn may_seal(self: &Arc<Self>, caller: &Caller, new: NewArtifact) -> Result<Standing> {
+        self.may_make(caller, Act::ArtifactSeal, Action::Seal, new)
     }
 
     /// The same for [`Self::import`].
-    pub(crate) fn may_import(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
-        self.permit_new(caller, Act::ArtifactImport, Action::Import, new, &new.subject()).map(drop)
+    pub(crate) fn may_import(self: &Arc<Self>, caller: &Caller, new: NewArtifact) -> Result<Standing> {
+        self.may_make(caller, Act::ArtifactImport, Action::Import, new)
+    }
+
+    fn may_make(self: &Arc<Self>, caller: &Caller, act: Act, action: Action, new: NewArtifact) -> Result<Standing> {
+        // What is being made has a name soon: the question stays what it was before.
+        let before = found(self.catalogue.artifact_named(&new.namespace, &new.name))?;
+        let ask = move |vault: &Self, caller: &_| {
+            vault.permit_new_beside(caller, act, action, &new, before.as_ref(), (&new.subject(), &[]))
+        };
+        let caller = self.underway(caller, &ask(self, caller)?);
+        Ok(self.standing_while(move |vault| ask(vault, &caller).map(drop)))
     }
 
     /// The artifact key of a row of keys.db.

@@ -16,8 +16,8 @@ use crate::home::read_bounded;
 use crate::identity::issuers::{Issuers, KeySource, WebSource};
 use crate::identity::jwks::Keys;
 use crate::identity::jwt::{Confirmation, KeySet, Refused, Token};
-use crate::identity::{Authorities, Bundles, ForeignCertificate, SessionCertificate, csr_key};
-use crate::names::{KeyId, Principal, PrincipalKind, SessionId};
+use crate::identity::{Bundles, ForeignCertificate, SessionCertificate, ShownChain, TrustDomains, csr_key};
+use crate::names::{KeyId, Name, Principal, PrincipalKind, SessionId};
 use crate::policy::{Action, Resource};
 
 /// Longest session. What must live longer comes back with a fresh token.
@@ -43,15 +43,15 @@ pub struct LoggedIn {
 }
 
 impl Vault {
-    /// Which keys a token is to be checked with. Nothing in it is believed yet, except which issuer it claims.
+    /// The issuer that a token claims, and which keys it is to be checked with. Nothing else in it is believed yet.
     ///
     /// # Errors
     /// `BadCredential` if no configured issuer would have made it; `Unreachable` while the issuer's keys cannot be had.
-    pub fn token_keys(&self, token: &str) -> Result<TokenKeys> {
+    pub fn token_keys(&self, token: &str) -> Result<(Name, TokenKeys)> {
         let token = Token::parse(token)?;
         let (_, issuers) = self.setting::<Issuers>();
         let issuer = issuers.of_token(&token)?;
-        match &issuer.keys {
+        let keys = match &issuer.keys {
             KeySource::Inline(keys) => Ok(TokenKeys::Known(Arc::new(keys.clone()))),
             KeySource::File(path) => {
                 let text = read_bounded(path, MAX_KEYS_BYTES).map_err(|e| Error::from(e).on(path.display()));
@@ -69,7 +69,8 @@ impl Vault {
                     .retry_after(after)),
                 }
             }
-        }
+        };
+        Ok((issuer.name.clone(), keys?))
     }
 
     /// What came of asking an issuer. Keys that it gave earlier serve for a day when it does not answer.
@@ -125,6 +126,7 @@ impl Vault {
             spki: KeyId(issued.spki_sha256.0),
             principal: principal.clone(),
             groups: vouched.groups,
+            rules: issuer.digest,
             created: now,
             expires: issued.not_after,
             revoked: None,
@@ -175,14 +177,28 @@ impl Vault {
         let (_, issuers) = self.setting::<Issuers>();
         let domain = issuers.trust_domain(certificate.id.trust_domain()).ok_or(Refused::UnknownIssuer)?;
         let vouched = domain.vouch(&certificate.id)?;
-        let evidence = Evidence { groups: vouched.groups, expires: Some(certificate.not_after), ..Evidence::default() };
+        let chain = Some(Arc::new(ShownChain::of(certificate)));
+        let (groups, expires) = (vouched.groups, Some(certificate.not_after));
+        let evidence = Evidence { groups, chain, expires, ..Evidence::default() };
         Ok((vouched.principal, evidence))
     }
 
-    /// Authorities of other trust domains, when they have changed since `bundles` looked last.
-    pub fn foreign_authorities(&self, bundles: &mut Bundles) -> Option<Authorities> {
+    /// The other trust domains whose certificates are good.
+    pub fn trust_domains(&self) -> &TrustDomains {
+        &self.trust_domains
+    }
+
+    /// Puts the authorities of other trust domains in force, if they have changed since `bundles` looked last. Whoever was let
+    /// in under one that is not trusted any more is refused from then on, and its streams are cut.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` if some cannot be used; then all stays as it is.
+    pub fn refresh_trust(&self, bundles: &mut Bundles) -> Result<()> {
         let (version, issuers) = self.setting::<Issuers>();
-        bundles.refresh(version, &issuers)
+        let Some(authorities) = bundles.refresh(version, &issuers) else { return Ok(()) };
+        self.trust_domains.replace(authorities)?;
+        self.cut();
+        Ok(())
     }
 
     /// Whether a caller whom somebody else vouches for may still call.
@@ -208,6 +224,10 @@ impl Vault {
                 if known.revoked.is_some() || !same {
                     return Err(over("the session was revoked").hint(again));
                 }
+                // The token was held to rules that may not be those of today: it would have to be shown again.
+                if self.setting::<Issuers>().1.rules_of(issuer) != Some(known.rules) {
+                    return Err(over("what the settings say of its issuer has changed").hint(again));
+                }
             }
             // Of another trust domain: it counts for as long as the settings say so.
             None => {
@@ -218,11 +238,11 @@ impl Vault {
                 if vouched.is_none_or(|v| v.principal != caller.principal || v.groups != caller.evidence.groups) {
                     return Err(over("nobody vouches for it any more"));
                 }
+                let shown = caller.evidence.chain.as_ref();
+                if !shown.is_some_and(|chain| self.trust_domains.pass(chain, self.now())) {
+                    return Err(over("its authority is not trusted any more"));
+                }
             }
-        }
-        let (_, issuers) = self.setting::<Issuers>();
-        if !issuers.knows(issuer) {
-            return Err(over("its issuer is not configured any more"));
         }
         if self.catalogue.is_refused(issuer, subject)? {
             return Err(over("it is refused"));
