@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,14 +19,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::issuers::{Bundle, Issuers};
 use super::peer::{ClientCertificate, ForeignCertificate};
-use super::tls;
 use crate::error::{Error, ErrorId, Result};
 use crate::home::read_bounded;
 use crate::json::{self, Value};
 use crate::names::Timestamp;
+use crate::net::public_provider;
 
 const MAX_BUNDLE_BYTES: u64 = 1 << 20;
 const MAX_AUTHORITIES: usize = 64;
+/// Trust domains that one agent may tell of.
+const MAX_TOLD: usize = 256;
 
 /// The authorities in a trust bundle: PEM, or the JSON of SPIFFE.
 ///
@@ -49,6 +51,24 @@ pub(super) fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
         let sections = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>();
         sections.map_err(|_| bad("is neither PEM nor JSON"))?
     };
+    all_of_cas(found)
+}
+
+/// The same of certificates that stand one after another in DER.
+fn authorities_in_der(mut der: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+    let bad = |why: &str| Error::new(ErrorId::ConfigInvalid, format!("the trust bundle {why}"));
+    let mut found = Vec::new();
+    while !der.is_empty() && found.len() <= MAX_AUTHORITIES {
+        let (rest, _) = X509Certificate::from_der(der).map_err(|_| bad("is not DER"))?;
+        let (certificate, others) = der.split_at(der.len() - rest.len());
+        found.push(CertificateDer::from(certificate.to_vec()));
+        der = others;
+    }
+    all_of_cas(found)
+}
+
+fn all_of_cas(found: Vec<CertificateDer<'static>>) -> Result<Vec<CertificateDer<'static>>> {
+    let bad = |why: &str| Error::new(ErrorId::ConfigInvalid, format!("the trust bundle {why}"));
     if found.is_empty() || found.len() > MAX_AUTHORITIES {
         return Err(bad("holds no certificate, or more than 64"));
     }
@@ -58,10 +78,85 @@ pub(super) fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
     if found.iter().all(is_ca) { Ok(found) } else { Err(bad("holds a certificate of no CA")) }
 }
 
+/// What SPIFFE agents said last, by their sockets. Clones share it.
+#[derive(Clone, Debug)]
+pub struct AgentBundles {
+    away: Duration,
+    told: Arc<Mutex<Told>>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Goes up with each change.
+    number: u64,
+    agents: HashMap<PathBuf, Agent>,
+}
+
+#[derive(Debug, Default)]
+struct Agent {
+    /// DER, by trust domain.
+    bundles: HashMap<String, Vec<u8>>,
+    since: Option<Instant>,
+}
+
+impl AgentBundles {
+    /// `away`: for how long what an agent said holds when it is gone.
+    pub fn new(away: Duration) -> Self {
+        Self { away, told: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An agent says all it has to say: what it said before counts no more. Ids are `spiffe://DOMAIN`.
+    pub fn say<'a>(&self, socket: &Path, bundles: impl Iterator<Item = (&'a str, &'a [u8])>) {
+        let named = |id: &str| id.strip_prefix("spiffe://").map(|id| id.trim_end_matches('/').to_owned());
+        let bundles = bundles.filter_map(|(id, der)| Some((named(id)?, der.to_vec()))).take(MAX_TOLD).collect();
+        let mut told = self.lock();
+        told.agents.insert(socket.to_owned(), Agent { bundles, since: None });
+        told.number += 1;
+    }
+
+    /// An agent is gone.
+    pub fn away(&self, socket: &Path) {
+        if let Some(agent) = self.lock().agents.get_mut(socket) {
+            agent.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Forgets what agents elsewhere said.
+    pub fn keep(&self, sockets: &[PathBuf]) {
+        self.lock().agents.retain(|socket, _| sockets.contains(socket));
+    }
+
+    /// The number of what is told now; what was told too long ago is forgotten first.
+    fn number(&self) -> u64 {
+        let mut told = self.lock();
+        let before = told.agents.len();
+        told.agents.retain(|socket, agent| {
+            let holds = agent.since.is_none_or(|since| since.elapsed() < self.away);
+            if !holds {
+                tracing::warn!(socket = %socket.display(), "a SPIFFE agent is gone for too long; its domains are not trusted");
+            }
+            holds
+        });
+        if told.agents.len() != before {
+            told.number += 1;
+        }
+        told.number
+    }
+
+    fn of(&self, socket: &Path, domain: &str) -> Option<Vec<u8>> {
+        self.lock().agents.get(socket)?.bundles.get(domain).cloned()
+    }
+}
+
 /// Looks after the bundles of the trust domains in force: those in files are read again when they change.
 #[derive(Debug, Default)]
 pub struct Bundles {
     version: Option<u64>,
+    agents: u64,
     files: HashMap<PathBuf, Option<(SystemTime, u64)>>,
     held: HashMap<String, Vec<CertificateDer<'static>>>,
 }
@@ -73,28 +168,39 @@ impl Bundles {
     /// The authorities of all domains, if anything has changed. A file that is there and makes no sense (half of it is written
     /// yet) leaves those that it held before in force. With a file that is gone or cannot be read they are gone, and with a domain
     /// that is configured no more.
-    pub fn refresh(&mut self, version: u64, issuers: &Issuers) -> Option<Authorities> {
+    pub fn refresh(&mut self, version: u64, issuers: &Issuers, agents: &AgentBundles) -> Option<Authorities> {
         let stamp = |path: &PathBuf| {
             let facts = std::fs::metadata(path).ok()?;
             Some((facts.modified().ok()?, facts.len()))
         };
         let files = issuers.trust_domains().iter().filter_map(|domain| match &domain.bundle {
             Bundle::File(path) => Some((path.clone(), stamp(path))),
-            Bundle::Inline(_) => None,
+            Bundle::Inline(_) | Bundle::Agent(_) => None,
         });
         let files: HashMap<_, _> = files.collect();
-        if self.version == Some(version) && self.files == files {
+        let number = agents.number();
+        if self.version == Some(version) && self.files == files && self.agents == number {
             return None;
         }
         let mut fresh = HashMap::new();
         for domain in issuers.trust_domains() {
+            let name = &domain.trust_domain;
             let text = match &domain.bundle {
                 Bundle::Inline(text) => Ok(text.as_bytes().to_vec()),
                 Bundle::File(path) => {
                     read_bounded(path, MAX_BUNDLE_BYTES).map_err(|e| Error::from(e).on(path.display()))
                 }
+                // What an agent says that makes no sense is nothing said.
+                agent @ Bundle::Agent(_) => {
+                    let told = agent.agent().and_then(|socket| agents.of(&socket, name));
+                    match told.map(|der| authorities_in_der(&der)) {
+                        Some(Ok(authorities)) => drop(fresh.insert(name.clone(), authorities)),
+                        Some(Err(e)) => tracing::error!(error = %e, domain = name, "what a SPIFFE agent said"),
+                        None => tracing::warn!(domain = name, "no SPIFFE agent tells the authorities of this domain"),
+                    }
+                    continue;
+                }
             };
-            let name = &domain.trust_domain;
             let of_domain = match text.map(|text| authorities(&text)) {
                 Ok(Ok(authorities)) => Some(authorities),
                 Ok(Err(e)) => {
@@ -110,7 +216,7 @@ impl Bundles {
                 fresh.insert(name.clone(), authorities);
             }
         }
-        (self.version, self.files, self.held) = (Some(version), files, fresh.clone());
+        (self.version, self.files, self.agents, self.held) = (Some(version), files, number, fresh.clone());
         Some(fresh)
     }
 }
@@ -136,7 +242,7 @@ impl TrustDomains {
         let verifier = |authorities: Vec<CertificateDer<'static>>| -> Result<Arc<dyn ClientCertVerifier>> {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(authorities);
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::public_provider()).build();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), public_provider()).build();
             verifier.map(|v| v as _).map_err(|e| Error::new(ErrorId::ConfigInvalid, format!("a trust bundle: {e}")))
         };
         let fresh = all.into_iter().map(|(domain, authorities)| Ok((domain, verifier(authorities)?)));

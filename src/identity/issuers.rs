@@ -115,6 +115,26 @@ pub enum Bundle {
     Inline(String),
     /// The same in a file, which is read again when it changes.
     File(PathBuf),
+    /// A SPIFFE agent at this socket tells them, and each change; `None`: at the one that the environment names.
+    Agent(Option<PathBuf>),
+}
+
+impl Bundle {
+    /// What SPIFFE calls the variable of the environment with the socket of the agent.
+    pub(super) const SOCKET: &'static str = "SPIFFE_ENDPOINT_SOCKET";
+
+    /// The socket of the agent, if there is one.
+    pub fn agent(&self) -> Option<PathBuf> {
+        let Self::Agent(socket) = self else { return None };
+        let of_environment = || Self::socket(&std::env::var(Self::SOCKET).ok()?);
+        socket.clone().or_else(of_environment)
+    }
+
+    /// `unix:///PATH`, `unix:/PATH` or `/PATH`.
+    fn socket(place: &str) -> Option<PathBuf> {
+        let path = place.strip_prefix("unix://").or_else(|| place.strip_prefix("unix:")).unwrap_or(place);
+        Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+    }
 }
 
 /// A caller whom an issuer vouches for.
@@ -163,6 +183,12 @@ impl Issuers {
     /// The trust domain of this name among those of a certificate.
     pub fn trust_domain(&self, domain: &str) -> Option<&TrustDomain> {
         self.domains.iter().find(|known| known.trust_domain == domain)
+    }
+
+    /// The sockets of the SPIFFE agents that tell authorities.
+    pub fn agents(&self) -> Vec<PathBuf> {
+        let sockets = self.domains.iter().filter_map(|domain| domain.bundle.agent());
+        sockets.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
     /// Digest of what the document says of the issuer of this name.

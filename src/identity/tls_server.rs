@@ -13,9 +13,10 @@ use rustls::{CertificateError, CommonState, ServerConfig};
 use super::authority::IssuedServer;
 use super::foreign::{ByDomain, TrustDomains};
 use super::peer::{ClientCertificate, PeerCertificate};
-use super::tls::{ALPN, VaultTime, internal, provider, roots};
+use super::tls::{ALPN, VaultTime, internal, roots};
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Clock, VaultId};
+use crate::net::own_provider;
 
 /// How the daemon accepts connections. Clones share the certificate.
 #[derive(Clone)]
@@ -30,14 +31,14 @@ impl ServerTls {
     /// # Errors
     /// `BadCredential` if one of them cannot be used.
     pub fn new(ca: &[u8], own: &IssuedServer, clock: Arc<dyn Clock>, foreign: TrustDomains) -> Result<Self> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca)?, provider())
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca)?, own_provider())
             .allow_unauthenticated()
             .build()
             .map_err(|e| Error::new(ErrorId::Internal, format!("TLS cannot be set up: {e}")))?;
         let clients = Arc::new(ByDomain::new(verifier, foreign));
         let current = Arc::new(Current(RwLock::new(certified(own)?)));
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Current>::clone(&current);
-        let mut config = ServerConfig::builder_with_details(provider(), Arc::new(VaultTime(clock)))
+        let mut config = ServerConfig::builder_with_details(own_provider(), Arc::new(VaultTime(clock)))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(internal)?
             .with_client_cert_verifier(clients)
@@ -112,7 +113,7 @@ pub fn handshake_refusal(e: &io::Error) -> (ErrorId, &'static str) {
 
 fn certified(own: &IssuedServer) -> Result<Arc<CertifiedKey>> {
     let chain = vec![CertificateDer::from(own.issued.certificate.clone())];
-    CertifiedKey::from_der(chain, own.key.for_tls(), &provider())
+    CertifiedKey::from_der(chain, own.key.for_tls(), &own_provider())
         .map(Arc::new)
         .map_err(|e| Error::new(ErrorId::BadCredential, format!("the server certificate cannot be used: {e}")))
 }

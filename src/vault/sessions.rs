@@ -1,6 +1,7 @@
 //! Callers who come with a token or with a certificate of another trust domain: what it is exchanged for, who they are from then
 //! on, and how that is taken back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,16 @@ use crate::home::read_bounded;
 use crate::identity::issuers::{Issuers, KeySource, WebSource};
 use crate::identity::jwks::Keys;
 use crate::identity::jwt::{Confirmation, KeySet, Refused, Token};
-use crate::identity::{Bundles, ForeignCertificate, SessionCertificate, ShownChain, TrustDomains, csr_key};
+use crate::identity::{
+    AgentBundles, Bundles, ForeignCertificate, SessionCertificate, ShownChain, TrustDomains, csr_key,
+};
 use crate::names::{KeyId, Name, Principal, PrincipalKind, SessionId};
 use crate::policy::{Action, Resource};
 
 /// Longest session. What must live longer comes back with a fresh token.
 const LONGEST_SESSION: Duration = Duration::from_secs(15 * 60);
+/// By how much a clock may be set back while sessions go on.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
 const MAX_KEYS_BYTES: u64 = 1 << 20;
 
 /// The keys that a token is to be checked with.
@@ -188,14 +193,19 @@ impl Vault {
         &self.trust_domains
     }
 
+    /// The sockets of the SPIFFE agents that tell authorities.
+    pub fn agents(&self) -> Vec<PathBuf> {
+        self.setting::<Issuers>().1.agents()
+    }
+
     /// Puts the authorities of other trust domains in force, if they have changed since `bundles` looked last. Whoever was let
     /// in under one that is not trusted any more is refused from then on, and its streams are cut.
     ///
     /// # Errors
     /// `ConfigInvalid` if some cannot be used; then all stays as it is.
-    pub fn refresh_trust(&self, bundles: &mut Bundles) -> Result<()> {
+    pub fn refresh_trust(&self, bundles: &mut Bundles, agents: &AgentBundles) -> Result<()> {
         let (version, issuers) = self.setting::<Issuers>();
-        let Some(authorities) = bundles.refresh(version, &issuers) else { return Ok(()) };
+        let Some(authorities) = bundles.refresh(version, &issuers, agents) else { return Ok(()) };
         self.trust_domains.replace(authorities)?;
         self.cut();
         Ok(())
@@ -223,6 +233,10 @@ impl Vault {
                     && crypto::equal(&known.spki.0, &spki.0);
                 if known.revoked.is_some() || !same {
                     return Err(over("the session was revoked").hint(again));
+                }
+                // A clock that is set back prolongs no session.
+                if self.now().plus(CLOCK_STEP) < known.created {
+                    return Err(over("the session begins in the future").hint(again));
                 }
                 // The token was held to rules that may not be those of today: it would have to be shown again.
                 if self.setting::<Issuers>().1.rules_of(issuer) != Some(known.rules) {

@@ -126,6 +126,7 @@ struct DomainText {
 enum BundleText {
     File(PathBuf),
     Inline(String),
+    WorkloadApi(String),
 }
 
 /// Reads a document.
@@ -273,6 +274,7 @@ fn domain(text: DomainText) -> Result<TrustDomain> {
 fn domain_of(text: DomainText) -> Result<TrustDomain> {
     let bundle = match text.bundle {
         BundleText::File(path) => Bundle::File(absolute(path)?),
+        BundleText::WorkloadApi(place) => Bundle::Agent(agent(&place)?),
         BundleText::Inline(inline) => {
             super::super::foreign::authorities(inline.as_bytes())?;
             Bundle::Inline(inline)
@@ -286,6 +288,15 @@ fn domain_of(text: DomainText) -> Result<TrustDomain> {
         namespace: text.namespace,
         groups: text.groups,
     })
+}
+
+/// The socket of an agent; `None`: the environment of the daemon names it.
+fn agent(place: &str) -> Result<Option<PathBuf>> {
+    if place == Bundle::SOCKET {
+        return Ok(None);
+    }
+    let bad = || bad(&format!("workload-api is unix:///PATH or {}, not {place:?}", Bundle::SOCKET));
+    Bundle::socket(place).map(Some).ok_or_else(bad)
 }
 
 fn domain_name(text: String) -> Result<String> {
