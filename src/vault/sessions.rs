@@ -51,7 +51,7 @@ impl Vault {
     /// The issuer that a token claims, and which keys it is to be checked with. Nothing else in it is believed yet.
     ///
     /// # Errors
-    /// `BadCredential` if no configured issuer would have made it; `Unreachable` while the issuer's keys cannot be had.
+    /// `BadCredential` if no configured issuer would have made it; `IssuerUnreachable` while the issuer's keys cannot be had.
     pub fn token_keys(&self, token: &str) -> Result<(Name, TokenKeys)> {
         let token = Token::parse(token)?;
         let (_, issuers) = self.setting::<Issuers>();
@@ -68,7 +68,7 @@ impl Vault {
                     Keys::Known(keys) => Ok(TokenKeys::Known(keys)),
                     Keys::Ask => Ok(TokenKeys::Ask(source.clone())),
                     Keys::Unavailable(after) => Err(Error::new(
-                        ErrorId::Unreachable,
+                        ErrorId::IssuerUnreachable,
                         format!("the keys of the issuer {} cannot be had for now", issuer.name),
                     )
                     .retry_after(after)),
@@ -81,7 +81,7 @@ impl Vault {
     /// What came of asking an issuer. Keys that it gave earlier serve for a day when it does not answer.
     ///
     /// # Errors
-    /// `Unreachable` if there are none.
+    /// `IssuerUnreachable` if there are none.
     pub fn keys_fetched(&self, source: &WebSource, outcome: Result<KeySet>) -> Result<Arc<KeySet>> {
         let (now, keys) = (self.now(), outcome.map_err(|e| unavailable(&source.issuer, &e)));
         let (keys, failure) = match keys {
@@ -89,7 +89,7 @@ impl Vault {
             Err(e) => (None, Some(e)),
         };
         self.issuer_keys.fetched(source, keys, now);
-        let none = || Error::new(ErrorId::Unreachable, "the issuer's keys are not there");
+        let none = || Error::new(ErrorId::IssuerUnreachable, "the issuer's keys are not there");
         self.issuer_keys.held(source, now).ok_or_else(|| failure.unwrap_or_else(none))
     }
 
@@ -346,9 +346,10 @@ impl Vault {
     }
 }
 
+/// Why is for the log: strangers are not told what the vault can reach.
 fn unavailable(issuer: &dyn std::fmt::Display, e: &Error) -> Error {
     tracing::warn!(error = %e, %issuer, "the keys of an issuer cannot be had");
-    Error::new(ErrorId::Unreachable, format!("the keys of the issuer {issuer} cannot be had: {e}"))
+    Error::new(ErrorId::IssuerUnreachable, format!("the keys of the issuer {issuer} cannot be had"))
 }
 
 fn session_facts(record: &SessionRecord) -> SessionFacts {
