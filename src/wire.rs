@@ -23,6 +23,13 @@ pub(crate) mod pb {
     tonic::include_proto!("modelvault.v1");
 }
 
+/// The part of the SPIFFE Workload API that the vault calls.
+#[cfg(feature = "daemon")]
+#[allow(clippy::all, clippy::unwrap_used, missing_docs, unused_qualifications, dead_code)]
+pub(crate) mod spiffe {
+    tonic::include_proto!("_");
+}
+
 /// Most bytes of bulk data in one message, both ways.
 pub(crate) const PIECE_LEN: usize = 1 << 20;
 /// Largest message either side takes: a piece with its outboard nodes, or the request with the longest member list.

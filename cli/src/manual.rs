@@ -156,7 +156,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("key untrust", &["vault key untrust alice", "vault key untrust alice 0123456789abcdef --revoke --reason stolen"]),
     ("key ls", &["vault key ls"]),
     ("key new", &["vault key new release", "vault key new ci --pq -o ci.pem    # and ci.pub.pem; needs no vault"]),
-    ("key show", &["vault key show release > release.pub.pem"]),
+    ("key show", &["vault key show release > release.pub.pem", "vault key show --of-namespace prod > signer.pem"]),
     ("policy get", &["vault policy get > policy.cedar", "vault policy get --version v2"]),
     (
         "policy set",

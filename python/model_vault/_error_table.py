@@ -49,6 +49,7 @@ ERRORS: dict[str, tuple[str, str, str | None]] = {
     'Shredded': ('NotFound', 'the key of this version was destroyed', 'its content is gone for good; take another version: vault ls --all'),
     'QuotaExceeded': ('Quota', 'a quota is used up', 'wait until the quota fills up again, or ask an operator for more'),
     'Unreachable': ('Unavailable', 'the server cannot be reached', 'check the address and that vault serve runs there'),
+    'IssuerUnreachable': ('Unavailable', "the vault cannot get the keys of the token's issuer", 'try again in a minute; if it repeats, an operator looks at vault config get issuers and at the log of vault serve'),
     'Overloaded': ('Unavailable', 'the server has no room for this now', 'wait a little and run the command again'),
     'Busy': ('Unavailable', 'another process holds this vault', 'wait for it, or talk to its daemon'),
     'AddressInUse': ('Unavailable', 'the address is in use', 'choose another with --listen HOST:PORT (port 0 takes a free one), or stop what listens there'),

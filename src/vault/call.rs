@@ -1,5 +1,8 @@
 //! Calls: who asks, over what, under which id.
 
+use std::sync::Arc;
+
+use crate::identity::ShownChain;
 use crate::names::{Name, Principal, RequestId, SessionId, Sha256, Timestamp};
 pub use crate::policy::Transport;
 
@@ -36,6 +39,8 @@ pub struct Evidence {
     pub underway: Option<Underway>,
     /// The session it calls in, if it came with a token.
     pub session: Option<SessionId>,
+    /// What it showed at the handshake, if another trust domain vouches for it.
+    pub chain: Option<Arc<ShownChain>>,
     /// When its credential ends, if somebody else than this vault's own enrolment vouches for it.
     pub expires: Option<Timestamp>,
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::gate::Subject;
 use super::once::Request;
-use super::{Caller, Vault};
+use super::{Caller, Standing, Vault};
 use crate::audit::Act;
 use crate::catalogue::{ArtifactRecord, Catalogue, MAX_PAGE, NewIntel, VersionRecord};
 use crate::crypto::hash::sha256;
@@ -30,9 +30,13 @@ pub(super) fn in_force(catalogue: &dyn Catalogue) -> Result<Arc<Lists>> {
 }
 
 impl Vault {
-    /// Asks what [`Self::import_intel`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_import_intel(&self, caller: &Caller) -> Result<()> {
-        self.permit(caller, Act::IntelImport, Action::ImportIntel, Resource::Vault, &Subject::vault()).map(drop)
+    /// Asks what [`Self::import_intel`] will ask, before anything is received, and while it is. Only a denial is recorded.
+    pub(crate) fn may_import_intel(self: &Arc<Self>, caller: &Caller) -> Result<Standing> {
+        let ask = |vault: &Self, caller: &_| {
+            vault.permit(caller, Act::IntelImport, Action::ImportIntel, Resource::Vault, &Subject::vault())
+        };
+        let caller = self.underway(caller, &ask(self, caller)?);
+        Ok(self.standing_while(move |vault| ask(vault, &caller).map(drop)))
     }
 
     /// Puts a list in force, in the place of the one from the same source, and looks for what it names among all versions.

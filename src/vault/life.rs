@@ -16,7 +16,7 @@ use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
 use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::jwks::KeyCache;
-use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
+use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey, TrustDomains};
 use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
 use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, Timestamp, VaultId};
 use crate::store::LocalStore;
@@ -121,6 +121,7 @@ impl Vault {
             counting,
             issuer_keys: KeyCache::default(),
             cuts: Cuts::default(),
+            trust_domains: TrustDomains::default(),
             holds,
             watching: Mutex::new(None),
             authority,

@@ -123,6 +123,7 @@ pub struct Vault {
     counting: counting::Counting,
     issuer_keys: KeyCache,
     cuts: cutting::Cuts,
+    trust_domains: crate::identity::TrustDomains,
     holds: hold::Holds,
     watching: Mutex<Option<watching::Watching>>,
     authority: Authority,

@@ -17,7 +17,7 @@ pub enum Key {
     Ls,
     /// Make an identity to sign with: in the vault, or in a file
     New(New),
-    /// Print the public keys of an identity of the vault
+    /// Print the public keys of an identity of the vault, or of a namespace
     Show(Show),
 }
 
@@ -43,8 +43,11 @@ pub struct New {
 #[derive(Debug, Args)]
 pub struct Show {
     /// The identity
-    #[arg(value_name = "NAME")]
-    pub name: Name,
+    #[arg(value_name = "NAME", required_unless_present = "of_namespace", conflicts_with = "of_namespace")]
+    pub name: Option<Name>,
+    /// Those that sign what is sealed in this namespace, for --signer-key
+    #[arg(long, value_name = "NAMESPACE")]
+    pub of_namespace: Option<Name>,
 }
 
 /// `vault key trust`

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model_vault::crypto::random::SystemRandom;
-use model_vault::crypto::sign::{Algorithm, Identity, SigningKey, VerifyingKey};
+use model_vault::crypto::sign::{Algorithm, Identity, PublicKey, SigningKey, VerifyingKey};
 use model_vault::facts::{IdentityFacts, IdentityKeyFacts};
 use model_vault::home::create_file;
 use model_vault::manifest::oms::Bundle;
@@ -100,13 +100,33 @@ fn exists(path: &Path) -> Error {
 
 /// `vault key show`
 pub fn show(cx: &Context<'_>, args: &Show) -> Result<()> {
-    let IdentityFacts { name, keys } = held(cx, &args.name)?;
+    let IdentityFacts { name, keys } = match (&args.name, &args.of_namespace) {
+        (_, Some(namespace)) => of_namespace(cx, namespace)?,
+        (Some(name), None) => held(cx, name)?,
+        (None, None) => return Err(Error::new(ErrorId::InvalidArgument, "no identity and no namespace is named")),
+    };
     let shown = Shown { name, file: None, public: None, keys };
     for key in &shown.keys {
         cx.out.message(format!("{} {}", key.algorithm, key.keyid));
     }
     // As it is: it is meant to be saved and given to others.
     cx.out.report(&shown, |s| s.keys.iter().map(|key| &*key.pem).collect())
+}
+
+/// Whose signatures are on what is sealed in a namespace.
+fn of_namespace(cx: &Context<'_>, namespace: &Name) -> Result<IdentityFacts> {
+    let client = cx.session.client()?;
+    let signers = cx.session.wait(client.signers(namespace))?;
+    let fact = |signer: PublicKey| {
+        let key = VerifyingKey::from(signer);
+        IdentityKeyFacts {
+            keyid: key.key_id(),
+            algorithm: key.algorithm().name().into(),
+            oms_hint: key.oms_hint(),
+            pem: key.to_pem(),
+        }
+    };
+    Ok(IdentityFacts { name: namespace.clone(), keys: signers.into_iter().map(fact).collect() })
 }
 
 /// An identity that the vault holds.
