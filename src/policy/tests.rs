@@ -273,7 +273,7 @@ fn bad_policy_text_is_refused_by_name() {
         r#"@id("serve") permit (principal, action == ModelVault::Action::"open", resource) when { context.atested };"#,
     );
     assert!(
-        matches!(&typo, PolicyError::Invalid { id, message } if id == "serve" && message.contains("atested")),
+        matches!(&typo, PolicyError::Invalid { id, message, .. } if id == "serve" && message.contains("atested")),
         "{typo}"
     );
     assert_eq!(Error::from(typo).id(), ErrorId::InvalidArgument);
@@ -285,18 +285,36 @@ fn bad_policy_text_is_refused_by_name() {
         let e = refused(&format!("@id(\"u\") permit (principal, action == {unknown}, resource);"));
         assert!(e.to_string().contains("\"u\"") || e.to_string().contains("Actoin"), "{e}");
     }
-    let all = "permit (principal, action, resource);";
-    assert_eq!(refused(&format!("@id(\"a\") {all} {all}")), PolicyError::NoId { position: 2 });
-    assert_eq!(refused(&format!("@id(\"a\") {all} @id(\"a\") {all}")), PolicyError::DuplicateId("a".into()));
-    assert_eq!(refused(&format!("@id(\"a b\") {all}")), PolicyError::BadId("a b".into()));
-    assert_eq!(refused(&format!("@id(\"a#grant\") {all}")), PolicyError::BadId("a#grant".into()));
-    assert_eq!(refused(&format!("@id {all}")), PolicyError::BadId(String::new()));
-    assert!(matches!(refused("permit (principal"), PolicyError::Syntax(_)));
+    let (all, at) = ("permit (principal, action, resource);", Place::START);
+    assert_eq!(refused(&format!("@id(\"a\") {all} {all}")), PolicyError::NoId { at: Place { line: 1, column: 48 } });
+    assert_eq!(
+        refused(&format!("@id(\"a\") {all} @id(\"a\") {all}")),
+        PolicyError::DuplicateId { at: Place { line: 1, column: 48 }, id: "a".into() }
+    );
+    assert_eq!(refused(&format!("@id(\"a b\") {all}")), PolicyError::BadId { at, id: "a b".into() });
+    assert_eq!(refused(&format!("@id(\"a#grant\") {all}")), PolicyError::BadId { at, id: "a#grant".into() });
+    assert_eq!(refused(&format!("@id {all}")), PolicyError::BadId { at, id: String::new() });
+    assert!(matches!(refused("permit (principal"), PolicyError::Syntax { .. }));
     // A forbid that can never apply protects nothing.
     let never = refused(
         "@id(\"n\") forbid (principal, action == ModelVault::Action::\"open\", resource is ModelVault::Vault);",
     );
     assert!(matches!(&never, PolicyError::Invalid { id, .. } if id == "n"), "{never}");
+}
+
+#[test]
+fn a_mistake_is_where_the_message_says() {
+    let before = "// caf\u{e9}; \"\n@id(\"a\") permit (principal, action, resource);\n\n";
+    let at = |text: &str| {
+        let told = Policies::parse(&format!("{before}{text}")).unwrap_err().to_string();
+        told.split(": ").next().unwrap().to_owned()
+    };
+    assert_eq!(at("@id(\"b\")\npermit (principal, action resource);"), "5:27");
+    assert_eq!(at("@id(\"b\") permit (principal, action, resource)\n  when { context.atested };"), "5:10");
+    assert_eq!(at("@id(\"b\") permit (principal, action == ModelVault::Action::\"opne\", resource);"), "4:39");
+    assert_eq!(at("permit (principal, action, resource);"), "4:1");
+    assert_eq!(at("@id(\"a\")\npermit (principal, action, resource);"), "4:1");
+    assert_eq!(at("@id(\"b\") permit (principal, action, resource) unless { \"\u{e9}"), "4:57");
 }
 
 #[test]
@@ -390,7 +408,7 @@ fn size_is_counted_per_policy_and_not_in_strings_or_comments() {
     Policies::parse(&text).unwrap();
     let large =
         format!("\n\n@id(\"a\") permit (principal, action, resource) when {{ {}true }};", "true || ".repeat(3000));
-    assert_eq!(Policies::parse(&large).unwrap_err(), PolicyError::TooLarge { line: 3 });
+    assert_eq!(Policies::parse(&large).unwrap_err(), PolicyError::TooLarge { at: Place { line: 3, column: 1 } });
 }
 
 #[test]
@@ -563,10 +581,22 @@ fn each_role_may_do_its_work_and_nothing_else() {
         ["stat", "list", "verify", "attest", "readAttestations", "readSigners", "sign", "whoami"]
     );
     let auditor = of("auditor", &alice);
-    for reads in ["readAudit", "readPolicy", "readSettings", "readSigners", "listWorkloads", "status", "list", "stat"] {
+    for reads in [
+        "readAudit",
+        "readPolicy",
+        "readSettings",
+        "readSigners",
+        "readSessions",
+        "readHolds",
+        "readApprovals",
+        "listWorkloads",
+        "status",
+        "list",
+        "stat",
+    ] {
         assert!(auditor.contains(&reads), "{reads}");
     }
-    assert_eq!(auditor.len(), 10);
+    assert_eq!(auditor.len(), 13);
     // Roles of workloads are for workloads, those of people for people.
     for role in ["serving", "training"] {
         assert_eq!(of(role, &alice), ["whoami"], "{role}");
