@@ -663,11 +663,21 @@ pub enum Workload {
     Revoke(Revoke),
 }
 
+/// A workload is enrolled and revoked by its name alone, where all else takes [NAMESPACE/]NAME.
+fn workload_name(text: &str) -> Result<Name, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) => {
+            Err(format!("give the name, and its namespace apart: {name} --namespace {namespace}"))
+        }
+        None => text.parse().map_err(|e: model_vault::Error| e.message().to_owned()),
+    }
+}
+
 /// `vault workload enroll`
 #[derive(Debug, Args)]
 pub struct Enroll {
     /// Name of the workload
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = workload_name)]
     pub name: Name,
     /// Directory to make, with the key, the certificate and what the workload trusts
     #[arg(short, long, value_name = "DIR")]
@@ -692,7 +702,7 @@ pub struct Renew {
 #[derive(Debug, Args)]
 pub struct Revoke {
     /// Name of the workload
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = workload_name)]
     pub name: Name,
     /// Namespace of the workload
     #[arg(long, value_name = "NAMESPACE", env = "MODELVAULT_NAMESPACE", default_value = Reference::DEFAULT_NAMESPACE, hide_env_values = true)]
