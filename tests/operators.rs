@@ -761,7 +761,7 @@ fn approving_takes_the_permission_to() {
     let f = Fixture::new(&[
         STEP_UP,
         FOUR_EYES,
-        r#"@id("not-carol") forbid (principal == ModelVault::Operator::"unix:uid:1002", action == ModelVault::Action::"approve", resource);"#,
+        r#"@id("not-carol") forbid (principal == ModelVault::Operator::"unix:uid:1002", action in [ModelVault::Action::"approve", ModelVault::Action::"readApprovals"], resource);"#,
     ]);
     f.seal("model");
     f.shred(&f.alice(), "model").unwrap_err();

@@ -54,7 +54,11 @@ fn compare_files(original: &Path, fetched: &Path) -> Result<u64> {
 pub fn flip_a_byte(stage: &Stage) -> Result<PathBuf> {
     let tampered = stage.dir().join("tampered");
     copy_tree(&stage.home(), &tampered)?;
-    let body = find(&tampered.join("blobs"), ".body")?;
+    let mut bodies = Vec::new();
+    find(&tampered.join("blobs"), ".body", &mut bodies)?;
+    // Ids of versions grow with time, and the model was sealed first.
+    let body = bodies.into_iter().min_by(|a, b| a.file_name().cmp(&b.file_name()));
+    let body = body.ok_or_else(|| Error::new(ErrorId::NotFound, "nothing is sealed"))?;
     let mut bytes = fs::read(&body)?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -77,18 +81,17 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn find(dir: &Path, suffix: &str) -> Result<PathBuf> {
+/// Files below a directory whose names end so.
+fn find(dir: &Path, suffix: &str, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {
-            if let Ok(found) = find(&path, suffix) {
-                return Ok(found);
-            }
+            find(&path, suffix, found)?;
         } else if path.to_string_lossy().ends_with(suffix) {
-            return Ok(path);
+            found.push(path);
         }
     }
-    Err(Error::new(ErrorId::NotFound, format!("no {suffix} below {}", dir.display())))
+    Ok(())
 }
 
 /// Copies an exported log and turns its last denial into a permit.
