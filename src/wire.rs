@@ -298,6 +298,7 @@ pub(crate) fn artifact_to_wire(a: &ArtifactFacts) -> pb::Artifact {
         newest: Some(version_to_wire(&a.newest)),
         versions: a.versions,
         tags: a.tags.iter().map(tag_to_wire).collect(),
+        marks: a.marks.to_string(),
     }
 }
 
@@ -320,6 +321,7 @@ pub(crate) fn artifact_from_wire(a: pb::Artifact) -> Result<ArtifactFacts> {
         versions: a.versions,
         newest,
         tags: tags.map_err(|e| broken("a tag is malformed").caused_by(e))?,
+        marks: a.marks.parse().map_err(|e: Error| broken("the labels are malformed").caused_by(e))?,
     })
 }
 

@@ -315,6 +315,11 @@ fn nobody_releases_what_holds_them_and_no_hold_is_for_ever_by_accident() {
     let text = fixture.vault.policy(&fixture.caller()).unwrap().text;
     let admins = "@id(\"corp\") permit (principal is ModelVault::Operator, action, resource);";
     fixture.vault.set_policy(&fixture.caller(), &format!("{text}{admins}")).unwrap();
+    // Eve comes from an issuer, and can be held before she comes.
+    assert_eq!(fixture.hold(principal(&eve()), "throttle", None).unwrap_err().id(), ErrorId::NotFound);
+    let issuers = "[[issuer]]\nname = \"corp\"\nkind = \"oidc\"\nissuer = \"https://login.example\"\naudience = \"model-vault\"\n\
+                   algorithms = [\"EdDSA\"]\nbecome = \"operator\"\nsubjects = [\"*\"]\n";
+    fixture.vault.change_setting(&fixture.caller(), SettingKind::Issuers, issuers, None).unwrap();
     fixture.hold(principal(&eve()), "throttle", None).unwrap();
     assert_ne!(fixture.vault.release_hold(&eve(), &principal(&eve())).unwrap_err().id(), ErrorId::NotFound);
     assert_eq!(fixture.vault.list_holds(&fixture.caller()).unwrap().len(), 1);

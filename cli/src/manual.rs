@@ -156,13 +156,20 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("key untrust", &["vault key untrust alice", "vault key untrust alice 0123456789abcdef --revoke --reason stolen"]),
     ("key ls", &["vault key ls"]),
     ("key new", &["vault key new release", "vault key new ci --pq -o ci.pem    # and ci.pub.pem; needs no vault"]),
-    ("key show", &["vault key show release > release.pub.pem", "vault key show --of-namespace prod > signer.pem"]),
-    ("policy get", &["vault policy get > policy.cedar", "vault policy get --version v2"]),
+    ("key show", &["vault key show release > release.pub.pem", "vault key show --namespace prod > vault.pub.pem"]),
+    (
+        "policy get",
+        &[
+            "vault policy get > policy.cedar",
+            "vault policy get --version v2",
+            "vault policy get --bundle -o policy.json",
+        ],
+    ),
     (
         "policy set",
         &["vault policy set policy.cedar", "vault policy set policy.cedar --expect v3    # only over what I saw"],
     ),
-    ("policy check", &["vault policy check policy.cedar"]),
+    ("policy check", &["vault policy check policy.cedar", "vault policy check policy.json --signer-key vault.pub.pem"]),
     (
         "policy test",
         &["vault policy test policy-tests.toml", "vault policy test policy-tests.toml --policy policy.cedar"],

@@ -41,7 +41,7 @@ ERRORS: dict[str, tuple[str, str, str | None]] = {
     'BadCredential': ('Unauthenticated', 'the credential was not accepted', 'check which passphrase, key or certificate is given; a certificate that expired or was revoked is replaced by enrolling anew'),
     'UnwrapFailed': ('Unauthenticated', 'the passphrase or key does not open this file, or its slot is damaged', 'check the passphrase or key; if it is right, the file is damaged: fetch it again from its source'),
     'Sealed': ('Unauthenticated', 'the vault is sealed', 'give its passphrase or key file to the process that is to open it'),
-    'Denied': ('Denied', 'the policy does not permit this', 'ask an operator: vault grant WORKLOAD REF'),
+    'Denied': ('Denied', 'the policy does not permit this', 'ask an administrator: a workload needs a grant (vault grant WORKLOAD REF), a person a role (vault group add ROLE operator:ISSUER:SUBJECT)'),
     'MfaRequired': ('Denied', 'a second factor is required', 'prove who you are with a second factor, then run the command again'),
     'ApprovalRequired': ('Denied', "another person's approval is required", 'ask a second operator to approve it, then run the command again'),
     'AttestationRequired': ('Denied', 'attestation evidence is required', 'run the workload where it can attest itself, or ask an operator which evidence the policy wants'),

@@ -499,11 +499,17 @@ fn policies_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(c.set_policy("permit nothing".into(), entry("p1")).unwrap(), (1, 0));
     assert_eq!(c.set_policy("permit all".into(), entry("p2")).unwrap(), (2, 1));
     let now = clock.now();
-    assert_eq!(c.policy().unwrap(), Some(PolicyRecord { version: 2, text: "permit all".into(), created: now }));
+    assert_eq!(
+        c.policy().unwrap(),
+        Some(PolicyRecord { version: 2, text: "permit all".into(), envelope: None, created: now })
+    );
     assert_eq!(c.policy_version(1).unwrap().text, "permit nothing");
     refused!(c.policy_version(3), NotFound(_));
     refused!(c.policy_version(u64::MAX), NotFound(_));
-    refused!(c.set_policy("x".repeat(MAX_POLICY + 1), entry("p3")), InvalidArgument(_));
+    refused!(c.set_policy("x".repeat(MAX_POLICY + 1).into(), entry("p3")), InvalidArgument(_));
+    let over = |over, envelope: &str| NewPolicy { text: "x".into(), envelope: Some(envelope.into()), over: Some(over) };
+    refused!(c.set_policy(over(1, "{}"), entry("p3")), AlreadyExists(_));
+    refused!(c.set_policy(over(2, &"x".repeat(MAX_POLICY_ENVELOPE + 1)), entry("p3")), InvalidArgument(_));
 }
 
 fn trust_stores_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {

@@ -332,7 +332,8 @@ impl Client {
     /// The policy in force, or an earlier one (0: the built-in one).
     pub async fn policy_at(&self, version: Option<u64>) -> Result<PolicyFacts> {
         let answer = self.answer(async || self.access().get_policy(pb::GetPolicyRequest { version }).await).await?;
-        Ok(PolicyFacts { version: answer.version, text: answer.text })
+        let envelope = Some(answer.envelope).filter(|e| !e.is_empty());
+        Ok(PolicyFacts { version: answer.version, text: answer.text, envelope })
     }
 
     /// Puts a policy in force; returns its version.

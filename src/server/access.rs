@@ -107,7 +107,11 @@ impl pb::access_service_server::AccessService for Access {
             Some(version) => vault.policy_version(caller, version),
         };
         let policy = self.calls.answer(call, read).await?;
-        Ok(Response::new(pb::GetPolicyResponse { version: policy.version, text: policy.text }))
+        Ok(Response::new(pb::GetPolicyResponse {
+            version: policy.version,
+            text: policy.text,
+            envelope: policy.envelope.unwrap_or_default(),
+        }))
     }
 
     async fn get_quotas(&self, request: Request<pb::GetQuotasRequest>) -> Answer<pb::GetQuotasResponse> {

@@ -180,6 +180,11 @@ impl Vault {
         Ok(Permit { decision: policies.decide(&request), policy_version, approval: None })
     }
 
+    /// What a caller must be permitted to see what others do with `acts`: whoever may do it may see it, and others by `reads`.
+    pub(super) fn to_see(&self, caller: &Caller, acts: Action, reads: Action) -> Result<Action> {
+        Ok(if self.decide(caller, acts, Resource::Vault)?.allows() { acts } else { reads })
+    }
+
     fn request_asked<'a>(
         &self,
         caller: &'a Caller,
@@ -282,6 +287,12 @@ impl Vault {
             }
         }
         let mut denied = Error::new(ErrorId::Denied, format!("{} may not {action} {resource}", caller.principal));
+        if caller.principal.kind == PrincipalKind::Operator {
+            let who = format!("operator:{}:{}", caller.principal.issuer, caller.principal.subject);
+            denied = denied.hint(format!(
+                "an administrator gives roles: vault group add ROLE {who}; vault policy explain tells what is missing"
+            ));
+        }
         // An operator may read the policies; to others their names would tell of what they may not see.
         if let (PrincipalKind::Operator, [first, ..]) = (caller.principal.kind, &permit.decision.determining[..]) {
             let what = format!("{} may not {action} {resource}: policy {first} forbids it", caller.principal);

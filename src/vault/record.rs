@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::gate::Subject;
 use super::{Caller, Channel, Standing, Vault};
-use crate::audit::{self, Act, Export, FIRST_SEQ, Verifier, VerifierKey};
+use crate::audit::{self, Act, AuditError, Export, FIRST_SEQ, Verifier, VerifierKey};
 use crate::catalogue::Checkpoint;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{AuditFacts, StatusFacts};
@@ -99,7 +99,11 @@ impl Vault {
             |v, note| v.checkpoint(note).map_err(|e| self.named(e)),
             |v, seq, row| v.row(seq, row).map_err(|e| self.named(e)),
         )?;
-        let report = verifier.finish()?;
+        let report = verifier.finish().map_err(|e| match e {
+            // The log of a vault is all there is.
+            AuditError::Older { records, size } => AuditError::Cut { records, size },
+            e => e,
+        })?;
         let newest = self.catalogue.latest_checkpoint()?;
         Ok(AuditFacts {
             records: report.records,

@@ -282,7 +282,8 @@ impl Vault {
     /// Sessions that are not over, and subjects that are refused.
     pub fn sessions(&self, caller: &Caller) -> Result<SessionsFacts> {
         let (act, subject) = (Act::SessionList, Subject::vault());
-        let permit = self.permit(caller, act, Action::RevokeSession, Resource::Vault, &subject)?;
+        let action = self.to_see(caller, Action::RevokeSession, Action::ReadSessions)?;
+        let permit = self.permit(caller, act, action, Resource::Vault, &subject)?;
         let (mut sessions, mut after) = (Vec::new(), None);
         loop {
             let page = self.catalogue.live_sessions(after, 1000)?;
@@ -329,6 +330,12 @@ impl Vault {
                 "vault workload revoke NAME takes back what was enrolled; vault config get issuers names the others",
             );
             return self.refuse(caller, act, &about, own);
+        }
+        // To refuse whom nobody can vouch for would look like a success. Taken back is also what a former issuer's were.
+        if !readmit && !self.setting::<Issuers>().1.knows(issuer) {
+            let unknown = Error::new(ErrorId::NotFound, format!("the settings know no issuer {issuer:?}"))
+                .hint("vault config get issuers names the issuers and trust domains");
+            return self.refuse(caller, act, &about, unknown);
         }
         let arguments = [issuer.as_bytes(), subject.as_bytes(), verdict.as_bytes()];
         let request = Request { caller, act, subject: about, permit: &permit, arguments: &arguments };

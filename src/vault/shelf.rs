@@ -155,7 +155,8 @@ impl Vault {
         let tags = self.catalogue.tags_of(artifact.id)?;
         let version = version_facts(&reference.namespace, &artifact.name, &record, &tags);
         let tags = tags.into_iter().filter(|t| t.version_id == record.facts.version_id).map(tag_facts).collect();
-        Ok(SealedFacts { tags, ..sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)) })
+        let marks = Some(artifact.marks.clone());
+        Ok(SealedFacts { tags, marks, ..sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)) })
     }
 
     /// Reads every byte of a version and checks everything there is to check.
@@ -359,6 +360,7 @@ fn artifact_facts(summary: ArtifactSummary) -> ArtifactFacts {
         namespace,
         name: artifact.name,
         kind: artifact.kind,
+        marks: artifact.marks,
     }
 }
 
@@ -424,6 +426,7 @@ pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFac
     SealedFacts {
         version,
         tags: Vec::new(),
+        marks: None,
         format: "MVLT 1".into(),
         file_id: preamble.file_id,
         commitment: preamble.commitment,

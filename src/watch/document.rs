@@ -266,6 +266,7 @@ impl Setting for Rules {
     const BUILTIN: &'static str = include_str!("builtin.toml");
 
     fn parse(text: &str) -> Result<Self> {
+        let text = &*crate::settings::without_form_version(text)?;
         let rules: Self = toml::from_str(text).map_err(|e| {
             Error::new(ErrorId::ConfigInvalid, format!("alerts: {}", e.to_string().trim_end()))
                 .hint("vault config get alerts prints the document in force, with comments")

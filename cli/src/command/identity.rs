@@ -10,7 +10,7 @@ use model_vault::facts::{IdentityFacts, IdentityKeyFacts};
 use model_vault::home::create_file;
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::Name;
-use model_vault::vault::identity_facts;
+use model_vault::vault::{identity_facts, key_facts};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -100,10 +100,12 @@ fn exists(path: &Path) -> Error {
 
 /// `vault key show`
 pub fn show(cx: &Context<'_>, args: &Show) -> Result<()> {
-    let IdentityFacts { name, keys } = match (&args.name, &args.of_namespace) {
+    let IdentityFacts { name, keys } = match (&args.name, &args.namespace) {
         (_, Some(namespace)) => of_namespace(cx, namespace)?,
         (Some(name), None) => held(cx, name)?,
-        (None, None) => return Err(Error::new(ErrorId::InvalidArgument, "no identity and no namespace is named")),
+        (None, None) => {
+            return Err(Error::new(ErrorId::InvalidArgument, "neither an identity nor a namespace is named"));
+        }
     };
     let shown = Shown { name, file: None, public: None, keys };
     for key in &shown.keys {
@@ -113,20 +115,13 @@ pub fn show(cx: &Context<'_>, args: &Show) -> Result<()> {
     cx.out.report(&shown, |s| s.keys.iter().map(|key| &*key.pem).collect())
 }
 
-/// Whose signatures are on what is sealed in a namespace.
+/// What the vault signs with in a namespace: what is sealed there without another signer, and where its tags point.
 fn of_namespace(cx: &Context<'_>, namespace: &Name) -> Result<IdentityFacts> {
     let client = cx.session.client()?;
-    let signers = cx.session.wait(client.signers(namespace))?;
-    let fact = |signer: PublicKey| {
-        let key = VerifyingKey::from(signer);
-        IdentityKeyFacts {
-            keyid: key.key_id(),
-            algorithm: key.algorithm().name().into(),
-            oms_hint: key.oms_hint(),
-            pem: key.to_pem(),
-        }
-    };
-    Ok(IdentityFacts { name: namespace.clone(), keys: signers.into_iter().map(fact).collect() })
+    // Its own key comes first; the others are those of publishers that it trusts.
+    let own = cx.session.wait(client.signers(namespace))?.into_iter().next();
+    let key = own.ok_or_else(|| Error::new(ErrorId::NotFound, format!("no key of namespace {namespace}")))?;
+    Ok(IdentityFacts { name: namespace.clone(), keys: vec![key_facts(&key.into())] })
 }
 
 /// An identity that the vault holds.

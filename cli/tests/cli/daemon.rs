@@ -109,7 +109,7 @@ fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
     assert!(told_alone(&["ls", "--json"]).status.success());
 
     // Whose signatures count, for those who have no enrolment to tell them.
-    fs::write(m.path("signer.pem"), m.ok(&["key", "show", "--of-namespace", "default"])).unwrap();
+    fs::write(m.path("signer.pem"), m.ok(&["key", "show", "--namespace", "default"])).unwrap();
     m.ok(&[&fetch[..], &["by-key", "--signer-key", "signer.pem"]].concat());
 
     let listed = m.checked("workloads", &["workload", "ls", "--json"]);

@@ -26,7 +26,6 @@ const MAX_TEXT: usize = 1024;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    version: u64,
     #[serde(default)]
     issuer: Vec<IssuerText>,
     #[serde(default, rename = "trust-domain")]
@@ -131,10 +130,8 @@ enum BundleText {
 
 /// Reads a document.
 pub(super) fn parse(text: &str) -> Result<Issuers> {
+    let text = &*crate::settings::without_form_version(text)?;
     let document: Document = toml::from_str(text).map_err(|e| bad(e.to_string().trim()))?;
-    if document.version != 1 {
-        return Err(bad("version must be 1"));
-    }
     if document.issuer.len() + document.trust_domain.len() > MAX_ISSUERS {
         return Err(bad("more than 64 issuers and trust domains"));
     }
