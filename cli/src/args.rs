@@ -34,7 +34,7 @@ pub use label::Label;
 pub use login::{Login, Logout, Session, SessionRevoke, Whoami};
 pub use policy::{Policy, PolicyCheck, PolicyExplain, PolicyGet, PolicyLog, PolicySet, PolicyTest};
 pub use quarantine::{HoldCommon, HoldKind, Quarantine, Release};
-pub use quota::{Quota, QuotaGet};
+pub use quota::{Quota, QuotaGet, QuotaReset};
 pub use replay::{AuditReplay, AuditSimulate};
 pub use sink::Sink;
 

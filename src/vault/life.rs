@@ -8,7 +8,7 @@ use super::cutting::Cuts;
 use super::gate::Subject;
 use super::settings::Settings;
 use super::trust::{self, TrustInForce};
-use super::{Caller, Channel, Evidence, PolicyInForce, RootCredential, Vault, intel, record, tree};
+use super::{Caller, Channel, Counted, Evidence, PolicyInForce, RootCredential, Vault, intel, record, tree};
 use crate::audit::{Act, Record};
 use crate::catalogue::{Catalogue, NamespaceRecord, SqliteCatalogue};
 use crate::crypto::keys::{Key, RootSecret};
@@ -155,6 +155,7 @@ impl Vault {
             request_id: RequestId::generate(self.now(), self.random())?,
             channel: Channel::local(),
             evidence: Evidence::default(),
+            counted: Counted::default(),
         })
     }
 

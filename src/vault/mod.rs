@@ -69,7 +69,7 @@ mod witness;
 
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-pub use call::{Caller, Channel, Evidence, Factor, Transport, Underway};
+pub use call::{Caller, Channel, Counted, Evidence, Factor, Transport, Underway};
 pub use cutting::Standing;
 pub use exporting::Export;
 pub use hold::{HoldSpec, HoldTarget};

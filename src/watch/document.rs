@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::glob::Glob;
 use super::rules;
 use crate::error::{Error, ErrorId, Result};
+use crate::glob::Glob;
 use crate::settings::{Setting, SettingKind};
 
 /// How bad it is.
@@ -139,7 +139,8 @@ pub(super) use parameters;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Rules {
-    /// Artifacts (`namespace/name`, with `*` and `?`) about which the rules on first times and hours speak.
+    /// Artifacts (`namespace/name` or `label:LABEL`, with `*` and `?`) about which the rules on first times and hours speak; those
+    /// with the label `sensitive` always are.
     pub sensitive: Vec<Glob>,
     /// Principals (as `vault whoami` prints them, with `*` and `?`) that no rule looks at.
     pub ignore: Vec<Glob>,
@@ -163,6 +164,9 @@ pub struct Webhook {
     #[serde(default = "low")]
     pub least: Severity,
 }
+
+/// The label that makes an artifact sensitive, whatever it is called.
+const SENSITIVE: &str = "sensitive";
 
 fn low() -> Severity {
     Severity::Low
@@ -231,8 +235,12 @@ impl Rules {
     const PATTERNS_MAX: usize = 256;
 
     /// Whether an artifact is one that the stricter rules are about.
-    pub(super) fn is_sensitive(&self, object: &str) -> bool {
-        self.sensitive.iter().any(|glob| glob.matches(object))
+    pub fn is_sensitive(&self, object: &str, labels: &[String]) -> bool {
+        // No artifact has a colon in its name.
+        let labelled = |label: &String| {
+            label == SENSITIVE || self.sensitive.iter().any(|glob| glob.matches(&format!("label:{label}")))
+        };
+        self.sensitive.iter().any(|glob| glob.matches(object)) || labels.iter().any(labelled)
     }
 
     /// Whether no rule looks at a principal.
