@@ -60,6 +60,7 @@ mod settings;
 mod shelf;
 mod shredding;
 mod sinks;
+mod targets;
 mod tree;
 mod trust;
 mod upkeep;

@@ -160,6 +160,9 @@ pub struct Webhook {
     pub url: String,
     /// A file of the daemon's machine with 64 hex digits: the key of the HMAC-SHA256 that proves who sent it.
     pub key_file: std::path::PathBuf,
+    /// PEM file of the authorities that vouch for the receiver; absent: those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<std::path::PathBuf>,
     /// Alerts below this are not sent.
     #[serde(default = "low")]
     pub least: Severity,
@@ -257,6 +260,7 @@ impl Rules {
             return bad("learn-days is more than 365".into());
         }
         if let Some(Webhook { url, .. }) = &self.webhook {
+            // Which machine that is, the client that sends looks at again.
             let here = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
             if !url.starts_with("https://") && !here.iter().any(|here| url.starts_with(here)) {
                 return bad("webhook.url is neither https:// nor http:// on this machine".into());
