@@ -683,8 +683,16 @@ pub struct IntelFacts {
     pub source: String,
     /// What it names.
     pub entries: u64,
-    /// Indicators in it that were not about files.
+    /// Indicators in it that name no digest that versions have.
     pub passed_over: u64,
+    /// Files that it names.
+    pub files: u64,
+    /// Roots of sealed files that it names.
+    pub roots: u64,
+    /// Keys that it names: the first hundred.
+    pub keys: Vec<KeyId>,
+    /// How many keys it names.
+    pub key_count: u64,
     /// Since when it is in force.
     pub imported: Timestamp,
 }

@@ -314,7 +314,7 @@ fn what_a_list_names_is_refused_at_seal_and_release_and_found_on_import() {
     let found = vault.import_intel(&caller(&vault), &source, format!("sha256:{digest}\n").as_bytes()).unwrap();
     assert_eq!((found.entries, found.matched, found.unread), (1, 1, 0));
     assert_eq!(found.hits[0].reference, "default/bad@v1");
-    let refused = |outcome: Result<()>| assert_eq!(outcome.unwrap_err().id(), ErrorId::InspectionRefused);
+    let refused = |outcome: Result<()>| assert_eq!(outcome.unwrap_err().id(), ErrorId::DenyListed);
     refused(vault.open(&caller(&vault), &"bad".parse().unwrap()).map(drop));
     refused(vault.export(&caller(&vault), &"bad".parse().unwrap()).map(drop));
     refused(seal("again", b"bad weights").map(drop));

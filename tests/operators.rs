@@ -15,8 +15,8 @@ use model_vault::names::{
     ApprovalId, ArtifactKind, Clock, Name, Principal, Reference, RequestId, Sha256, SystemClock, Timestamp,
 };
 use model_vault::vault::{
-    Caller, Channel, Evidence, HoldSpec, HoldTarget, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing,
-    Transport, Vault,
+    Caller, Channel, Counted, Evidence, HoldSpec, HoldTarget, InitSpec, Machine, RootCredential, SealInput, SealMember,
+    Sealing, Transport, Vault,
 };
 use model_vault::{Error, ErrorId, Result};
 
@@ -92,6 +92,7 @@ impl Fixture {
             request_id: RequestId::generate(self.clock.now(), &SystemRandom).unwrap(),
             channel: Channel { transport: Transport::Unix, ..Channel::local() },
             evidence: Evidence::default(),
+            counted: Counted::default(),
         }
     }
 

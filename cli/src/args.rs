@@ -40,7 +40,7 @@ pub use login::{Login, Logout, Session, SessionRevoke, Whoami};
 pub use policy::{Policy, PolicyCheck, PolicyExplain, PolicyGet, PolicyLog, PolicySet, PolicyTest};
 pub use program::{Completions, Help, Man};
 pub use quarantine::{HoldCommon, HoldKind, Quarantine, Release};
-pub use quota::{Quota, QuotaGet};
+pub use quota::{Quota, QuotaGet, QuotaReset};
 pub use replay::{AuditReplay, AuditSimulate};
 pub use signing::{KeyIdPrefix, Sign, Signers, Verify, VerifyModel};
 pub use sink::Sink;

@@ -184,6 +184,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("policy log", &["vault policy log"]),
     ("quota get", &["vault quota get", "vault quota get 'prod/serve-*'", "vault quota get --rules > quotas.toml"]),
     ("quota set", &["vault quota set quotas.toml", "vault quota set quotas.toml --expect v3"]),
+    ("quota reset", &["vault quota reset workload:prod/serve-1", "vault quota reset --artifact prod/resnet"]),
     ("quota check", &["vault quota check quotas.toml                     # needs no vault"]),
     ("config get", &["vault config get groups > groups.toml"]),
     ("config set", &["vault config set groups groups.toml", "vault config set quotas quotas.toml --expect v3"]),

@@ -862,6 +862,15 @@ fn accounts_never_go_back(c: &dyn Catalogue, _: &StepClock) {
     // A row that cannot be appended takes the accounts with it.
     assert!(c.store_usage(vec![account("c", None, 9)], Some(Vec::new())).is_err());
     assert_eq!(c.usage("c", None).unwrap(), None);
+    assert_eq!(c.usage_callers().unwrap(), ["a", "b"]);
+    let drop = |callers: Option<&str>, artifact: Option<u8>| {
+        let callers = callers.map(|caller| vec![caller.to_owned()]);
+        c.drop_usage(callers, artifact.map(|n| ArtifactId([n; 16])), b"row".to_vec().into()).unwrap().0
+    };
+    c.store_usage(vec![account("d", None, 5), account("d", Some(1), 5), account("e", Some(1), 5)], None).unwrap();
+    assert_eq!((drop(Some("d"), None), drop(Some("d"), None), drop(None, Some(2))), (2, 0, 0));
+    assert_eq!((drop(Some("a"), Some(1)), drop(None, Some(1))), (1, 1));
+    c.store_usage(vec![account("a", Some(1), 3)], None).unwrap();
     assert_eq!(c.forget_usage(Timestamp::from_millis(3000)).unwrap(), 1);
     assert!(c.usage("", None).unwrap().is_some(), "the row about the time is no account");
 }

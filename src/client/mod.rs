@@ -380,6 +380,14 @@ impl Client {
         facts(&self.answer(async || self.access().get_quotas(request.clone()).await).await?.facts_json)
     }
 
+    /// Sets what was counted of a caller, of an artifact or of both together back to nothing. Says how many accounts there were.
+    pub async fn reset_quota(&self, caller: Option<&str>, artifact: Option<&str>) -> Result<u64> {
+        let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
+        let (caller, artifact) = (text(caller), text(artifact));
+        let request = pb::ResetQuotaRequest { caller, artifact, request_id: request_id()? };
+        Ok(self.once(async || self.access().reset_quota(request).await).await?.accounts)
+    }
+
     /// The document of a kind of settings.
     pub async fn setting(&self, kind: &str) -> Result<SettingFacts> {
         let request = pb::GetSettingRequest { kind: kind.into() };

@@ -185,6 +185,11 @@ impl Issuers {
         self.domains.iter().find(|known| known.trust_domain == domain)
     }
 
+    /// Whether somebody of this name vouches for callers.
+    pub fn knows(&self, name: &str) -> bool {
+        self.rules_of(name).is_some() || self.domains.iter().any(|domain| domain.name.as_str() == name)
+    }
+
     /// The sockets of the SPIFFE agents that tell authorities.
     pub fn agents(&self) -> Vec<PathBuf> {
         let sockets = self.domains.iter().filter_map(|domain| domain.bundle.agent());

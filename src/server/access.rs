@@ -122,6 +122,18 @@ impl pb::access_service_server::AccessService for Access {
         Ok(Response::new(pb::GetQuotasResponse { facts_json }))
     }
 
+    async fn reset_quota(&self, request: Request<pb::ResetQuotaRequest>) -> Answer<pb::ResetQuotaResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let artifact = if m.artifact.is_empty() { None } else { Some(call.artifact(&m.artifact)?) };
+        let vault = Arc::clone(&self.vault);
+        let reset = move |caller: &_| {
+            let of = artifact.as_ref().map(|(namespace, name)| (namespace, name));
+            vault.reset_quota(caller, Some(m.caller.as_str()).filter(|whom| !whom.is_empty()), of)
+        };
+        let accounts = self.calls.answer(call, reset).await?;
+        Ok(Response::new(pb::ResetQuotaResponse { accounts }))
+    }
+
     async fn set_policy(&self, request: Request<pb::SetPolicyRequest>) -> Answer<pb::SetPolicyResponse> {
         let (call, m) = received(request, |m| &m.request_id)?;
         let vault = Arc::clone(&self.vault);

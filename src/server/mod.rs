@@ -238,7 +238,12 @@ impl Server {
         watching.abort();
         vault.set_address(None);
         let last = Arc::clone(&vault);
-        tokio::task::spawn_blocking(move || last.tick()).await.map_err(calls::panicked)??;
+        tokio::task::spawn_blocking(move || {
+            last.end_watching();
+            last.tick()
+        })
+        .await
+        .map_err(calls::panicked)??;
         // After the last row of a call: what the receivers can take they get now, the rest when a daemon runs again.
         let _ = stop.send(true);
         sinks.await.map_err(calls::panicked)?;

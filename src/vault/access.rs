@@ -16,6 +16,7 @@ impl Vault {
     /// Who the caller is to the vault.
     pub fn whoami(&self, caller: &Caller) -> Result<WhoamiFacts> {
         self.admit(caller)?;
+        self.count_call(caller, &Subject::vault())?;
         let kind = match caller.principal.kind {
             PrincipalKind::Operator => "operator",
             PrincipalKind::Workload => "workload",
@@ -70,7 +71,7 @@ impl Vault {
     /// Issues the next certificate to a workload that calls with one that is still valid.
     pub fn renew(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedFacts> {
         let act = Act::WorkloadRenew;
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        self.admitted(caller, act, &Subject::vault())?;
         let name = caller.principal.subject.parse::<Name>().ok().filter(|_| caller.principal.is_enrolled());
         let (Some(namespace), Some(name)) = (&caller.principal.namespace, name) else {
             let denied = Error::new(ErrorId::Denied, "only a workload renews a certificate: its own");
@@ -136,7 +137,7 @@ impl Vault {
     /// All workloads the caller may list.
     pub fn workloads(&self, caller: &Caller) -> Result<Vec<WorkloadFacts>> {
         let act = Act::WorkloadList;
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        self.admitted(caller, act, &Subject::vault())?;
         let mut listed = Vec::new();
         let mut allowed = false;
         for namespace in self.catalogue.namespaces()? {
@@ -279,7 +280,7 @@ impl Vault {
         (artifact_namespace, name): (&Name, &Name),
     ) -> Result<(crate::catalogue::ArtifactRecord, (Subject, Name))> {
         let subject = Subject::named(artifact_namespace, name).with("workload", format!("{namespace}/{workload}"));
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         if caller.principal.kind != PrincipalKind::Operator {
             let denied = Error::new(ErrorId::Denied, format!("{} may not grant", caller.principal));
             return self.refuse(caller, act, &subject, denied);

@@ -140,6 +140,12 @@ impl Vault {
         self.not_suspended(caller)
     }
 
+    /// The same with its row, and the call is counted.
+    pub(super) fn admitted(&self, caller: &Caller, act: Act, subject: &Subject) -> Result<()> {
+        self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
+        self.count_call(caller, subject)
+    }
+
     fn admit_credential(&self, caller: &Caller) -> Result<()> {
         match caller.principal.kind {
             // Who the kernel says: there is nothing to be taken back.
@@ -264,7 +270,7 @@ impl Vault {
         subject: &Subject,
         asked: Asked<'_>,
     ) -> Result<(Permit, Decided<'a>)> {
-        self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
+        self.admitted(caller, act, subject)?;
         if matches!(action, Action::Open | Action::OpenRange | Action::Export | Action::Seal | Action::Import) {
             // Reading the log and looking for what happened stay possible.
             self.must_be_sound().or_else(|e| self.refuse(caller, act, subject, e))?;

@@ -146,6 +146,11 @@ fn is_owner(principal: &Principal, owner_uid: u32) -> bool {
 }
 
 impl Vault {
+    /// Whether this is whoever holds the machine.
+    pub(super) fn is_owner(&self, principal: &Principal) -> bool {
+        is_owner(principal, self.owner_uid)
+    }
+
     /// What the catalogue holds is in force, also for what runs.
     fn enforce_holds(&self) -> Result<()> {
         self.holds.read(&*self.catalogue)?;
@@ -167,7 +172,7 @@ impl Vault {
             None => Ok(()),
             Some(hold) => {
                 let text = format!("{} is suspended: {}", caller.principal, hold.hold.reason);
-                Err(Error::new(ErrorId::Denied, text)
+                Err(Error::new(ErrorId::OnHold, text)
                     .detail("hold", hold.number)
                     .hint("an operator can undo it: vault quarantine ls; vault release principal NAME"))
             }
@@ -190,7 +195,7 @@ impl Vault {
             None => Ok(()),
             Some(hold) => {
                 let text = format!("{namespace}/{name} is in quarantine: {}", hold.hold.reason);
-                Err(Error::new(ErrorId::Denied, text)
+                Err(Error::new(ErrorId::OnHold, text)
                     .detail("hold", hold.number)
                     .hint("an operator can undo it: vault quarantine ls; vault release artifact NAME"))
             }
@@ -281,6 +286,21 @@ impl Vault {
         let held: Vec<_> = self.catalogue.holds()?.into_iter().filter(|h| h.holds_at(now)).map(facts).collect();
         self.record(caller, act, &Subject::vault().with("shown", held.len()), &permit)?;
         Ok(held)
+    }
+
+    /// How many holds are in force, by what they are on and what they do.
+    pub(crate) fn holds_in_force(&self) -> impl Iterator<Item = ((&'static str, &'static str), u64)> {
+        const KINDS: [(&str, &str); 4] =
+            [("artifact", "suspend"), ("principal", "step-up"), ("principal", "suspend"), ("principal", "throttle")];
+        let (live, now) = (self.holds.live.read().unwrap_or_else(PoisonError::into_inner), self.now());
+        let mut counts = [0; KINDS.len()];
+        for hold in live.values().flatten().filter(|hold| hold.holds_at(now)) {
+            let on = hold.hold.target.split_once(':').map_or("", |(on, _)| on);
+            if let Some(at) = KINDS.iter().position(|kind| *kind == (on, &hold.hold.kind)) {
+                counts[at] += 1;
+            }
+        }
+        KINDS.into_iter().zip(counts)
     }
 
     /// A hold that a rule asks for. Nobody is asked whether it may; the owner of the machine is never held. Says whether it was placed.

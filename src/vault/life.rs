@@ -9,7 +9,7 @@ use super::enforcing::PolicyInForce;
 use super::gate::Subject;
 use super::settings::Settings;
 use super::trust::{self, TrustInForce};
-use super::{Caller, Channel, Evidence, RootCredential, Vault, intel, record, tree};
+use super::{Caller, Channel, Counted, Evidence, RootCredential, Vault, intel, record, tree};
 use crate::audit::{Act, Record};
 use crate::catalogue::{Catalogue, NamespaceRecord, SqliteCatalogue};
 use crate::crypto::keys::{Key, RootSecret};
@@ -158,6 +158,7 @@ impl Vault {
             request_id: RequestId::generate(self.now(), self.random())?,
             channel: Channel::local(),
             evidence: Evidence::default(),
+            counted: Counted::default(),
         })
     }
 

@@ -66,6 +66,7 @@ mod settings;
 mod shelf;
 mod shredding;
 mod sinks;
+mod targets;
 mod tree;
 mod trust;
 mod upkeep;
@@ -75,7 +76,7 @@ mod witness;
 
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-pub use call::{Caller, Channel, Evidence, Factor, Transport, Underway};
+pub use call::{Caller, Channel, Counted, Evidence, Factor, Transport, Underway};
 pub use cutting::Standing;
 pub use exporting::Export;
 pub use hold::{HoldSpec, HoldTarget};

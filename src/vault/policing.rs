@@ -143,7 +143,7 @@ impl Vault {
         reference: &Reference,
     ) -> Result<(crate::catalogue::ArtifactRecord, Subject)> {
         let subject = Subject::named(&reference.namespace, &reference.name);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let found = self.catalogue.artifact_named(&reference.namespace, &reference.name);
         let found = found.map_err(|e| super::opening::missing(e.into(), reference));
         let artifact = found.or_else(|e| {

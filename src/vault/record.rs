@@ -214,6 +214,7 @@ impl Vault {
             request_id: RequestId::generate(self.now(), self.random())?,
             channel: Channel { peer, transport: super::Transport::Mtls, ..Channel::local() },
             evidence: super::Evidence::default(),
+            counted: super::Counted::default(),
         };
         let subject = Subject::vault().with("count", count).with("why", why);
         // `refuse` returns the error it recorded; only a failure to record matters here.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::gate::Subject;
 use super::once::Request;
+use super::targets::{must_be_addresses, must_be_usable};
 use super::{Caller, Transport, Vault};
 use crate::audit::Act;
 use crate::catalogue::Catalogue;
@@ -126,7 +127,8 @@ impl Vault {
             return self.refuse(caller, act, &subject, remote);
         }
         let known = Known::find(kind).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        check(known, text).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let taken = check(known, text).and_then(|()| must_be_usable(kind, text, self.home().path()));
+        taken.or_else(|e| self.refuse(caller, act, &subject, e))?;
         let _turn = self.settings.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let over_bytes = over.map_or_else(Vec::new, |v| v.to_le_bytes().to_vec());
         let arguments = [kind.as_str().as_bytes(), text.as_bytes(), &over_bytes];
@@ -209,7 +211,8 @@ fn check(known: &Known, text: &str) -> Result<()> {
         let long = format!("the document has {} bytes; at most {MAX_TEXT_BYTES} are taken", text.len());
         return Err(Error::new(ErrorId::InvalidArgument, long));
     }
-    (known.parse)(text).map(drop)
+    (known.parse)(text)?;
+    must_be_addresses(known.kind, text)
 }
 
 #[cfg(test)]

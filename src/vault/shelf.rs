@@ -41,7 +41,7 @@ impl Vault {
     ) -> Result<Page<ArtifactFacts>> {
         let act = Act::ArtifactList;
         let subject = Subject::vault().with("pattern", pattern);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let pattern: Pattern = if pattern.is_empty() { Pattern::all() } else { pattern.parse()? };
         let visibility = if include_unlisted { Visibility::All } else { Visibility::Listed };
         let mut after = read_cursor(page)?;
@@ -96,7 +96,7 @@ impl Vault {
     ) -> Result<Page<VersionFacts>> {
         let act = Act::ArtifactList;
         let subject = Subject::named(namespace, name);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let reference = Reference::latest(namespace.clone(), name.clone());
         let unseen = || {
             let absent = Error::new(ErrorId::NotFound, format!("there is no artifact {namespace}/{name}"));
@@ -242,7 +242,7 @@ impl Vault {
     fn relist_or_unlist(&self, caller: &Caller, reference: &Reference, whole: bool, restore: bool) -> Result<u64> {
         let act = if restore { Act::ArtifactRestore } else { Act::ArtifactRm };
         let subject = Subject::named(&reference.namespace, &reference.name);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let mut gone = false;
         let found = if whole {
             let artifact = self.catalogue.artifact_named(&reference.namespace, &reference.name);

@@ -8,7 +8,7 @@
 //! ```
 //! `time`, `actor` and `act` must be there. `actor` is `workload NAMESPACE/NAME`, `operator ISSUER:SUBJECT` or `anonymous`. `act` is
 //! a word of the audit log. `refused` says why, `request` joins start and end of a stream, `grantee` is the workload of a grant,
-//! `count` how many refusals the line stands for, `seq` the number of the row (else lines are counted). `label` marks the events
+//! `labels` are those of the artifact, `count` how many refusals the line stands for, `seq` the number of the row (else lines are counted). `label` marks the events
 //! of an attack: `KIND#INSTANCE`. Other lines of an export (its head, checkpoints, its end) are passed over.
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ struct Line {
     size: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grantee: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +96,7 @@ impl Labelled {
         event.peer = line.peer.as_deref().and_then(super::event::address);
         event.bytes = line.bytes.unwrap_or(0);
         event.count = line.count.unwrap_or(1).max(1);
+        event.labels = line.labels;
         (event.object, event.refused, event.size, event.grantee) = (line.object, line.refused, line.size, line.grantee);
         Ok(Some(Self { event, label: line.label }))
     }
@@ -119,6 +122,7 @@ impl Labelled {
             bytes: Some(event.bytes).filter(|bytes| *bytes > 0),
             size: event.size,
             count: Some(event.count).filter(|count| *count > 1),
+            labels: event.labels.clone(),
             grantee: event.grantee.clone(),
             label: self.label.clone(),
         };
@@ -174,6 +178,7 @@ mod tests {
         let actor = Principal::workload("prod".parse().unwrap(), &"serve".parse().unwrap());
         let mut event = Event::new(7, Timestamp::from_millis(1_800_000_000_000), actor, Act::ArtifactFetchEnd);
         (event.object, event.size, event.bytes) = (Some("prod/m".into()), Some(9), 5);
+        event.labels = vec!["gold".into()];
         (event.peer, event.request) = (Some("10.0.0.7".parse().unwrap()), RequestId([3; 16]));
         for label in [None, Some("bulk#1".to_owned())] {
             let labelled = Labelled { event: event.clone(), label };

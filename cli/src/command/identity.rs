@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model_vault::crypto::random::SystemRandom;
-use model_vault::crypto::sign::{Algorithm, Identity, PublicKey, SigningKey, VerifyingKey};
+use model_vault::crypto::sign::{Algorithm, Identity, SigningKey, VerifyingKey};
 use model_vault::facts::{IdentityFacts, IdentityKeyFacts};
 use model_vault::home::create_file;
 use model_vault::manifest::oms::Bundle;
