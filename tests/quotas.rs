@@ -312,7 +312,8 @@ fn every_call_is_counted_once_and_the_owner_keeps_the_way_back() {
         channel: channel.clone(),
         ..fixture.caller()
     };
-    let calls: [&dyn Fn(&Caller) -> Result<()>; 5] = [
+    type Call<'a> = &'a dyn Fn(&Caller) -> Result<()>;
+    let calls: [Call<'_>; 5] = [
         &|caller| fixture.vault.open(caller, &"m".parse().unwrap())?.finish(0, "complete"),
         &|caller| fixture.vault.version(caller, &"m".parse().unwrap()).map(drop),
         &|caller| fixture.vault.whoami(caller).map(drop),
