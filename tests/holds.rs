@@ -133,7 +133,10 @@ impl Fixture {
     /// Reads all of it, over a week.
     fn habit(&self, caller: &Caller, name: &str) {
         for _ in 0..7 {
-            self.read(caller, name).unwrap();
+            for _ in 0..5 {
+                let again = Caller { request_id: self.caller().request_id, ..caller.clone() };
+                self.read(&again, name).unwrap();
+            }
             self.step(86_400);
         }
     }
@@ -354,11 +357,6 @@ fn nobody_releases_what_holds_them_and_no_hold_is_for_ever_by_accident() {
     let text = fixture.vault.policy(&fixture.caller()).unwrap().text;
     let admins = "@id(\"corp\") permit (principal is ModelVault::Operator, action, resource);";
     fixture.vault.set_policy(&fixture.caller(), &format!("{text}{admins}")).unwrap();
-    // Eve comes from an issuer, and can be held before she comes.
-    assert_eq!(fixture.hold(principal(&eve()), "throttle", None).unwrap_err().id(), ErrorId::NotFound);
-    let issuers = "[[issuer]]\nname = \"corp\"\nkind = \"oidc\"\nissuer = \"https://login.example\"\naudience = \"model-vault\"\n\
-                   algorithms = [\"EdDSA\"]\nbecome = \"operator\"\nsubjects = [\"*\"]\n";
-    fixture.vault.change_setting(&fixture.caller(), SettingKind::Issuers, issuers, None).unwrap();
     fixture.hold(principal(&eve()), "throttle", None).unwrap();
     assert_ne!(fixture.vault.release_hold(&eve(), &principal(&eve())).unwrap_err().id(), ErrorId::NotFound);
     assert_eq!(fixture.vault.list_holds(&fixture.caller()).unwrap().len(), 1);
@@ -389,7 +387,8 @@ fn what_was_learned_outlives_a_restart_and_little_is_read_again() {
     fixture.read(&fixture.person("192.0.2.9:4711"), "m").unwrap();
     let raised = fixture.vault.watch().unwrap();
     assert_eq!(raised.iter().map(|r| r.alert.rule.as_str()).collect::<Vec<_>>(), ["new-address"]);
-    assert!(fixture.number("modelvault_alert_rows_total") < read / 2, "{read}");
+    let again = fixture.number("modelvault_alert_rows_total");
+    assert!(read > 70 && again < 10, "{read} {again}");
     assert_eq!(fixture.number("modelvault_alerts_total{rule=\"new-address\"}"), 1);
     // Whoever can write to the home makes it learn anew, and no more.
     let mut flipped = kept.clone();
@@ -465,10 +464,10 @@ fn an_artifact_with_the_label_sensitive_is_sensitive() {
             let change = MarksChange { add: ["sensitive".parse().unwrap()].into(), ..MarksChange::default() };
             fixture.vault.mark(&fixture.caller(), &name.parse().unwrap(), change).unwrap();
         }
-        // What was announced is long past, also for a watcher that no row moves on by more than a day.
+        // What was announced is long past; no single row moves the watcher's time by more than a day.
         for _ in 0..9 {
             fixture.step(86_400);
-            fixture.vault.policy(&fixture.caller()).unwrap();
+            fixture.vault.status(&fixture.caller()).unwrap();
         }
         fixture.read(&fixture.person("10.0.0.7:4711"), name).unwrap();
         assert_eq!(fixture.vault.watch().unwrap().len(), told, "{name}");
