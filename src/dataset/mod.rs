@@ -7,16 +7,22 @@
 //! | `frame` | from the bytes of a file to its records: one file for each format |
 //! | `blocks` | a file read once and worked on by all cores |
 //! | `measure` | files, their records, roots |
+//! | `statement` | what is signed about one version |
+//! | `compare` | what differs between two versions |
 //!
 //! No network, no clock, nothing spawned but threads. Memory does not grow with a dataset.
 
 mod blocks;
+mod compare;
 pub mod frame;
 mod measure;
 mod schema;
+mod statement;
 mod value;
 
+pub use compare::{Comparing, Difference, RecordKey, Summary};
 pub use frame::Format;
 pub use measure::{Measured, Source, dataset_root, survey};
+pub use statement::{DatasetStatement, MAX_DATASET_FILES};
 pub use schema::{Column, MAX_COLUMNS, Schema, Seen, Survey, Type};
 pub use value::{Encoder, MAX_RECORD, record_hash};
