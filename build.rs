@@ -157,5 +157,8 @@ fn protos(out: &std::path::Path) -> Result<(), Failure> {
     let descriptors = protox::compile(&files, ["proto"])?;
     fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // What others speak is no part of what this vault says of itself.
+    let of_others = protox::compile(["proto/spiffe/workload.proto"], ["proto/spiffe"])?;
+    tonic_prost_build::configure().bytes(".").compile_fds(of_others)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::marks::Marks;
 use crate::names::{
     ApprovalId, ArtifactId, ArtifactKind, Blake3, Commitment, FileId, KeyId, Name, Root, SessionId, Sha256, Tag,
     Timestamp, VaultId,
@@ -114,6 +115,8 @@ pub struct ArtifactFacts {
     pub newest: VersionFacts,
     /// The tags that are at one of them, by name.
     pub tags: Vec<TagFacts>,
+    /// Labels, collection and classification.
+    pub marks: Marks,
 }
 
 /// Where a tag of an artifact points.
@@ -172,6 +175,8 @@ pub struct SealedFacts {
     pub version: Option<VersionFacts>,
     /// The tags that point there now, with the number of their last move.
     pub tags: Vec<TagFacts>,
+    /// Labels, collection and classification of its artifact.
+    pub marks: Option<Marks>,
     /// `MVLT 1`.
     pub format: String,
     /// Id of the sealed file.
@@ -323,6 +328,8 @@ pub struct PolicyFacts {
     pub version: u64,
     /// Cedar.
     pub text: String,
+    /// The vault's signature over this version (DSSE, as JSON); none for the built-in policy, and for those that an earlier release set.
+    pub envelope: Option<String>,
 }
 
 /// A second factor that is being enrolled. Secret: for the person's app, and shown once.
@@ -676,8 +683,16 @@ pub struct IntelFacts {
     pub source: String,
     /// What it names.
     pub entries: u64,
-    /// Indicators in it that were not about files.
+    /// Indicators in it that name no digest that versions have.
     pub passed_over: u64,
+    /// Files that it names.
+    pub files: u64,
+    /// Roots of sealed files that it names.
+    pub roots: u64,
+    /// Keys that it names: the first hundred.
+    pub keys: Vec<KeyId>,
+    /// How many keys it names.
+    pub key_count: u64,
     /// Since when it is in force.
     pub imported: Timestamp,
 }

@@ -6,6 +6,8 @@
 //! keyring.bin    sealed (keyring::file)
 //! catalogue.db   keys.db   blobs/
 //! signers.json   whose signatures are believed (identity::signers); no secret, read without the vault's keys
+//! sinks/         how far each receiver of the audit log has come (vault::sinks)
+//! watch.snapshot what the alert rules have learned, sealed (vault::watching)
 //! lock           flock decides who owns the vault; the pid in it is for the message only
 //! init.part      present while `create` runs: a home with it is no vault, and may be cleared
 //! ```

@@ -46,7 +46,7 @@ pub mod keyring;
 pub mod manifest;
 pub mod marks;
 pub mod names;
-#[cfg(feature = "daemon")]
+#[cfg(feature = "client")]
 pub mod net;
 #[cfg(feature = "daemon")]
 pub mod policy;

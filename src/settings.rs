@@ -60,6 +60,25 @@ impl FromStr for SettingKind {
     }
 }
 
+/// The document without `version = 1`, with which each may begin: the form that this release reads, also where it is left out.
+/// Lines and columns stay what they are.
+///
+/// # Errors
+/// `ConfigInvalid` for another version. A text that is no TOML is given back: whoever reads it says so.
+pub fn without_form_version(text: &str) -> Result<std::borrow::Cow<'_, str>> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        version: Option<toml::Spanned<toml::Value>>,
+    }
+    let Ok(Head { version: Some(version) }) = toml::from_str(text) else { return Ok(text.into()) };
+    if version.get_ref().as_integer() != Some(1) {
+        return Err(Error::new(ErrorId::ConfigInvalid, format!("version is {}, and must be 1", version.get_ref()))
+            .hint("every document of settings may say version = 1; leave it out, or use the release that it is for"));
+    }
+    let (start, end) = (text[..version.span().start].rfind('\n').map_or(0, |at| at + 1), version.span().end);
+    Ok([&text[..start], &" ".repeat(end - start), &text[end..]].concat().into())
+}
+
 /// What a document of one kind means.
 pub trait Setting: Send + Sync + Sized + 'static {
     /// Its kind.
@@ -72,4 +91,23 @@ pub trait Setting: Send + Sync + Sized + 'static {
     /// # Errors
     /// `ConfigInvalid`, naming the line or key.
     fn parse(text: &str) -> Result<Self>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_document_may_say_version_1_and_none_another() {
+        let read = |text| without_form_version(text).unwrap();
+        assert_eq!(
+            read("# a\n version = 1 # form\n[t]\nversion = 2\n"),
+            "# a\n             # form\n[t]\nversion = 2\n"
+        );
+        assert_eq!(read("[t]\nversion = 2\n"), "[t]\nversion = 2\n");
+        assert_eq!(read("not toml"), "not toml");
+        for bad in ["version = 2", "version = \"1\"", "version = 1.0", "[version]"] {
+            assert_eq!(without_form_version(bad).unwrap_err().id(), ErrorId::ConfigInvalid, "{bad}");
+        }
+    }
 }

@@ -23,6 +23,13 @@ pub(crate) mod pb {
     tonic::include_proto!("modelvault.v1");
 }
 
+/// The part of the SPIFFE Workload API that the vault calls.
+#[cfg(feature = "daemon")]
+#[allow(clippy::all, clippy::unwrap_used, missing_docs, unused_qualifications, dead_code)]
+pub(crate) mod spiffe {
+    tonic::include_proto!("_");
+}
+
 /// Most bytes of bulk data in one message, both ways.
 pub(crate) const PIECE_LEN: usize = 1 << 20;
 /// Largest message either side takes: a piece with its outboard nodes, or the request with the longest member list.
@@ -291,6 +298,7 @@ pub(crate) fn artifact_to_wire(a: &ArtifactFacts) -> pb::Artifact {
         newest: Some(version_to_wire(&a.newest)),
         versions: a.versions,
         tags: a.tags.iter().map(tag_to_wire).collect(),
+        marks: a.marks.to_string(),
     }
 }
 
@@ -313,6 +321,7 @@ pub(crate) fn artifact_from_wire(a: pb::Artifact) -> Result<ArtifactFacts> {
         versions: a.versions,
         newest,
         tags: tags.map_err(|e| broken("a tag is malformed").caused_by(e))?,
+        marks: a.marks.parse().map_err(|e: Error| broken("the labels are malformed").caused_by(e))?,
     })
 }
 

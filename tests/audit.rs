@@ -314,7 +314,7 @@ fn what_a_list_names_is_refused_at_seal_and_release_and_found_on_import() {
     let found = vault.import_intel(&caller(&vault), &source, format!("sha256:{digest}\n").as_bytes()).unwrap();
     assert_eq!((found.entries, found.matched, found.unread), (1, 1, 0));
     assert_eq!(found.hits[0].reference, "default/bad@v1");
-    let refused = |outcome: Result<()>| assert_eq!(outcome.unwrap_err().id(), ErrorId::InspectionRefused);
+    let refused = |outcome: Result<()>| assert_eq!(outcome.unwrap_err().id(), ErrorId::DenyListed);
     refused(vault.open(&caller(&vault), &"bad".parse().unwrap()).map(drop));
     refused(vault.export(&caller(&vault), &"bad".parse().unwrap()).map(drop));
     refused(seal("again", b"bad weights").map(drop));
@@ -339,4 +339,47 @@ fn what_a_list_names_is_refused_at_seal_and_release_and_found_on_import() {
         ErrorId::InvalidArgument
     );
     refused(vault.open(&caller(&vault), &"bad".parse().unwrap()).map(drop));
+}
+
+#[test]
+fn a_policy_that_was_put_back_or_altered_is_not_obeyed() {
+    let home = Home::with_log(3);
+    let text = |more: &str| format!("{}\n// {more}\n", model_vault::policy::Policies::DEFAULT_TEXT);
+    let vault = home.unlock().unwrap();
+    for version in 1..=2 {
+        assert_eq!(vault.set_policy(&caller(&vault), &text(&version.to_string())).unwrap(), version);
+    }
+    drop(vault);
+    let kept = copy(&home.path());
+
+    // Put back: every row that is left is authentic, and the log knows better.
+    home.edit("DELETE FROM policies WHERE version = 2");
+    let vault = home.unlock().unwrap();
+    let shown = vault.policy(&caller(&vault)).unwrap();
+    assert!(shown.version == 1 && shown.text.contains("policy-not-as-signed"), "{}", shown.text);
+    let denied = vault.workloads(&caller(&vault)).unwrap_err();
+    assert!(denied.message().contains("policy-not-as-signed"), "{denied}");
+    // Also after another start, until its owner puts it right.
+    drop(vault);
+    let vault = home.unlock().unwrap();
+    assert_eq!(vault.workloads(&caller(&vault)).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(vault.set_policy(&caller(&vault), &text("2")).unwrap(), 2);
+    vault.workloads(&caller(&vault)).unwrap();
+    drop(vault);
+    let vault = home.unlock().unwrap();
+    assert_eq!(vault.set_policy(&caller(&vault), &text("3")).unwrap(), 3);
+    drop(vault);
+
+    // Altered, or signed for another place.
+    for sql in [
+        "UPDATE policies SET text = text || '// more' WHERE version = 2",
+        "UPDATE policies SET envelope = (SELECT envelope FROM policies WHERE version = 1) WHERE version = 2",
+        "UPDATE policies SET envelope = NULL WHERE version = 2",
+    ] {
+        restore(&kept, &home.path());
+        home.edit(sql);
+        assert_eq!(home.unlock().unwrap_err().id(), ErrorId::CatalogueDamaged, "{sql}");
+    }
+    restore(&kept, &home.path());
+    home.unlock().unwrap();
 }

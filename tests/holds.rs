@@ -4,16 +4,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use model_vault::names::{ArtifactKind, Clock, Name, Principal, Reference, Timestamp};
+use model_vault::crypto::random::SystemRandom;
+use model_vault::marks::MarksChange;
+use model_vault::names::{ArtifactKind, Clock, Name, Principal, Random, Reference, Timestamp};
 use model_vault::settings::SettingKind;
+use model_vault::telemetry::Page;
 use model_vault::vault::{
     Caller, Channel, HoldSpec, HoldTarget, ImportInput, ImportSource, InitSpec, Machine, RootCredential, SealInput,
     SealMember, Sealing, Transport, Vault,
 };
-use model_vault::{ErrorId, Result};
+use model_vault::{Error, ErrorId, Result};
 
 /// A clock that the test moves on.
 struct Hands(AtomicI64);
@@ -21,6 +24,19 @@ struct Hands(AtomicI64);
 impl Clock for Hands {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Randomness that a test lets fail.
+#[derive(Default)]
+struct Flaky(AtomicBool);
+
+impl Random for Flaky {
+    fn fill(&self, bytes: &mut [u8]) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorId::IoError, "no randomness"));
+        }
+        SystemRandom.fill(bytes)
     }
 }
 
@@ -108,6 +124,23 @@ impl Fixture {
         text.filter(|row| row.contains(&format!("\"act\":\"{act}\""))).collect()
     }
 
+    /// Reads all of it, over a week.
+    fn habit(&self, caller: &Caller, name: &str) {
+        for _ in 0..7 {
+            self.read(caller, name).unwrap();
+            self.step(86_400);
+        }
+    }
+
+    /// A number of the page for Prometheus.
+    fn number(&self, series: &str) -> u64 {
+        let mut page = Page::default();
+        self.vault.metrics().write(&mut page);
+        let page = page.finish();
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{series}: {page}")).parse().unwrap()
+    }
+
     fn rules(&self, text: &str) {
         self.vault.change_setting(&self.caller(), SettingKind::Alerts, text, None).unwrap();
     }
@@ -127,16 +160,16 @@ fn a_suspended_principal_loses_its_open_stream_at_the_next_segment_and_release_g
     open.read(0, 0, &mut piece, false).unwrap();
     fixture.hold(principal(&serve), "suspend", None).unwrap();
     let cut = open.read(0, 1 << 20, &mut piece, false).unwrap_err();
-    assert_eq!(cut.id(), ErrorId::Denied);
+    assert_eq!(cut.id(), ErrorId::OnHold);
     assert!(cut.message().contains("is suspended: a test"), "{cut}");
     drop(open);
     let refused = fixture.read(&serve, "m").unwrap_err();
-    assert!(refused.id() == ErrorId::Denied && refused.message().contains("suspended"), "{refused}");
+    assert!(refused.id() == ErrorId::OnHold && refused.message().contains("suspended"), "{refused}");
     // Another is not touched, a restart forgets nothing, and it is undone.
     let other = fixture.workload("other", "m");
     fixture.read(&other, "m").unwrap();
     let fixture = fixture.reopen();
-    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::OnHold);
     assert_eq!(fixture.vault.list_holds(&fixture.caller()).unwrap().len(), 1);
     assert_eq!(fixture.vault.release_hold(&fixture.caller(), &principal(&serve)).unwrap(), 1);
     fixture.read(&serve, "m").unwrap();
@@ -154,17 +187,17 @@ fn an_artifact_in_quarantine_goes_to_nobody_and_can_still_be_checked() {
     let open = fixture.vault.open(&serve, &"m@v2".parse().unwrap()).unwrap();
     fixture.hold(HoldTarget::parse("artifact", "m@v2").unwrap(), "suspend", None).unwrap();
     let mut piece = vec![0; 1 << 20];
-    assert_eq!(open.read(0, 0, &mut piece, false).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(open.read(0, 0, &mut piece, false).unwrap_err().id(), ErrorId::OnHold);
     drop(open);
     for caller in [&serve, &fixture.caller()] {
         let refused = fixture.read(caller, "m@v2").unwrap_err();
-        assert!(refused.id() == ErrorId::Denied && refused.message().contains("quarantine"), "{refused}");
+        assert!(refused.id() == ErrorId::OnHold && refused.message().contains("quarantine"), "{refused}");
         fixture.read(caller, "m@v1").unwrap();
     }
     fixture.vault.verify(&fixture.caller(), &"m@v2".parse().unwrap()).unwrap();
-    assert_eq!(fixture.vault.export(&fixture.caller(), &"m@v2".parse().unwrap()).err().unwrap().id(), ErrorId::Denied);
+    assert_eq!(fixture.vault.export(&fixture.caller(), &"m@v2".parse().unwrap()).err().unwrap().id(), ErrorId::OnHold);
     fixture.hold(HoldTarget::parse("artifact", "m").unwrap(), "suspend", None).unwrap();
-    assert_eq!(fixture.read(&serve, "m@v1").unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(fixture.read(&serve, "m@v1").unwrap_err().id(), ErrorId::OnHold);
     fixture.vault.release_hold(&fixture.caller(), &HoldTarget::parse("artifact", "m").unwrap()).unwrap();
     fixture.read(&serve, "m@v1").unwrap();
 }
@@ -175,7 +208,7 @@ fn holds_end_by_themselves_and_throttled_principals_get_little_a_minute() {
     fixture.seal("m", 66 << 20);
     let serve = fixture.workload("serve", "m");
     fixture.hold(principal(&serve), "suspend", Some(Duration::from_secs(60))).unwrap();
-    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::OnHold);
     fixture.step(61);
     fixture.read(&serve, "m").unwrap();
 
@@ -197,7 +230,7 @@ fn a_workload_that_is_asked_for_a_second_factor_is_refused_and_the_owner_is_neve
     fixture.seal("m", 4 << 20);
     let serve = fixture.workload("serve", "m");
     fixture.hold(principal(&serve), "step-up", None).unwrap();
-    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::OnHold);
     for owner in [Principal::local_operator(fixture.vault.owner_uid()), Principal::unix_operator(0)] {
         let refused = fixture.hold(HoldTarget::Principal(owner.to_string()), "suspend", None).unwrap_err();
         assert_eq!(refused.id(), ErrorId::InvalidArgument, "{refused}");
@@ -230,8 +263,8 @@ fn a_rule_suspends_a_prober_on_record_cuts_its_stream_and_can_be_undone() {
     let raised = fixture.vault.watch().unwrap();
     assert_eq!(raised.len(), 1, "{raised:?}");
     assert!(raised[0].held && raised[0].alert.rule.as_str() == "denied-burst");
-    assert_eq!(open.read(0, 1 << 20, &mut piece, false).unwrap_err().id(), ErrorId::Denied);
-    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(open.read(0, 1 << 20, &mut piece, false).unwrap_err().id(), ErrorId::OnHold);
+    assert_eq!(fixture.read(&serve, "m").unwrap_err().id(), ErrorId::OnHold);
     let alert = &fixture.acts("alert.raise")[0];
     assert!(alert.contains("denied-burst") && alert.contains("workload default/serve"), "{alert}");
     let placed = &fixture.acts("hold.place")[0];
@@ -303,7 +336,7 @@ fn what_is_in_quarantine_does_not_come_back_under_another_name() {
     import("before").unwrap();
     let artifact = HoldTarget::parse("artifact", "m").unwrap();
     fixture.hold(artifact, "suspend", None).unwrap();
-    assert_eq!(import("after").unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(import("after").unwrap_err().id(), ErrorId::OnHold);
     assert_eq!(fixture.read(&fixture.caller(), "after").unwrap_err().id(), ErrorId::NotFound);
 }
 
@@ -315,6 +348,11 @@ fn nobody_releases_what_holds_them_and_no_hold_is_for_ever_by_accident() {
     let text = fixture.vault.policy(&fixture.caller()).unwrap().text;
     let admins = "@id(\"corp\") permit (principal is ModelVault::Operator, action, resource);";
     fixture.vault.set_policy(&fixture.caller(), &format!("{text}{admins}")).unwrap();
+    // Eve comes from an issuer, and can be held before she comes.
+    assert_eq!(fixture.hold(principal(&eve()), "throttle", None).unwrap_err().id(), ErrorId::NotFound);
+    let issuers = "[[issuer]]\nname = \"corp\"\nkind = \"oidc\"\nissuer = \"https://login.example\"\naudience = \"model-vault\"\n\
+                   algorithms = [\"EdDSA\"]\nbecome = \"operator\"\nsubjects = [\"*\"]\n";
+    fixture.vault.change_setting(&fixture.caller(), SettingKind::Issuers, issuers, None).unwrap();
     fixture.hold(principal(&eve()), "throttle", None).unwrap();
     assert_ne!(fixture.vault.release_hold(&eve(), &principal(&eve())).unwrap_err().id(), ErrorId::NotFound);
     assert_eq!(fixture.vault.list_holds(&fixture.caller()).unwrap().len(), 1);
@@ -322,4 +360,113 @@ fn nobody_releases_what_holds_them_and_no_hold_is_for_ever_by_accident() {
     let long = fixture.hold(principal(&eve()), "suspend", Some(Duration::from_secs(u64::MAX)));
     assert_eq!(long.unwrap_err().id(), ErrorId::InvalidArgument);
     fixture.vault.list_holds(&fixture.caller()).unwrap();
+}
+
+/// A network that a principal never read from, and nothing else.
+const NEW_ADDRESS: &str = "learn-days = 0\n[rule.first-seen]\nenabled = false\n[rule.off-hours]\nenabled = false\n";
+
+#[test]
+fn what_was_learned_outlives_a_restart_and_little_is_read_again() {
+    let fixture = Fixture::new();
+    fixture.seal("m", 1000);
+    fixture.rules(NEW_ADDRESS);
+    fixture.vault.watch().unwrap();
+    let serve = fixture.workload("serve", "m");
+    fixture.habit(&serve, "m");
+    assert!(fixture.vault.watch().unwrap().is_empty());
+    let read = fixture.number("modelvault_alert_rows_total");
+    fixture.vault.end_watching();
+    let snapshot = fixture.dir.path().join("home/watch.snapshot");
+    assert!(std::fs::metadata(&snapshot).unwrap().len() < 200_000);
+    let elsewhere =
+        Caller { channel: Channel { peer: Some("192.0.2.9:4711".into()), ..serve.channel.clone() }, ..serve.clone() };
+    let kept = std::fs::read(&snapshot).unwrap();
+    assert!(!String::from_utf8_lossy(&kept).contains("serve"), "it is sealed");
+    let fixture = fixture.reopen();
+    fixture.read(&elsewhere, "m").unwrap();
+    let raised = fixture.vault.watch().unwrap();
+    assert_eq!(raised.iter().map(|r| r.alert.rule.as_str()).collect::<Vec<_>>(), ["new-address"]);
+    assert!(fixture.number("modelvault_alert_rows_total") < read / 2, "{read}");
+    assert_eq!(fixture.number("modelvault_alerts_total{rule=\"new-address\"}"), 1);
+    // Whoever can write to the home makes it learn anew, and no more.
+    let mut flipped = kept.clone();
+    flipped[kept.len() / 2] ^= 1;
+    let mut fixture = fixture;
+    for (nth, damaged) in [flipped, kept[..20].to_vec(), vec![0; 100], Vec::new()].into_iter().enumerate() {
+        std::fs::write(&snapshot, damaged).unwrap();
+        fixture = fixture.reopen();
+        fixture.step(86_400);
+        let peer = Some(format!("198.{}.100.9:4711", 18 + nth));
+        fixture.read(&Caller { channel: Channel { peer, ..serve.channel.clone() }, ..serve.clone() }, "m").unwrap();
+        assert_eq!(fixture.vault.watch().unwrap().len(), 1, "it learned from the log");
+        assert!(fixture.number("modelvault_alert_rows_total") > read);
+    }
+}
+
+#[test]
+fn what_fails_between_rows_loses_no_alert_and_no_hold_and_raises_none_twice() {
+    let fixture = Fixture::new();
+    let flaky = Arc::new(Flaky::default());
+    let Fixture { dir, vault, clock } = fixture;
+    drop(vault);
+    let machine = Machine { clock: clock.clone(), random: flaky.clone() };
+    let key = RootCredential::KeyFile(dir.path().join("root.key"));
+    let vault = Arc::new(Vault::unlock(&dir.path().join("home"), Some(key), machine).unwrap());
+    let fixture = Fixture { dir, vault, clock };
+    fixture.seal("m", 1000);
+    fixture.rules(STRICT);
+    fixture.vault.watch().unwrap();
+    let serve = fixture.workload("serve", "m");
+    for guess in 0..5 {
+        fixture.read(&serve, &format!("guess-{guess}")).unwrap_err();
+    }
+    // Before the row of the alert.
+    flaky.0.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert_eq!(fixture.vault.watch().unwrap_err().id(), ErrorId::IoError);
+    }
+    flaky.0.store(false, Ordering::Relaxed);
+    // Between that row and the hold.
+    let db = rusqlite::Connection::open(fixture.dir.path().join("home/catalogue.db")).unwrap();
+    db.execute_batch("CREATE TRIGGER t BEFORE INSERT ON holds BEGIN SELECT RAISE(ABORT, 'full'); END").unwrap();
+    for _ in 0..3 {
+        fixture.vault.watch().unwrap_err();
+    }
+    db.execute_batch("DROP TRIGGER t").unwrap();
+    drop(db);
+    let raised = fixture.vault.watch().unwrap();
+    assert_eq!((raised.len(), raised[0].held), (1, true), "{raised:?}");
+    assert_eq!((fixture.acts("alert.raise").len(), fixture.acts("hold.place").len()), (1, 1));
+    // A process that dies with an alert that is not on record: the next one judges the rows again.
+    fixture.vault.release_hold(&fixture.caller(), &principal(&serve)).unwrap();
+    fixture.step(3 * 3600);
+    for guess in 0..5 {
+        fixture.read(&serve, &format!("other-{guess}")).unwrap_err();
+    }
+    flaky.0.store(true, Ordering::Relaxed);
+    fixture.vault.watch().unwrap_err();
+    fixture.vault.end_watching();
+    flaky.0.store(false, Ordering::Relaxed);
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.vault.watch().unwrap().len(), 1);
+    assert_eq!((fixture.acts("alert.raise").len(), fixture.acts("hold.place").len()), (2, 2));
+}
+
+#[test]
+fn an_artifact_with_the_label_sensitive_is_sensitive() {
+    let fixture = Fixture::new();
+    fixture.rules("learn-days = 0\nsensitive = [\"prod/secret-*\"]\n");
+    fixture.vault.watch().unwrap();
+    for (name, told) in [("plain", 0), ("marked", 1)] {
+        fixture.seal(name, 1000);
+        let who = fixture.workload(&format!("reader-of-{name}"), name);
+        if told == 1 {
+            let change = MarksChange { add: ["sensitive".parse().unwrap()].into(), ..MarksChange::default() };
+            fixture.vault.mark(&fixture.caller(), &name.parse().unwrap(), change).unwrap();
+        }
+        // What was announced is long past.
+        fixture.step(9 * 86_400);
+        fixture.read(&who, name).unwrap();
+        assert_eq!(fixture.vault.watch().unwrap().len(), told, "{name}");
+    }
 }

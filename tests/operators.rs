@@ -15,7 +15,8 @@ use model_vault::names::{
     ApprovalId, ArtifactKind, Clock, Name, Principal, Reference, RequestId, Sha256, SystemClock, Timestamp,
 };
 use model_vault::vault::{
-    Caller, Channel, Evidence, InitSpec, Machine, RootCredential, SealInput, SealMember, Sealing, Transport, Vault,
+    Caller, Channel, Counted, Evidence, HoldSpec, HoldTarget, InitSpec, Machine, RootCredential, SealInput, SealMember,
+    Sealing, Transport, Vault,
 };
 use model_vault::{Error, ErrorId, Result};
 
@@ -91,6 +92,7 @@ impl Fixture {
             request_id: RequestId::generate(self.clock.now(), &SystemRandom).unwrap(),
             channel: Channel { transport: Transport::Unix, ..Channel::local() },
             evidence: Evidence::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -503,6 +505,71 @@ fn other_parameters_are_another_act() {
 }
 
 #[test]
+fn an_approved_act_whose_answer_was_lost_is_answered_again_and_done_once() {
+    let f = Fixture::new(&[STEP_UP, TAGGED_BY_TWO]);
+    let four = [STEP_UP, FOUR_EYES, TAGGED_BY_TWO].concat();
+    f.seal("model");
+    f.vault.set_policy(&f.alice(), &four).unwrap();
+    let next = format!("{four}// a comment\n");
+    waits_as(&f.vault.set_policy(&f.alice(), &next).unwrap_err());
+    f.approve(&f.bob(), &f.waiting()[0], true).unwrap();
+    // The same request three times: the first is carried out.
+    let request = f.alice();
+    let rows = f.rows("policy.set").len();
+    for _ in 0..3 {
+        assert_eq!(f.vault.set_policy(&request, &next).unwrap(), 3);
+    }
+    assert_eq!((f.rows("policy.set").len(), f.waiting().len()), (rows + 1, 0));
+    // Under its id nothing else is, whether or not it is an act that is remembered.
+    let other = format!("{next}// another\n");
+    assert_eq!(refused(f.vault.set_policy(&request, &other)), ErrorId::AlreadyExists);
+    assert_eq!(f.vault.policy(&f.alice()).unwrap().version, 3);
+    let shred = f.vault.shred(&request, &reference("model"));
+    assert!(matches!(refused(shred), ErrorId::AlreadyExists | ErrorId::ApprovalRequired));
+    let exported = f.vault.export(&request, &reference("model"));
+    assert_eq!(refused(exported.map(drop)), ErrorId::ApprovalRequired);
+    // Nor by somebody else.
+    let carol = Caller { request_id: request.request_id, ..f.carol() };
+    assert_eq!(refused(f.vault.set_policy(&carol, &next)), ErrorId::AlreadyExists);
+}
+
+#[test]
+fn who_may_look_sees_what_others_do_and_does_nothing_of_it() {
+    const LOOKS: &str = r#"
+@id("looks") forbid (
+  principal == ModelVault::Operator::"unix:uid:1002",
+  action in [ModelVault::Action::"approve", ModelVault::Action::"revokeSession", ModelVault::Action::"quarantine"],
+  resource
+);
+"#;
+    let f = Fixture::new(&[STEP_UP, FOUR_EYES, LOOKS]);
+    f.seal("model");
+    waits_as(&f.shred(&f.alice(), "model").unwrap_err());
+    let target = HoldTarget::parse("artifact", "model").unwrap();
+    let hold = HoldSpec { target: target.clone(), kind: "suspend".into(), reason: "a test".into(), lasts: None };
+    f.vault.quarantine(&f.alice(), &hold).unwrap();
+    assert_eq!(f.vault.approvals(&f.carol()).unwrap().len(), 1);
+    assert_eq!(f.vault.list_holds(&f.carol()).unwrap().len(), 1);
+    assert_eq!(f.vault.sessions(&f.carol()).unwrap().sessions.len(), 0);
+    assert_eq!(refused(f.approve(&f.carol(), &f.waiting()[0], true)), ErrorId::Denied);
+    assert_eq!(refused(f.vault.release_hold(&f.carol(), &target)), ErrorId::Denied);
+    assert_eq!(refused(f.vault.quarantine(&f.carol(), &hold)), ErrorId::Denied);
+    assert_eq!(refused(f.vault.refuse_subject(&f.carol(), "corp", "x", false)), ErrorId::Denied);
+}
+
+#[test]
+fn names_that_nobody_has_are_neither_held_nor_refused() {
+    let f = Fixture::new(&[]);
+    for name in ["nobody", "prod/nobody", "default/ci:repo:acme/train", "operator:corp:eve"] {
+        let target = HoldTarget::parse("principal", name).unwrap();
+        let hold = HoldSpec { target, kind: "suspend".into(), reason: "a test".into(), lasts: None };
+        assert_eq!(refused(f.vault.quarantine(&f.alice(), &hold)), ErrorId::NotFound, "{name}");
+    }
+    assert_eq!(refused(f.vault.refuse_subject(&f.alice(), "corp", "eve", false)), ErrorId::NotFound);
+    assert_eq!(f.vault.list_holds(&f.alice()).unwrap().len(), 0);
+}
+
+#[test]
 fn who_approves_a_signer_approves_the_keys() {
     let f = Fixture::new(&[STEP_UP, TRUSTED_BY_TWO]);
     let key = || SigningIdentity::generate(&SystemRandom).unwrap();
@@ -695,7 +762,7 @@ fn approving_takes_the_permission_to() {
     let f = Fixture::new(&[
         STEP_UP,
         FOUR_EYES,
-        r#"@id("not-carol") forbid (principal == ModelVault::Operator::"unix:uid:1002", action == ModelVault::Action::"approve", resource);"#,
+        r#"@id("not-carol") forbid (principal == ModelVault::Operator::"unix:uid:1002", action in [ModelVault::Action::"approve", ModelVault::Action::"readApprovals"], resource);"#,
     ]);
     f.seal("model");
     f.shred(&f.alice(), "model").unwrap_err();

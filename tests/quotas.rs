@@ -280,4 +280,56 @@ fn a_row_of_an_account_that_was_altered_refuses_its_caller_and_no_other() {
     let uid = fixture.vault.owner_uid();
     let other = Caller { principal: Principal::unix_operator(uid), channel, ..fixture.caller() };
     drop(fixture.vault.open(&other, &"m".parse().unwrap()).unwrap());
+    // An operator sets it back, on record; what was used before is forgotten then, and counts from there.
+    let whom = format!("operator:local:uid:{uid}");
+    assert!(fixture.vault.reset_quota(&other, Some(&whom), None).unwrap() >= 2);
+    assert_eq!(fixture.read(0, MIB).0, MIB);
+    let row = fixture.rows("\"quota.reset\"").pop().unwrap();
+    assert!(row.contains(&format!("operator local:uid:{uid}")) && row.contains("unix"), "{row}");
+    refused(fixture.read(0, 1));
+    let (namespace, name) = ("default".parse().unwrap(), "m".parse().unwrap());
+    assert!(fixture.vault.reset_quota(&other, Some(&whom), Some((&namespace, &name))).unwrap() >= 1);
+    refused(fixture.read(0, 1));
+    assert_eq!(fixture.vault.reset_quota(&other, None, None).unwrap_err().id(), ErrorId::InvalidArgument);
+    let nothing = fixture.vault.reset_quota(&other, None, Some((&namespace, &"x".parse().unwrap()))).unwrap_err();
+    assert_eq!(nothing.id(), ErrorId::NotFound);
+    assert!(fixture.vault.reset_quota(&fixture.caller(), Some(&whom), None).unwrap() >= 1);
+    assert_eq!(fixture.read(0, MIB).0, MIB);
+}
+
+#[test]
+fn every_call_is_counted_once_and_the_owner_keeps_the_way_back() {
+    let fixture = Fixture::new(1000, "requests_per_minute = 10");
+    let channel = Channel { transport: Transport::Unix, ..Channel::local() };
+    let other = || Caller {
+        principal: Principal::unix_operator(fixture.vault.owner_uid() + 1),
+        channel: channel.clone(),
+        ..fixture.caller()
+    };
+    let calls: [&dyn Fn(&Caller) -> Result<()>; 5] = [
+        &|caller| fixture.vault.open(caller, &"m".parse().unwrap())?.finish(0, "complete"),
+        &|caller| fixture.vault.version(caller, &"m".parse().unwrap()).map(drop),
+        &|caller| fixture.vault.whoami(caller).map(drop),
+        &|caller| fixture.vault.workloads(caller).map(drop),
+        &|caller| fixture.vault.policy(caller).map(drop),
+    ];
+    for call in calls.iter().chain(&calls) {
+        call(&other()).unwrap();
+    }
+    for call in calls {
+        assert_eq!(call(&other()).unwrap_err().id(), ErrorId::QuotaExceeded);
+        call(&fixture.caller()).ok();
+    }
+    // Over the wire each call is one, whatever request id its caller gave it; within the vault clones of a caller are one call.
+    let same = other();
+    fixture.hands.run(61);
+    for _ in 0..30 {
+        fixture.vault.whoami(&same.clone()).unwrap();
+    }
+    for _ in 0..20 {
+        fixture.vault.whoami(&fixture.caller()).unwrap();
+    }
+    refused(fixture.read(0, 1));
+    fixture.rules("requests_per_minute = 1000");
+    assert_eq!(fixture.read(0, 1).0, 1);
 }

@@ -156,13 +156,20 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("key untrust", &["vault key untrust alice", "vault key untrust alice 0123456789abcdef --revoke --reason stolen"]),
     ("key ls", &["vault key ls"]),
     ("key new", &["vault key new release", "vault key new ci --pq -o ci.pem    # and ci.pub.pem; needs no vault"]),
-    ("key show", &["vault key show release > release.pub.pem"]),
-    ("policy get", &["vault policy get > policy.cedar", "vault policy get --version v2"]),
+    ("key show", &["vault key show release > release.pub.pem", "vault key show --namespace prod > vault.pub.pem"]),
+    (
+        "policy get",
+        &[
+            "vault policy get > policy.cedar",
+            "vault policy get --version v2",
+            "vault policy get --bundle -o policy.json",
+        ],
+    ),
     (
         "policy set",
         &["vault policy set policy.cedar", "vault policy set policy.cedar --expect v3    # only over what I saw"],
     ),
-    ("policy check", &["vault policy check policy.cedar"]),
+    ("policy check", &["vault policy check policy.cedar", "vault policy check policy.json --signer-key vault.pub.pem"]),
     (
         "policy test",
         &["vault policy test policy-tests.toml", "vault policy test policy-tests.toml --policy policy.cedar"],
@@ -177,6 +184,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("policy log", &["vault policy log"]),
     ("quota get", &["vault quota get", "vault quota get 'prod/serve-*'", "vault quota get --rules > quotas.toml"]),
     ("quota set", &["vault quota set quotas.toml", "vault quota set quotas.toml --expect v3"]),
+    ("quota reset", &["vault quota reset workload:prod/serve-1", "vault quota reset --artifact prod/resnet"]),
     ("quota check", &["vault quota check quotas.toml                     # needs no vault"]),
     ("config get", &["vault config get groups > groups.toml"]),
     ("config set", &["vault config set groups groups.toml", "vault config set quotas quotas.toml --expect v3"]),

@@ -45,7 +45,8 @@ pub enum Access {
 }
 
 impl Session {
-    /// From the parsed command line: `--home` or `--context`, else their environment twins, else the configuration file.
+    /// From the parsed command line: `--home` or `--context`, else their environment twins, else the enrolment that the
+    /// environment names, else the configuration file.
     pub fn new(global: &Global, matches: &ArgMatches) -> Result<Self> {
         let credentials = Credentials::of(global, matches)?;
         let flags = (by_flag(matches, "home"), by_flag(matches, "context"));
@@ -54,6 +55,10 @@ impl Session {
                 return Err(Error::new(ErrorId::InvalidArgument, "both --home and --context were given"));
             }
             (Some(home), _, (_, false)) => Target::Home(Some(home.clone())),
+            (None, None, _) => match enrolled() {
+                Some(daemon) => daemon,
+                None => configured(None)?,
+            },
             (_, context, _) => configured(context.as_deref())?,
         };
         Ok(Self { target, credentials, vault: OnceCell::new(), runtime: OnceCell::new() })
@@ -78,9 +83,9 @@ impl Session {
             Target::Home(path) => Home::resolve(path.clone(), |name| std::env::var_os(name)),
             Target::Server { .. } => Err(Error::new(
                 ErrorId::InvalidArgument,
-                "this command works on a local vault, and the context is a server",
+                "this command works on a local vault, and the settings name a server",
             )
-            .hint("name the vault with --home, or another context with --context")),
+            .hint("name the vault with --home, or another context with --context; MODELVAULT_ENROLMENT names a server too")),
         }
     }
 
@@ -290,6 +295,13 @@ impl Session {
 /// The user this process runs as.
 pub fn uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// The daemon of the enrolment that the environment names.
+fn enrolled() -> Option<Target> {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let address = named("MODELVAULT_SERVER").and_then(|address| address.into_string().ok());
+    named("MODELVAULT_ENROLMENT").map(|directory| Target::Server { address, enrolment: directory.into() })
 }
 
 fn configured(context: Option<&str>) -> Result<Target> {

@@ -72,6 +72,16 @@ pub enum AuditError {
         /// Records signed.
         size: u64,
     },
+    /// A checkpoint that was kept elsewhere covers more records than an exported log holds.
+    #[error(
+        "the log ends at record {records}, and the checkpoint kept elsewhere covers {size}: it was exported before that, or its end was cut off"
+    )]
+    Older {
+        /// Records there.
+        records: u64,
+        /// Records of the checkpoint.
+        size: u64,
+    },
     /// Checkpoint sizes do not grow, or one comes after records it does not cover.
     #[error("a checkpoint of size {size} is out of order after {after}")]
     CheckpointOrder {
@@ -122,6 +132,11 @@ impl From<AuditError> for Error {
             AuditError::Malformed { seq, .. } => broken.detail("seq", seq),
             AuditError::Root { first, last } => broken.detail("first_seq", first).detail("last_seq", last),
             AuditError::Cut { records, size } => broken.detail("records", records).detail("size", size),
+            // Most often nothing is broken.
+            AuditError::Older { records, size } => Self::new(ErrorId::AuditBroken, e.to_string())
+                .hint("export the log again; this one can be compared with a checkpoint that is not newer than it")
+                .detail("records", records)
+                .detail("size", size),
             AuditError::CheckpointOrder { size, .. } | AuditError::Frontier { size } | AuditError::Tiles { size } => {
                 broken.detail("size", size)
             }

@@ -141,6 +141,8 @@ acts! {
     ApprovalList = "approval.list",
     /// Rules and use of quotas were read.
     QuotaRead = "quota.read",
+    /// What was counted for quotas was set back to nothing; details: `caller`, `artifact`.
+    QuotaReset = "quota.reset",
     /// A lease was renewed by a fresh decision; details: `bytes`.
     LeaseRenew = "lease.renew",
     /// Calls were refused because a quota is used up; sampled, details: `count`, `quota`.

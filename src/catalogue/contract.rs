@@ -499,11 +499,17 @@ fn policies_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(c.set_policy("permit nothing".into(), entry("p1")).unwrap(), (1, 0));
     assert_eq!(c.set_policy("permit all".into(), entry("p2")).unwrap(), (2, 1));
     let now = clock.now();
-    assert_eq!(c.policy().unwrap(), Some(PolicyRecord { version: 2, text: "permit all".into(), created: now }));
+    assert_eq!(
+        c.policy().unwrap(),
+        Some(PolicyRecord { version: 2, text: "permit all".into(), envelope: None, created: now })
+    );
     assert_eq!(c.policy_version(1).unwrap().text, "permit nothing");
     refused!(c.policy_version(3), NotFound(_));
     refused!(c.policy_version(u64::MAX), NotFound(_));
-    refused!(c.set_policy("x".repeat(MAX_POLICY + 1), entry("p3")), InvalidArgument(_));
+    refused!(c.set_policy("x".repeat(MAX_POLICY + 1).into(), entry("p3")), InvalidArgument(_));
+    let over = |over, envelope: &str| NewPolicy { text: "x".into(), envelope: Some(envelope.into()), over: Some(over) };
+    refused!(c.set_policy(over(1, "{}"), entry("p3")), AlreadyExists(_));
+    refused!(c.set_policy(over(2, &"x".repeat(MAX_POLICY_ENVELOPE + 1)), entry("p3")), InvalidArgument(_));
 }
 
 fn trust_stores_keep_their_history(c: &dyn Catalogue, clock: &StepClock) {
@@ -856,6 +862,15 @@ fn accounts_never_go_back(c: &dyn Catalogue, _: &StepClock) {
     // A row that cannot be appended takes the accounts with it.
     assert!(c.store_usage(vec![account("c", None, 9)], Some(Vec::new())).is_err());
     assert_eq!(c.usage("c", None).unwrap(), None);
+    assert_eq!(c.usage_callers().unwrap(), ["a", "b"]);
+    let drop = |callers: Option<&str>, artifact: Option<u8>| {
+        let callers = callers.map(|caller| vec![caller.to_owned()]);
+        c.drop_usage(callers, artifact.map(|n| ArtifactId([n; 16])), b"row".to_vec().into()).unwrap().0
+    };
+    c.store_usage(vec![account("d", None, 5), account("d", Some(1), 5), account("e", Some(1), 5)], None).unwrap();
+    assert_eq!((drop(Some("d"), None), drop(Some("d"), None), drop(None, Some(2))), (2, 0, 0));
+    assert_eq!((drop(Some("a"), Some(1)), drop(None, Some(1))), (1, 1));
+    c.store_usage(vec![account("a", Some(1), 3)], None).unwrap();
     assert_eq!(c.forget_usage(Timestamp::from_millis(3000)).unwrap(), 1);
     assert!(c.usage("", None).unwrap().is_some(), "the row about the time is no account");
 }

@@ -207,8 +207,9 @@ pub trait Catalogue:
 
     // Policy
 
-    /// Puts a policy in force and returns its version. Earlier ones are kept.
-    fn set_policy(&self, text: String, entry: Entry) -> Result<(u64, Sequence)>;
+    /// Puts a policy in force and returns its version. Earlier ones are kept. `AlreadyExists` if it was to be over another than
+    /// the one in force.
+    fn set_policy(&self, policy: NewPolicy, entry: Entry) -> Result<(u64, Sequence)>;
 
     /// The policy in force; `None` if none was ever set.
     fn policy(&self) -> Result<Option<PolicyRecord>>;

@@ -67,6 +67,8 @@ pub const MAX_LEAF: usize = 64 * 1024;
 pub const MAX_ATTESTATIONS: u64 = 256;
 /// The longest predicate type, in bytes.
 pub const MAX_PREDICATE_TYPE: usize = 512;
+/// The longest signature over a policy, in bytes.
+pub const MAX_POLICY_ENVELOPE: usize = 16 << 10;
 /// The longest policy text, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
 /// The longest document of trusted signers, in bytes.
@@ -424,6 +426,29 @@ pub struct Rewrap {
     pub wrapped: [u8; 80],
 }
 
+/// A policy that is to be in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewPolicy {
+    /// The text.
+    pub text: String,
+    /// The vault's signature over this version of it (DSSE, as JSON).
+    pub envelope: Option<String>,
+    /// Only if this version is in force (0: none was ever set).
+    pub over: Option<u64>,
+}
+
+impl From<String> for NewPolicy {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+}
+
+impl From<&str> for NewPolicy {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
 /// A policy that was or is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRecord {
@@ -431,6 +456,8 @@ pub struct PolicyRecord {
     pub version: u64,
     /// As given.
     pub text: String,
+    /// The vault's signature; none for those that an earlier release put in force.
+    pub envelope: Option<String>,
     /// Since when.
     pub created: Timestamp,
 }

@@ -16,6 +16,8 @@ pub struct SessionRecord {
     pub principal: Principal,
     /// Groups that the issuer vouched for.
     pub groups: Vec<Name>,
+    /// Digest of what the settings said of the issuer.
+    pub rules: Sha256,
     /// Since when.
     pub created: Timestamp,
     /// Through when.

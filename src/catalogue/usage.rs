@@ -1,6 +1,6 @@
 //! What callers used of their quotas.
 
-use super::{AuditLeaf, Page, Result};
+use super::{AuditLeaf, Entry, Page, Result, Sequence};
 use crate::names::{ArtifactId, Timestamp};
 
 /// A stored account. What it means is said by the room of quotas.
@@ -39,6 +39,18 @@ pub trait Usage {
 
     /// When an account was stored last, as far as it can be believed.
     fn last_usage(&self) -> Result<Option<Timestamp>>;
+
+    /// Every caller that has an account, whether the account can be read or not.
+    fn usage_callers(&self) -> Result<Vec<String>>;
+
+    /// Drops the accounts of these callers, or of all, with one artifact, or with all and none, also those that cannot be read.
+    /// Says how many there were.
+    fn drop_usage(
+        &self,
+        callers: Option<Vec<String>>,
+        artifact: Option<ArtifactId>,
+        entry: Entry,
+    ) -> Result<(u64, Sequence)>;
 
     /// Forgets accounts that were not stored since, and says how many.
     fn forget_usage(&self, before: Timestamp) -> Result<u64>;

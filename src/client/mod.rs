@@ -332,7 +332,8 @@ impl Client {
     /// The policy in force, or an earlier one (0: the built-in one).
     pub async fn policy_at(&self, version: Option<u64>) -> Result<PolicyFacts> {
         let answer = self.answer(async || self.access().get_policy(pb::GetPolicyRequest { version }).await).await?;
-        Ok(PolicyFacts { version: answer.version, text: answer.text })
+        let envelope = Some(answer.envelope).filter(|e| !e.is_empty());
+        Ok(PolicyFacts { version: answer.version, text: answer.text, envelope })
     }
 
     /// Puts a policy in force; returns its version.
@@ -377,6 +378,14 @@ impl Client {
     pub async fn quotas(&self, callers: &str) -> Result<QuotaFacts> {
         let request = pb::GetQuotasRequest { callers: callers.into() };
         facts(&self.answer(async || self.access().get_quotas(request.clone()).await).await?.facts_json)
+    }
+
+    /// Sets what was counted of a caller, of an artifact or of both together back to nothing. Says how many accounts there were.
+    pub async fn reset_quota(&self, caller: Option<&str>, artifact: Option<&str>) -> Result<u64> {
+        let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
+        let (caller, artifact) = (text(caller), text(artifact));
+        let request = pb::ResetQuotaRequest { caller, artifact, request_id: request_id()? };
+        Ok(self.once(async || self.access().reset_quota(request).await).await?.accounts)
     }
 
     /// The document of a kind of settings.

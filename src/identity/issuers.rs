@@ -10,7 +10,7 @@ use super::jwt::{KeySet, Refused, Rules, Token, Verified};
 use super::peer::ForeignId;
 use crate::error::Result;
 use crate::json::Value;
-use crate::names::{Name, Principal, PrincipalKind};
+use crate::names::{Name, Principal, PrincipalKind, Sha256};
 use crate::settings::{Setting, SettingKind};
 
 /// The issuers in force.
@@ -29,6 +29,8 @@ pub struct Issuer {
     pub keys: KeySource,
     /// Where a token must say it is from, for whom, signed how.
     pub rules: Rules,
+    /// Of all that the document says of it.
+    pub digest: Sha256,
     kind: Kind,
     subjects: Subjects,
     require: Vec<(Vec<String>, String)>,
@@ -113,6 +115,26 @@ pub enum Bundle {
     Inline(String),
     /// The same in a file, which is read again when it changes.
     File(PathBuf),
+    /// A SPIFFE agent at this socket tells them, and each change; `None`: at the one that the environment names.
+    Agent(Option<PathBuf>),
+}
+
+impl Bundle {
+    /// What SPIFFE calls the variable of the environment with the socket of the agent.
+    pub(super) const SOCKET: &'static str = "SPIFFE_ENDPOINT_SOCKET";
+
+    /// The socket of the agent, if there is one.
+    pub fn agent(&self) -> Option<PathBuf> {
+        let Self::Agent(socket) = self else { return None };
+        let of_environment = || Self::socket(&std::env::var(Self::SOCKET).ok()?);
+        socket.clone().or_else(of_environment)
+    }
+
+    /// `unix:///PATH`, `unix:/PATH` or `/PATH`.
+    fn socket(place: &str) -> Option<PathBuf> {
+        let path = place.strip_prefix("unix://").or_else(|| place.strip_prefix("unix:")).unwrap_or(place);
+        Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+    }
 }
 
 /// A caller whom an issuer vouches for.
@@ -163,10 +185,20 @@ impl Issuers {
         self.domains.iter().find(|known| known.trust_domain == domain)
     }
 
-    /// Whether somebody of this name vouches for callers still.
+    /// Whether somebody of this name vouches for callers.
     pub fn knows(&self, name: &str) -> bool {
-        self.tokens.iter().any(|issuer| issuer.name.as_str() == name)
-            || self.domains.iter().any(|domain| domain.name.as_str() == name)
+        self.rules_of(name).is_some() || self.domains.iter().any(|domain| domain.name.as_str() == name)
+    }
+
+    /// The sockets of the SPIFFE agents that tell authorities.
+    pub fn agents(&self) -> Vec<PathBuf> {
+        let sockets = self.domains.iter().filter_map(|domain| domain.bundle.agent());
+        sockets.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Digest of what the document says of the issuer of this name.
+    pub fn rules_of(&self, name: &str) -> Option<Sha256> {
+        self.tokens.iter().find(|issuer| issuer.name.as_str() == name).map(|issuer| issuer.digest)
     }
 }
 
@@ -327,7 +359,8 @@ mod tests {
         ))
         .unwrap();
         assert_eq!((issuers.tokens.len(), issuers.domains.len()), (1, 1));
-        assert!(issuers.knows("k8s") && issuers.knows("spire") && !issuers.knows("mtls"));
+        assert!(issuers.rules_of("k8s").is_some() && issuers.rules_of("spire").is_none());
+        assert!(issuers.trust_domain("example.org").is_some_and(|domain| domain.name.as_str() == "spire"));
     }
 
     #[test]

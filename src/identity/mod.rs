@@ -53,7 +53,7 @@ mod web;
 pub use authority::{Authority, CsrKey, DEFAULT_LIFETIME, Issued, IssuedServer, LONGEST_LIFETIME, csr_key};
 pub use enrolment::{Enrolment, new_key_and_csr};
 #[cfg(feature = "daemon")]
-pub use foreign::{Authorities, Bundles};
+pub use foreign::{AgentBundles, Authorities, Bundles, ShownChain, TrustDomains};
 pub use key::PrivateKey;
 pub use peer::{
     ClientCertificate, ForeignCertificate, ForeignId, PeerCertificate, Serial, SessionCertificate, SpiffeId,

@@ -234,6 +234,8 @@ pub struct ForeignCertificate {
     pub spki_sha256: Sha256,
     /// Valid through this second.
     pub not_after: Timestamp,
+    /// DER of it and of those that the client showed with it.
+    pub chain: Vec<Vec<u8>>,
 }
 
 impl ClientCertificate {
@@ -254,7 +256,16 @@ impl ClientCertificate {
             return PeerCertificate::of_vault(der, vault).map(Self::Workload);
         }
         let Leaf { serial, spki_sha256, not_after, .. } = leaf;
-        Ok(Self::Foreign(ForeignCertificate { id, serial, spki_sha256, not_after }))
+        Ok(Self::Foreign(ForeignCertificate { id, serial, spki_sha256, not_after, chain: vec![der.to_vec()] }))
+    }
+
+    /// The same with the certificates that the client showed with it.
+    #[must_use]
+    pub fn with_intermediates<'a>(mut self, shown: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        if let Self::Foreign(foreign) = &mut self {
+            foreign.chain.extend(shown.into_iter().map(Into::into));
+        }
+        self
     }
 
     /// Serial number, and SHA-256 of the SubjectPublicKeyInfo.

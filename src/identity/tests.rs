@@ -110,7 +110,8 @@ fn run(near: &mut ClientConnection, far: &mut ServerConnection) -> Result<(), ru
 fn a_workload_connects_with_the_hybrid_group_and_is_known() {
     let (ca, clock) = (authority(), TestClock::at(NOW));
     let (key, issued) = enrol(&ca, "serve-1");
-    let server = ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone()).unwrap();
+    let server =
+        ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone(), TrustDomains::default()).unwrap();
     let client = ClientTls::new(ca.certificate(), Some((&issued.certificate, &key)), clock).unwrap();
     for host in ["localhost", "127.0.0.1", "::1"] {
         let (agreed, peer) = handshake(&server, &client, host).unwrap();
@@ -131,7 +132,8 @@ fn a_workload_connects_with_the_hybrid_group_and_is_known() {
 #[test]
 fn a_client_without_a_certificate_finishes_the_handshake_as_nobody() {
     let (ca, clock) = (authority(), TestClock::at(NOW));
-    let server = ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone()).unwrap();
+    let server =
+        ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone(), TrustDomains::default()).unwrap();
     let client = ClientTls::new(ca.certificate(), None, clock).unwrap();
     let (agreed, peer) = handshake(&server, &client, "localhost").unwrap();
     assert!(agreed.post_quantum);
@@ -141,7 +143,8 @@ fn a_client_without_a_certificate_finishes_the_handshake_as_nobody() {
 #[test]
 fn foreign_wrong_and_expired_certificates_are_refused_by_the_server() {
     let (ca, foreign, clock) = (authority(), authority(), TestClock::at(NOW));
-    let server = ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone()).unwrap();
+    let server =
+        ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone(), TrustDomains::default()).unwrap();
     let refused = |certificate: &[u8], key: &PrivateKey| {
         let client = ClientTls::new(ca.certificate(), Some((certificate, key)), clock.clone()).unwrap();
         let error = handshake(&server, &client, "localhost").unwrap_err();
@@ -187,7 +190,7 @@ fn a_server_that_is_not_the_pinned_one_is_refused_by_the_client() {
     let (ca, foreign, clock) = (authority(), authority(), TestClock::at(NOW));
     let client = ClientTls::new(ca.certificate(), None, clock.clone()).unwrap();
     let refused = |own: &IssuedServer, host: &'static str| {
-        let server = ServerTls::new(ca.certificate(), own, clock.clone()).unwrap();
+        let server = ServerTls::new(ca.certificate(), own, clock.clone(), TrustDomains::default()).unwrap();
         let error = handshake(&server, &client, host).unwrap_err();
         assert_eq!(error.id(), ErrorId::BadCredential, "{error}");
         assert!(error.message().contains("server's certificate"), "{error}");
@@ -205,7 +208,8 @@ fn a_server_that_is_not_the_pinned_one_is_refused_by_the_client() {
 #[test]
 fn an_exchanged_certificate_is_shown_from_the_next_handshake_on() {
     let (ca, clock) = (authority(), TestClock::at(NOW));
-    let server = ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone()).unwrap();
+    let server =
+        ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone(), TrustDomains::default()).unwrap();
     let client = ClientTls::new(ca.certificate(), None, clock.clone()).unwrap();
     let shown = || {
         let mut near = ClientConnection::new(client.config(), ServerName::try_from("localhost").unwrap()).unwrap();
@@ -229,7 +233,8 @@ fn an_exchanged_certificate_is_shown_from_the_next_handshake_on() {
 fn an_older_client_gets_a_classical_group_and_the_connection_says_so() {
     use rustls::crypto::aws_lc_rs;
     let (ca, clock) = (authority(), TestClock::at(NOW));
-    let server = ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone()).unwrap();
+    let server =
+        ServerTls::new(ca.certificate(), &server_certificate(&ca), clock.clone(), TrustDomains::default()).unwrap();
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
     let time = Arc::new(tls::VaultTime(clock));
@@ -339,7 +344,8 @@ fn a_ca_is_loaded_with_its_own_key_only() {
     let again = Authority::load(VAULT, ca.key().clone(), ca.certificate()).unwrap();
     let (key, issued) = enrol(&again, "w");
     let clock = TestClock::at(NOW);
-    let server = ServerTls::new(ca.certificate(), &server_certificate(&again), clock.clone()).unwrap();
+    let server =
+        ServerTls::new(ca.certificate(), &server_certificate(&again), clock.clone(), TrustDomains::default()).unwrap();
     let client = ClientTls::new(ca.certificate(), Some((&issued.certificate, &key)), clock).unwrap();
     handshake(&server, &client, "localhost").unwrap();
     for (key, certificate) in [
@@ -433,7 +439,7 @@ fn private_keys_are_never_shown() {
     let enrolment = enrolment(&ca, key.clone(), issued.certificate.clone());
     let shown = format!(
         "{key:?} {ca:?} {server:?} {enrolment:?} {:?} {:?}",
-        ServerTls::new(ca.certificate(), &server, TestClock::at(NOW)).unwrap(),
+        ServerTls::new(ca.certificate(), &server, TestClock::at(NOW), TrustDomains::default()).unwrap(),
         ClientTls::new(ca.certificate(), Some((&issued.certificate, &key)), TestClock::at(NOW)).unwrap()
     );
     for secret in [&key, ca.key(), &server.key] {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, CertificateError, ClientConfig, CommonState, NamedGroup, RootCertStore};
@@ -14,25 +13,10 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, CommonState, Name
 use super::key::PrivateKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::Clock;
+use crate::net::own_provider;
 
 /// gRPC is HTTP/2.
 pub(super) const ALPN: &[u8] = b"h2";
-
-/// AES-256-GCM only; X25519MLKEM768 first, then X25519 and P-256 for clients without it.
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    use aws_lc_rs::{cipher_suite, kx_group};
-    Arc::new(CryptoProvider {
-        cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384],
-        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
-        ..aws_lc_rs::default_provider()
-    })
-}
-
-/// For the servers and certificates of others: the same groups, and every cipher suite of TLS 1.3.
-#[cfg(feature = "daemon")]
-pub(super) fn public_provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { kx_groups: provider().kx_groups.clone(), ..aws_lc_rs::default_provider() })
-}
 
 /// Our clock as rustls wants it, so that expiry is testable.
 pub(super) struct VaultTime(pub Arc<dyn Clock>);
@@ -71,7 +55,7 @@ impl ClientTls {
     /// `BadCredential` if one of them cannot be used, or certificate and key do not belong together.
     pub fn new(ca: &[u8], own: Option<(&[u8], &PrivateKey)>, clock: Arc<dyn Clock>) -> Result<Self> {
         let unusable = |e: rustls::Error| Error::new(ErrorId::BadCredential, format!("the client certificate: {e}"));
-        let trusting = ClientConfig::builder_with_details(provider(), Arc::new(VaultTime(clock)))
+        let trusting = ClientConfig::builder_with_details(own_provider(), Arc::new(VaultTime(clock)))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(internal)?
             .with_root_certificates(roots(ca)?);

@@ -11,56 +11,48 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, CommonState, ServerConfig};
 
 use super::authority::IssuedServer;
-use super::foreign::{Authorities, ByDomain};
+use super::foreign::{ByDomain, TrustDomains};
 use super::peer::{ClientCertificate, PeerCertificate};
-use super::tls::{ALPN, VaultTime, internal, provider, roots};
+use super::tls::{ALPN, VaultTime, internal, roots};
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Clock, VaultId};
+use crate::net::own_provider;
 
 /// How the daemon accepts connections. Clones share the certificate.
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     current: Arc<Current>,
-    clients: Arc<ByDomain>,
 }
 
 impl ServerTls {
-    /// `ca` (DER) verifies clients; `own` is shown to them.
+    /// `ca` (DER) verifies clients, those of other trust domains are held to `foreign`; `own` is shown to them.
     ///
     /// # Errors
     /// `BadCredential` if one of them cannot be used.
-    pub fn new(ca: &[u8], own: &IssuedServer, clock: Arc<dyn Clock>) -> Result<Self> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca)?, provider())
+    pub fn new(ca: &[u8], own: &IssuedServer, clock: Arc<dyn Clock>, foreign: TrustDomains) -> Result<Self> {
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca)?, own_provider())
             .allow_unauthenticated()
             .build()
             .map_err(|e| Error::new(ErrorId::Internal, format!("TLS cannot be set up: {e}")))?;
-        let clients = Arc::new(ByDomain::new(verifier));
+        let clients = Arc::new(ByDomain::new(verifier, foreign));
         let current = Arc::new(Current(RwLock::new(certified(own)?)));
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Current>::clone(&current);
-        let mut config = ServerConfig::builder_with_details(provider(), Arc::new(VaultTime(clock)))
+        let mut config = ServerConfig::builder_with_details(own_provider(), Arc::new(VaultTime(clock)))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(internal)?
-            .with_client_cert_verifier(Arc::<ByDomain>::clone(&clients))
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would keep a client certificate alive that has since expired: every connection proves itself.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), current, clients })
+        Ok(Self { config: Arc::new(config), current })
     }
 
     /// For the acceptor; stays the same when the certificate is exchanged.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
-    }
-
-    /// Accepts certificates of these other trust domains from the next handshake on, and of no others.
-    ///
-    /// # Errors
-    /// `ConfigInvalid` if some authorities cannot be used; then all stays as it is.
-    pub fn trust(&self, domains: Authorities) -> Result<()> {
-        self.clients.trust(domains)
     }
 
     /// Shows this certificate from the next handshake on. Connections that exist go on.
@@ -94,8 +86,9 @@ pub fn peer_of(connection: &CommonState, vault: VaultId) -> Result<Option<PeerCe
 /// # Errors
 /// `BadCredential` for a certificate that stands for nobody here.
 pub fn client_of(connection: &CommonState, vault: VaultId) -> Result<Option<ClientCertificate>> {
-    let leaf = connection.peer_certificates().and_then(<[_]>::first);
-    leaf.map(|der| ClientCertificate::parse(der, vault)).transpose()
+    let Some((leaf, others)) = connection.peer_certificates().and_then(<[_]>::split_first) else { return Ok(None) };
+    let others = others.iter().map(|der| &**der);
+    Ok(Some(ClientCertificate::parse(leaf, vault)?.with_intermediates(others)))
 }
 
 /// Why a handshake failed, seen from the server: an id, and one of a few fixed phrases for the audit log.
@@ -120,7 +113,7 @@ pub fn handshake_refusal(e: &io::Error) -> (ErrorId, &'static str) {
 
 fn certified(own: &IssuedServer) -> Result<Arc<CertifiedKey>> {
     let chain = vec![CertificateDer::from(own.issued.certificate.clone())];
-    CertifiedKey::from_der(chain, own.key.for_tls(), &provider())
+    CertifiedKey::from_der(chain, own.key.for_tls(), &own_provider())
         .map(Arc::new)
         .map_err(|e| Error::new(ErrorId::BadCredential, format!("the server certificate cannot be used: {e}")))
 }

@@ -162,6 +162,11 @@ impl List {
         self.entries.is_empty()
     }
 
+    /// The digests of a kind, sorted.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &[u8; 32]> {
+        self.entries.iter().filter(move |(indicator, _)| indicator.kind == kind).map(|(indicator, _)| &indicator.digest)
+    }
+
     /// The entries in a row, as they are kept.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.entries.len() * ENTRY_LEN);
@@ -218,6 +223,11 @@ impl Lists {
     /// Takes the list of a source out of force.
     pub fn remove(&mut self, source: &str) {
         self.0.retain(|(name, _)| name != source);
+    }
+
+    /// The list of a source.
+    pub fn of(&self, source: &str) -> Option<&List> {
+        self.0.iter().find(|(name, _)| name == source).map(|(_, list)| &**list)
     }
 
     /// Entries of all lists but one.

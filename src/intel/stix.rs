@@ -87,7 +87,7 @@ fn files(pattern: &str) -> Option<Vec<Indicator>> {
                 wants_comparison = false;
                 match algorithm(path) {
                     Some(Some(kind)) => found.push(Indicator::parse(value, kind).filter(|i| i.kind == kind)?),
-                    // A digest that nothing here has.
+                    // MD5, SHA-1 and others: no version has such a digest to compare with, so alone they are passed over.
                     Some(None) => {}
                     None => other = true,
                 }

@@ -5,8 +5,9 @@ use crate::json::{JsonError, Reader};
 use crate::names::PREDICATE_BASE;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-/// Statements that only the vault itself makes, each in its own place: what was sealed, which sealing, where a tag is.
-const OWN: [&str; 3] = ["artifact/", "sealed/", "tag/"];
+/// Statements that only the vault itself makes, each in its own place: what was sealed, which sealing, where a tag is, which policy
+/// was in force.
+const OWN: [&str; 4] = ["artifact/", "sealed/", "tag/", "policy/"];
 const MAX_DEPTH: usize = 64;
 const MAX_KEYS: usize = 4096;
 const MAX_TYPE_LEN: usize = 512;

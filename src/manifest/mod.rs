@@ -7,8 +7,10 @@ mod artifact;
 pub mod attestation;
 pub mod in_toto;
 pub mod oms;
+mod policy;
 mod tag;
 
 pub use artifact::{ArtifactStatement, MAX_STATEMENT_LEN, StatementError, Subject};
 pub use attestation::{Attestation, Coverage, Recorded};
+pub use policy::{MAX_BUNDLE_LEN, PolicyBundle, PolicyStatement};
 pub use tag::{CLOCK_SKEW, MAX_TAG_STATEMENT_LEN, MAX_TAG_VALIDITY, TAG_VALIDITY, TagStatement, TagStatementError};

@@ -290,8 +290,7 @@ mod tests {
             let ca = dir.path().join("ca.pem");
             std::fs::write(&ca, certificate).unwrap();
             let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
-            let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let config = rustls::ServerConfig::builder_with_provider(provider)
+            let config = rustls::ServerConfig::builder_with_provider(crate::net::public_provider())
                 .with_protocol_versions(&[&rustls::version::TLS13])
                 .unwrap()
                 .with_no_client_auth()

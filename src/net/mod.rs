@@ -3,39 +3,22 @@
 //! Every address comes from an operator. TLS is 1.3, the other side is verified against an explicit CA or the system's, a
 //! redirection is an answer like any other and is not followed, and plain HTTP reaches this machine only.
 
+mod provider;
+
+pub(crate) use provider::own_provider;
+#[cfg(feature = "daemon")]
+pub(crate) use provider::public_provider;
+
+#[cfg(feature = "daemon")]
+pub(crate) use outbound::connect;
+#[cfg(feature = "daemon")]
+pub use outbound::{Answer, Bounds, ClientIdentity, HttpClient, OutboundTls, Roots, Url, is_loopback, split_host_port};
+
+#[cfg(feature = "daemon")]
 mod http;
+#[cfg(feature = "daemon")]
+mod outbound;
+#[cfg(feature = "daemon")]
 mod tls;
+#[cfg(feature = "daemon")]
 mod url;
-
-pub use http::{Answer, Bounds, HttpClient};
-pub use tls::{ClientIdentity, OutboundTls, Roots};
-pub use url::{Url, is_loopback, split_host_port};
-
-use std::time::Duration;
-
-use tokio::net::TcpStream;
-
-use crate::error::{Error, ErrorId, Result, reason};
-
-/// Connects to `host:port`. What a name resolves to is tried in order; `local` leaves out all that is not this machine.
-pub(crate) async fn connect(host: &str, port: u16, local: bool, within: Duration) -> Result<TcpStream> {
-    let failed = |why: &str| Error::new(ErrorId::Unreachable, format!("{host}:{port}: {why}"));
-    let connecting = async {
-        let found = tokio::net::lookup_host((host, port)).await.map_err(|e| failed(&reason(&e)).caused_by(e))?;
-        let mut last = failed("the name has no address");
-        for address in found.filter(|a| !local || a.ip().to_canonical().is_loopback()) {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    // Small messages that wait for an answer: whether this works or not, they arrive.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(e) => last = failed(&reason(&e)).caused_by(e),
-            }
-        }
-        Err(last)
-    };
-    tokio::time::timeout(within, connecting)
-        .await
-        .unwrap_or_else(|_| Err(failed(&format!("no answer within {within:?}"))))
-}

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::public_provider;
 use crate::crypto::pem;
 use crate::error::{Error, ErrorId, Result, reason};
 use crate::home::read_bounded;
@@ -58,7 +58,7 @@ impl OutboundTls {
     /// # Errors
     /// `ConfigInvalid` with the file's name if one cannot be read or used.
     pub fn new(roots: &Roots, identity: Option<&ClientIdentity>) -> Result<Self> {
-        let trusting = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let trusting = ClientConfig::builder_with_provider(public_provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| Error::new(ErrorId::Internal, format!("TLS cannot be set up: {e}")).caused_by(e))?
             .with_root_certificates(store(roots)?);

@@ -24,6 +24,8 @@ enum Member {
     Operator(String, String),
     /// A workload of a namespace.
     Workload(Name, Name),
+    /// A workload of a namespace that others vouch for, by issuer and subject.
+    Vouched(Name, String, String),
     /// All workloads of a namespace.
     All(Name),
 }
@@ -43,13 +45,21 @@ struct Listed {
 
 impl Member {
     fn parse(text: &str) -> Result<Self> {
-        if let Some(namespace) = text.strip_prefix("workload:").and_then(|w| w.strip_suffix("/*")) {
+        let all = text.strip_prefix("workload:").and_then(|w| w.strip_suffix("/*")).filter(|n| !n.contains('/'));
+        if let Some(namespace) = all {
             return Ok(Self::All(namespace.parse()?));
         }
         let principal = parse_principal(text)?;
-        Ok(match principal.namespace {
-            Some(namespace) => Self::Workload(namespace, principal.subject.parse()?),
-            None => Self::Operator(principal.issuer, principal.subject),
+        let enrolled = principal.is_enrolled();
+        Ok(match (principal.namespace, principal.issuer, principal.subject) {
+            (Some(namespace), _, name) if enrolled => Self::Workload(namespace, name.parse()?),
+            (Some(_), _, subject) if subject.contains('*') => {
+                let text = format!("a member is one caller, and {text:?} has a star");
+                return Err(Error::new(ErrorId::InvalidArgument, text)
+                    .hint("many subjects of an issuer get a group there: groups in vault config get issuers"));
+            }
+            (Some(namespace), issuer, subject) => Self::Vouched(namespace, issuer, subject),
+            (None, issuer, subject) => Self::Operator(issuer, subject),
         })
     }
 
@@ -57,6 +67,7 @@ impl Member {
         match self {
             Self::Operator(issuer, subject) => format!("operator:{issuer}:{subject}"),
             Self::Workload(namespace, name) => format!("workload:{namespace}/{name}"),
+            Self::Vouched(namespace, issuer, subject) => format!("workload:{namespace}/{issuer}:{subject}"),
             Self::All(namespace) => format!("workload:{namespace}/*"),
         }
     }
@@ -68,9 +79,12 @@ impl Member {
                 vec![Self::Operator(principal.issuer.clone(), principal.subject.clone())]
             }
             (PrincipalKind::Workload, Some(home)) => {
-                // By its name an enrolled one is meant: those that others vouch for may have the same.
-                let name = principal.subject.parse().ok().filter(|_| principal.is_enrolled());
-                let itself = name.map(|name| Self::Workload(home.clone(), name));
+                // By its name alone an enrolled one is meant: those that others vouch for may have the same.
+                let itself = if principal.is_enrolled() {
+                    principal.subject.parse().ok().map(|name| Self::Workload(home.clone(), name))
+                } else {
+                    Some(Self::Vouched(home.clone(), principal.issuer.clone(), principal.subject.clone()))
+                };
                 itself.into_iter().chain([Self::All(home.clone())]).collect()
             }
             _ => Vec::new(),
@@ -150,6 +164,7 @@ impl Setting for Groups {
 
     fn parse(text: &str) -> Result<Self> {
         let bad = |message: String| Error::new(ErrorId::ConfigInvalid, format!("groups: {message}"));
+        let text = &*crate::settings::without_form_version(text)?;
         let document: Document = toml::from_str(text).map_err(|e| bad(e.to_string().trim_end().into()))?;
         Self::of_members(document.groups.into_iter().map(|(name, listed)| (name, listed.members))).map_err(|e| {
             let hint = e.hint_text().unwrap_or("see docs/policy.md").to_owned();
@@ -187,6 +202,8 @@ mod tests {
         let text = r#"
             [groups.serving]
             members = ["workload:prod/serve-1", "workload:batch/*"]
+            [groups.training]
+            members = ["workload:prod/ci:repo:acme/train"]
             [groups.admin]
             members = ["operator:unix:uid:7"]
         "#;
@@ -195,7 +212,20 @@ mod tests {
         assert_eq!(of(&Principal::workload(name("prod"), &name("serve-1"))), ["serving"]);
         assert_eq!(of(&Principal::workload(name("batch"), &name("anything"))), ["serving"]);
         assert_eq!(of(&Principal::unix_operator(7)), ["admin"]);
+        let vouched = |namespace: &str, issuer: &str, subject: &str| Principal {
+            kind: PrincipalKind::Workload,
+            issuer: issuer.into(),
+            subject: subject.into(),
+            namespace: Some(name(namespace)),
+        };
+        assert_eq!(of(&vouched("prod", "ci", "repo:acme/train")), ["training"]);
+        assert_eq!(of(&vouched("batch", "ci", "repo:acme/train")), ["serving"]);
         let nobody = [
+            vouched("prod", "ci", "repo:acme/other"),
+            vouched("prod", "ci2", "repo:acme/train"),
+            vouched("test", "ci", "repo:acme/train"),
+            // Others may call theirs what we call ours.
+            vouched("prod", "ci", "serve-1"),
             Principal::workload(name("prod"), &name("serve-2")),
             Principal::workload(name("test"), &name("serve-1")),
             // The same number by another way in is somebody else until it is listed.
@@ -215,10 +245,11 @@ mod tests {
         assert!(groups.add(&name("v1.0"), "operator:corp:alice \"the\" admin").unwrap());
         assert!(groups.add(&name("serving"), "workload:prod/*").unwrap());
         assert!(!groups.add(&name("serving"), "workload:prod/*").unwrap());
+        assert!(groups.add(&name("training"), "workload:prod/ci:repo:acme/\"train\"").unwrap());
         assert_eq!(Groups::parse(&groups.to_text()).unwrap(), groups);
         assert!(groups.remove(&name("serving"), "workload:prod/*").unwrap());
         assert!(!groups.remove(&name("serving"), "workload:prod/*").unwrap());
-        assert_eq!(groups.listed().count(), 1);
+        assert_eq!(groups.listed().count(), 2);
     }
 
     #[test]
@@ -231,6 +262,9 @@ mod tests {
             "[groups.a]\nmembers = [\"workload:serve-1\"]",
             "[groups.a]\nmembers = [\"operator:unix\"]",
             "[groups.a]\nmembers = [\"workload:*/serve\"]",
+            "[groups.a]\nmembers = [\"workload:prod/mtls:serve-1\"]",
+            "[groups.a]\nmembers = [\"workload:prod/ci:\"]",
+            "[groups.a]\nmembers = [\"workload:prod/ci:repo:acme/*\"]",
             "[groups.a]\nmembers = \"workload:prod/*\"",
         ] {
             assert_eq!(Groups::parse(bad).unwrap_err().id(), ErrorId::ConfigInvalid, "{bad}");

@@ -6,6 +6,7 @@
 //! | `default.cedar` | the policies of a new vault |
 //! | `request` | the question, and its form in Cedar |
 //! | `policies` | a checked set of policies, and its answer |
+//! | `place` | where in a text a mistake is |
 //! | `lacking` | what a denied caller could still add |
 //! | `slice` | which of them can apply to a request at all |
 //! | `groups` | who is in which group |
@@ -18,6 +19,7 @@
 mod grant;
 mod groups;
 mod lacking;
+mod place;
 mod policies;
 mod request;
 mod scenario;
@@ -32,6 +34,7 @@ mod why;
 pub use grant::{Decided, Denied, Grant, Lease};
 pub use groups::{Groups, parse_member};
 pub use lacking::Lack;
+pub use place::Place;
 pub use policies::{Decision, GRANTED, MAX_POLICIES, MAX_TEXT_BYTES, Policies, PolicyError, explain, grant_as_cedar};
 pub use request::{Action, Context, Request, Resource, Transport};
 pub use scenario::{Described, Scenario, TEST_TIME, Target, parse_principal};

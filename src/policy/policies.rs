@@ -1,12 +1,15 @@
 //! A checked set of policies and its answer to a request.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use cedar_policy::{Authorizer, Effect, EntityUid, PolicyId, PolicySet, Response, SlotId, ValidationMode, Validator};
+use cedar_policy::{
+    Authorizer, Effect, EntityUid, ParseErrors, PolicyId, PolicySet, Response, SlotId, ValidationMode, Validator,
+};
 
 use super::grant::Decided;
+use super::place::{Place, place_of};
 use super::request::{Action, Asked, Request, SCHEMA, artifact_uid, workload_uid};
 use super::slice::Index;
 use crate::crypto::hash::sha256;
@@ -44,32 +47,49 @@ pub enum PolicyError {
         count: usize,
     },
     /// One policy is larger than any person would write.
-    #[error("the policy that begins on line {line} is too large or nested too deeply; split it")]
+    #[error("{at}: the policy that begins here is too large or nested too deeply; split it")]
     TooLarge {
-        /// The line of its first word, from 1.
-        line: usize,
+        /// Its first word.
+        at: Place,
     },
     /// No thread to check it on.
     #[error("this machine has no room to check policies: {0}")]
     NoRoom(String),
     /// Not Cedar.
-    #[error("not a Cedar policy: {0}")]
-    Syntax(String),
+    #[error("{at}: not a Cedar policy: {message}")]
+    Syntax {
+        /// Where Cedar stopped.
+        at: Place,
+        /// Cedar's words.
+        message: String,
+    },
     /// A policy cannot be named in a decision or the audit log.
-    #[error("policy {position} of the text has no @id(\"...\")")]
+    #[error("{at}: this policy has no @id(\"...\")")]
     NoId {
-        /// Its place among the policies, from 1.
-        position: usize,
+        /// Its first word.
+        at: Place,
     },
     /// An id is not 1-64 of `A-Z a-z 0-9 . _ -`.
-    #[error("not a policy id: {0:?}")]
-    BadId(String),
+    #[error("{at}: not a policy id: {id:?}")]
+    BadId {
+        /// The first word of its policy.
+        at: Place,
+        /// As far as it is shown.
+        id: String,
+    },
     /// Two policies of one id.
-    #[error("two policies have the id {0:?}")]
-    DuplicateId(String),
+    #[error("{at}: another policy has the id {id:?} already")]
+    DuplicateId {
+        /// The first word of the later one.
+        at: Place,
+        /// The id.
+        id: String,
+    },
     /// Against the schema, or one that can never apply.
-    #[error("policy {id:?} does not fit the schema: {message}")]
+    #[error("{at}: policy {id:?} does not fit the schema: {message}")]
     Invalid {
+        /// What does not fit or, where Cedar does not tell, the first word of the policy.
+        at: Place,
         /// The policy's id.
         id: String,
         /// Cedar's words, with the name that is unknown or of another type.
@@ -131,55 +151,67 @@ impl Policies {
         if text.len() > MAX_TEXT_BYTES {
             return Err(PolicyError::TooLong { bytes: text.len() });
         }
-        bound_each(text)?;
+        let starts = bound_each(text)?;
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("policy-check".into()).stack_size(CHECKING_STACK_BYTES);
-            let checking =
-                builder.spawn_scoped(scope, || Self::check(text)).map_err(|e| PolicyError::NoRoom(e.to_string()))?;
+            let checking = builder
+                .spawn_scoped(scope, || Self::check(text, &starts))
+                .map_err(|e| PolicyError::NoRoom(e.to_string()))?;
             // A panic inside Cedar refuses the text; it does not take the daemon down.
-            checking.join().unwrap_or_else(|_| Err(PolicyError::Syntax("it cannot be checked".into())))
+            checking.join().unwrap_or_else(|_| Err(uncheckable("it cannot be checked")))
         })
     }
 
-    fn check(text: &str) -> Result<Self, PolicyError> {
-        let (policies, named) = Self::indexed(text)?;
-        validate(&named)?;
+    fn check(text: &str, starts: &[usize]) -> Result<Self, PolicyError> {
+        let (policies, named, begins) = Self::named(text, starts)?;
+        validate(&named, text, &begins)?;
         Ok(policies)
     }
 
     /// All checks but those against the schema; with the whole set, under the names of its policies.
+    #[cfg(test)]
     pub(super) fn indexed(text: &str) -> Result<(Self, PolicySet), PolicyError> {
-        let parsed: PolicySet = text.parse().map_err(|e| PolicyError::Syntax(format!("{e}")))?;
+        let (policies, named, _) = Self::named(text, &bound_each(text)?)?;
+        Ok((policies, named))
+    }
+
+    /// The same, with where in the text each policy begins.
+    fn named(text: &str, starts: &[usize]) -> Result<(Self, PolicySet, HashMap<String, usize>), PolicyError> {
+        let parsed: PolicySet = text
+            .parse()
+            .map_err(|e: ParseErrors| PolicyError::Syntax { at: place_of(&e, text, 0), message: e.to_string() })?;
         let count = parsed.num_of_policies() + parsed.num_of_templates();
         if count > MAX_POLICIES {
             return Err(PolicyError::TooMany { count });
         }
 
-        let (mut named, mut seen) = (PolicySet::new(), HashSet::new());
+        let (mut named, mut begins) = (PolicySet::new(), HashMap::new());
         let (mut fixed, mut templates) = (Index::default(), Index::default());
         let mut id_of = |annotation: Option<&str>, parsed: &PolicyId| {
-            let id = annotation.ok_or_else(|| PolicyError::NoId { position: position_of(parsed) })?;
+            let start = position_of(parsed).and_then(|nth| starts.get(nth)).copied().unwrap_or_default();
+            let at = Place::of(text, start);
+            let id = annotation.ok_or(PolicyError::NoId { at })?;
             let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
             if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(allowed) {
-                return Err(PolicyError::BadId(id.chars().take(MAX_ID_BYTES).collect()));
+                return Err(PolicyError::BadId { at, id: id.chars().take(MAX_ID_BYTES).collect() });
             }
-            if !seen.insert(id.to_owned()) {
-                return Err(PolicyError::DuplicateId(id.to_owned()));
+            if begins.insert(id.to_owned(), start).is_some() {
+                return Err(PolicyError::DuplicateId { at, id: id.to_owned() });
             }
             Ok(PolicyId::new(id))
         };
-        let impossible = |e: cedar_policy::PolicySetError| PolicyError::Syntax(e.to_string());
+        let impossible = |e: cedar_policy::PolicySetError| uncheckable(&e.to_string());
         for policy in parsed.policies() {
             let policy = policy.new_id(id_of(policy.annotation("id"), policy.id())?);
             named.add(policy.clone()).map_err(impossible)?;
-            fixed.add(policy).map_err(PolicyError::Syntax)?;
+            fixed.add(policy).map_err(|e| uncheckable(&e))?;
         }
         for template in parsed.templates() {
             let template = template.new_id(id_of(template.annotation("id"), template.id())?);
             named.add_template(template.clone()).map_err(impossible)?;
-            templates.add_template(template).map_err(PolicyError::Syntax)?;
+            templates.add_template(template).map_err(|e| uncheckable(&e))?;
         }
-        Ok((Self { text: text.to_owned(), version: sha256(text.as_bytes()), fixed, templates }, named))
+        Ok((Self { text: text.to_owned(), version: sha256(text.as_bytes()), fixed, templates }, named, begins))
     }
 
     /// The text, as it was given.
@@ -297,38 +329,57 @@ impl Answer {
     }
 }
 
-fn validate(set: &PolicySet) -> Result<(), PolicyError> {
+fn validate(set: &PolicySet, text: &str, begins: &HashMap<String, usize>) -> Result<(), PolicyError> {
     let found = Validator::new(SCHEMA.clone()).validate(set, ValidationMode::Strict);
-    let invalid = |id: &PolicyId, message: String| PolicyError::Invalid { id: id.to_string(), message };
+    let invalid = |id: &PolicyId, e: &dyn miette::Diagnostic| {
+        let id = id.to_string();
+        let at = place_of(e, text, begins.get(&id).copied().unwrap_or_default());
+        PolicyError::Invalid { at, id, message: e.to_string() }
+    };
     // In the order of their text: the same text always gives the same message.
-    let mut errors: Vec<_> = found.validation_errors().map(|e| invalid(e.policy_id(), e.to_string())).collect();
-    let warnings = found.validation_warnings().map(|w| invalid(w.policy_id(), w.to_string()));
+    let mut errors: Vec<_> = found.validation_errors().map(|e| invalid(e.policy_id(), e)).collect();
+    let warnings = found.validation_warnings().map(|w| invalid(w.policy_id(), w));
     errors.extend(warnings);
-    errors.sort_by_key(ToString::to_string);
+    errors.sort_by_key(PolicyError::order);
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
+impl PolicyError {
+    /// First things first.
+    fn order(&self) -> (Option<Place>, String) {
+        match self {
+            Self::Invalid { at, .. } => (Some(*at), self.to_string()),
+            _ => (None, self.to_string()),
+        }
+    }
+}
+
+/// What Cedar refuses without a place.
+fn uncheckable(message: &str) -> PolicyError {
+    PolicyError::Syntax { at: Place::START, message: message.into() }
+}
+
 /// Cedar numbers what it parses: `policy0`, `policy1`.
-fn position_of(parsed: &PolicyId) -> usize {
-    parsed.to_string().trim_start_matches("policy").parse::<usize>().map_or(0, |n| n + 1)
+fn position_of(parsed: &PolicyId) -> Option<usize> {
+    parsed.to_string().strip_prefix("policy")?.parse().ok()
 }
 
 /// Refuses a single policy of extreme size or depth before Cedar sees it: counts its words and marks, string literals
-/// and comments apart. Policies end at a `;` outside of both.
-fn bound_each(text: &str) -> Result<(), PolicyError> {
-    let (mut tokens, mut nesting, mut line, mut start) = (0, 0usize, 1, None);
+/// and comments apart. Policies end at a `;` outside of both. Returns where each begins.
+fn bound_each(text: &str) -> Result<Vec<usize>, PolicyError> {
+    let (mut tokens, mut nesting) = (0, 0usize);
+    let (mut starts, mut within) = (Vec::new(), false);
     let mut in_word = false;
-    let mut bytes = text.bytes().peekable();
-    while let Some(byte) = bytes.next() {
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((offset, byte)) = bytes.next() {
         let word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
         match byte {
-            b'\n' => line += 1,
-            b'/' if bytes.peek() == Some(&b'/') => {
-                while bytes.peek().is_some_and(|b| !matches!(b, b'\n' | b'\r')) {
+            b'/' if bytes.peek().is_some_and(|(_, b)| *b == b'/') => {
+                while bytes.peek().is_some_and(|(_, b)| !matches!(b, b'\n' | b'\r')) {
                     bytes.next();
                 }
             }
-            b';' => (tokens, nesting, start) = (0, 0, None),
+            b';' => (tokens, nesting, within) = (0, 0, false),
             b if b.is_ascii_whitespace() || (word && in_word) => {}
             _ => {
                 tokens += 1;
@@ -337,25 +388,28 @@ fn bound_each(text: &str) -> Result<(), PolicyError> {
                     b')' | b']' | b'}' => nesting = nesting.saturating_sub(1),
                     _ => {}
                 }
-                let line = *start.get_or_insert(line);
+                if !within {
+                    starts.push(offset);
+                    within = true;
+                }
                 if tokens > MAX_TOKENS_OF_ONE || nesting > MAX_NESTING {
-                    return Err(PolicyError::TooLarge { line });
+                    let start = starts.last().copied().unwrap_or_default();
+                    return Err(PolicyError::TooLarge { at: Place::of(text, start) });
                 }
             }
         }
         if byte == b'"' {
-            while let Some(inner) = bytes.next() {
+            while let Some((_, inner)) = bytes.next() {
                 match inner {
                     b'"' => break,
                     b'\\' => drop(bytes.next()),
-                    b'\n' => line += 1,
                     _ => {}
                 }
             }
         }
         in_word = word;
     }
-    Ok(())
+    Ok(starts)
 }
 
 /// A decision in words: `allowed by operator-owner`, `denied: no policy permits it`.

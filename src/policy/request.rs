@@ -100,12 +100,18 @@ actions! {
     ReadSettings = "readSettings",
     /// Approve what somebody else wants to do.
     Approve = "approve",
+    /// See what waits for approval.
+    ReadApprovals = "readApprovals",
     /// Take away the second factor of another person.
     ResetFactor = "resetFactor",
     /// List sessions, and end those of others.
     RevokeSession = "revokeSession",
+    /// List sessions, and who is refused.
+    ReadSessions = "readSessions",
     /// Put principals and artifacts on hold, and release them.
     Quarantine = "quarantine",
+    /// See what is on hold.
+    ReadHolds = "readHolds",
     /// Import and drop lists of known bad digests and keys.
     ImportIntel = "importIntel",
     /// Issue a workload its next certificate.

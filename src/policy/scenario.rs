@@ -20,7 +20,7 @@ pub const TEST_TIME: Timestamp = Timestamp::from_millis(1_767_614_400_000);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// `workload:prod/serve-1`, `operator:unix:uid:1000`.
+    /// `workload:prod/serve-1`, `workload:prod/ci:repo:acme/train`, `operator:unix:uid:1000`.
     #[serde(deserialize_with = "principal")]
     pub principal: Principal,
     /// Groups the caller is in.
@@ -250,27 +250,36 @@ fn no_target(text: &str) -> Error {
         .hint("a resource is vault, [NAMESPACE/]ARTIFACT, namespace:NAME or workload:NAMESPACE/NAME")
 }
 
-/// A principal as policies' tests and groups write it.
+/// A principal as policies' tests and groups write it. A workload's name has no colon: with one it is the issuer that vouches
+/// for the workload, and what that issuer calls it.
 ///
 /// # Errors
 /// `InvalidArgument`.
 pub fn parse_principal(text: &str) -> Result<Principal> {
     let wrong = || {
         invalid(format!("no caller: {text:?}"))
-            .hint("a caller is workload:NAMESPACE/NAME or operator:ISSUER:SUBJECT, such as operator:unix:uid:1000")
+            .hint("a caller is workload:NAMESPACE/NAME, workload:NAMESPACE/ISSUER:SUBJECT or operator:ISSUER:SUBJECT")
+    };
+    let vouched = |text: &str| {
+        let (issuer, subject) = text.split_once(':').ok_or_else(wrong)?;
+        let fits = |t: &str| (1..=256).contains(&t.len()) && !t.chars().any(char::is_control);
+        if fits(issuer) && fits(subject) { Ok((issuer.to_owned(), subject.to_owned())) } else { Err(wrong()) }
     };
     match text.split_once(':').ok_or_else(wrong)? {
         ("workload", workload) => {
             let (namespace, name) = workload.split_once('/').ok_or_else(wrong)?;
-            Ok(Principal::workload(namespace.parse().map_err(|_| wrong())?, &name.parse().map_err(|_| wrong())?))
-        }
-        ("operator", operator) => {
-            let (issuer, subject) = operator.split_once(':').ok_or_else(wrong)?;
-            let fits = |t: &str| (1..=256).contains(&t.len()) && !t.chars().any(char::is_control);
-            if !fits(issuer) || !fits(subject) {
+            let namespace: Name = namespace.parse().map_err(|_| wrong())?;
+            if !name.contains(':') {
+                return Ok(Principal::workload(namespace, &name.parse().map_err(|_| wrong())?));
+            }
+            let (issuer, subject) = vouched(name)?;
+            if Principal::OWN_ISSUERS.contains(&&*issuer) {
                 return Err(wrong());
             }
-            let (issuer, subject) = (issuer.into(), subject.into());
+            Ok(Principal { kind: PrincipalKind::Workload, issuer, subject, namespace: Some(namespace) })
+        }
+        ("operator", operator) => {
+            let (issuer, subject) = vouched(operator)?;
             Ok(Principal { kind: PrincipalKind::Operator, issuer, subject, namespace: None })
         }
         _ => Err(wrong()),

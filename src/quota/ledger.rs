@@ -5,6 +5,7 @@
 //! too low, and too high by a reserve at most; one that ends stores what was used.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ const MANY: usize = 8192;
 
 /// Accounts stored at once.
 const BATCH: usize = 256;
+
+/// So often an account is read again, because others were forgotten meanwhile, before everybody waits for it.
+const READ_AGAIN: u32 = 4;
 
 /// Between two rows about refusals of one caller.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -100,6 +104,8 @@ pub struct Stream {
     target: Target,
     /// Bytes it took, and their part of the whole.
     taken: Amounts,
+    /// How often the two accounts had been set back when it began.
+    resets: [u32; 2],
 }
 
 impl Stream {
@@ -157,6 +163,8 @@ struct Open {
     /// What is stored is exact.
     exact: bool,
     streams: u64,
+    /// How often it was set back to nothing.
+    resets: u32,
     touched: Timestamp,
     refused: u64,
     rule: String,
@@ -165,7 +173,11 @@ struct Open {
 
 /// All accounts.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<HashMap<Key, Open>>);
+pub struct Ledger {
+    open: Mutex<HashMap<Key, Open>>,
+    /// How often accounts were forgotten: what was read of the books before that may be older than what is there now.
+    forgotten: AtomicU64,
+}
 
 impl Ledger {
     /// Counts a request of a caller, before it is known what it is for.
@@ -173,10 +185,10 @@ impl Ledger {
     /// # Errors
     /// A limit on all that the caller does; those of the books.
     pub fn request(&self, now: Timestamp, quotas: &Quotas, who: Asker<'_>, books: &dyn Books) -> Result<(), No> {
-        let mut open = self.open();
         let key = Key { principal: who.principal.clone(), artifact: None };
         let terms = quotas.terms(who.principal, who.groups, None);
-        let caller = load(&mut open, &key, now, books)?;
+        let mut open = self.with([&key], now, books)?;
+        let caller = at_work(&mut open, &key);
         let full = terms.on(Scope::Caller, What::Requests).find(|cap| caller.account.left(cap, now) == 0);
         if let Some(cap) = full {
             let wait = caller.account.frees(cap, now, 1);
@@ -198,12 +210,10 @@ impl Ledger {
         target: Target,
         books: &dyn Books,
     ) -> Result<(Stream, u64, Due), No> {
-        let mut open = self.open();
         let terms = terms_of(quotas, who, &target);
         let caller = Key { principal: who.principal.clone(), artifact: None };
         let artifact = Key { artifact: Some(target.id), ..caller.clone() };
-        load(&mut open, &artifact, now, books)?;
-        load(&mut open, &caller, now, books)?;
+        let mut open = self.with([&artifact, &caller], now, books)?;
         for (scope, key) in [(Scope::Caller, &caller), (Scope::Artifact, &artifact)] {
             let at = &open[key];
             let busy = terms.on(scope, What::Streams).find(|cap| at.streams >= cap.limit);
@@ -217,7 +227,8 @@ impl Ledger {
             }
         }
         let groups = who.groups.to_vec();
-        let mut stream = Stream { caller, artifact, groups, target, taken: Amounts::default() };
+        let resets = [&caller, &artifact].map(|key| open[key].resets);
+        let mut stream = Stream { caller, artifact, groups, target, taken: Amounts::default(), resets };
         let want = stream.target.size.min(SLICE);
         let given = slice(&mut open, now, &terms, &mut stream, want.min(SEGMENT), want)?;
         // Of the caller it was counted at the door.
@@ -246,9 +257,13 @@ impl Ledger {
     pub fn end(&self, now: Timestamp, stream: &Stream, bytes: u64) {
         let mut open = self.open();
         let used = Amounts { requests: 0, bytes, reads: part_of(bytes, stream.target.size) };
-        for key in [&stream.caller, &stream.artifact] {
+        for (key, resets) in [&stream.caller, &stream.artifact].into_iter().zip(stream.resets) {
             let at = at_work(&mut open, key);
             at.streams -= 1;
+            // What it took before does not count any more, so nothing of it comes back.
+            if at.resets != resets {
+                continue;
+            }
             at.give_back(now, scoped(key, stream.taken.less(used)));
             at.count(now, scoped(key, used.less(stream.taken)));
         }
@@ -267,7 +282,7 @@ impl Ledger {
             at.exact = reserve.to == at.used;
         }
         if open.len() > MANY {
-            open.retain(|_, at| !at.rests());
+            self.forget(&mut open);
         }
     }
 
@@ -293,7 +308,7 @@ impl Ledger {
             at_work(&mut open, &key).store(now, &key, Amounts::default(), &mut due);
         }
         if crowded {
-            open.retain(|_, at| !at.rests());
+            self.forget(&mut open);
         }
         due
     }
@@ -327,13 +342,72 @@ impl Ledger {
         open.iter().filter(|(key, _)| wanted(key)).map(|(k, at)| (k.clone(), at.account.clone(), at.streams)).collect()
     }
 
+    /// Sets accounts back to nothing: those that are stored nowhere any more. Streams that run go on, and count from here.
+    pub fn reset(&self, wanted: impl Fn(&Key) -> bool) {
+        let mut open = self.open();
+        open.retain(|key, at| at.streams > 0 || !wanted(key));
+        for (_, at) in open.iter_mut().filter(|(key, _)| wanted(key)) {
+            (at.account, at.used, at.reserve, at.exact) = (Account::default(), Amounts::default(), None, false);
+            at.resets += 1;
+        }
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Accounts in memory.
     pub fn in_memory(&self) -> usize {
         self.open().len()
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<Key, Open>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The accounts, these among them. The books are read while nobody waits for it.
+    fn with<const N: usize>(
+        &self,
+        keys: [&Key; N],
+        now: Timestamp,
+        books: &dyn Books,
+    ) -> Result<MutexGuard<'_, HashMap<Key, Open>>> {
+        let mut read: [Option<Open>; N] = [const { None }; N];
+        let mut open = self.open();
+        for attempt in 0.. {
+            let missing = |open: &HashMap<Key, Open>, at: usize| !open.contains_key(keys[at]);
+            if !(0..N).any(|at| missing(&open, at)) {
+                break;
+            }
+            // Somebody may make accounts come and go all the time: then they wait.
+            let patient = attempt < READ_AGAIN;
+            let forgotten = self.forgotten.load(Ordering::Acquire);
+            let wanted: Vec<_> = (0..N).filter(|at| missing(&open, *at)).collect();
+            if patient {
+                drop(open);
+                for at in &wanted {
+                    read[*at] = Some(load(keys[*at], now, books)?);
+                }
+                open = self.open();
+                if self.forgotten.load(Ordering::Acquire) != forgotten {
+                    continue;
+                }
+            } else {
+                for at in &wanted {
+                    read[*at] = Some(load(keys[*at], now, books)?);
+                }
+            }
+            for at in wanted {
+                // Whoever was faster may have counted something by now.
+                if let (true, Some(loaded)) = (missing(&open, at), read[at].take()) {
+                    open.insert(keys[at].clone(), loaded);
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    /// Forgets the accounts that rest.
+    fn forget(&self, open: &mut HashMap<Key, Open>) {
+        open.retain(|_, at| !at.rests());
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -402,27 +476,23 @@ fn stored(key: &Key, books: &dyn Books) -> Result<Option<(u64, Account)>> {
     Ok(Some((revision, account)))
 }
 
-fn load<'a>(open: &'a mut HashMap<Key, Open>, key: &Key, now: Timestamp, books: &dyn Books) -> Result<&'a mut Open> {
-    if !open.contains_key(key) {
-        let found = stored(key, books)?;
-        // A process that died may have left more in the row than was used: it counts.
-        let (revision, account) = found.unwrap_or_default();
-        let fresh = Open {
-            account,
-            used: Amounts::default(),
-            reserve: None,
-            revision,
-            durable: revision,
-            exact: true,
-            streams: 0,
-            touched: now,
-            refused: 0,
-            rule: String::new(),
-            told: None,
-        };
-        open.insert(key.clone(), fresh);
-    }
-    Ok(at_work(open, key))
+fn load(key: &Key, now: Timestamp, books: &dyn Books) -> Result<Open> {
+    // A process that died may have left more in the row than was used: it counts.
+    let (revision, account) = stored(key, books)?.unwrap_or_default();
+    Ok(Open {
+        account,
+        used: Amounts::default(),
+        reserve: None,
+        revision,
+        durable: revision,
+        exact: true,
+        streams: 0,
+        resets: 0,
+        touched: now,
+        refused: 0,
+        rule: String::new(),
+        told: None,
+    })
 }
 
 /// An account that is in memory: that of a stream is, as long as it runs.

@@ -195,6 +195,7 @@ impl Setting for Quotas {
     const BUILTIN: &'static str = include_str!("builtin.toml");
 
     fn parse(text: &str) -> Result<Self> {
+        let text = &*crate::settings::without_form_version(text)?;
         let document: Document = toml::from_str(text)
             .map_err(|e| invalid(e.to_string().trim_end()).hint("docs/quotas.md has the keys and examples"))?;
         if document.quota.len() > MAX_RULES {

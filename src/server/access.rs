@@ -107,7 +107,11 @@ impl pb::access_service_server::AccessService for Access {
             Some(version) => vault.policy_version(caller, version),
         };
         let policy = self.calls.answer(call, read).await?;
-        Ok(Response::new(pb::GetPolicyResponse { version: policy.version, text: policy.text }))
+        Ok(Response::new(pb::GetPolicyResponse {
+            version: policy.version,
+            text: policy.text,
+            envelope: policy.envelope.unwrap_or_default(),
+        }))
     }
 
     async fn get_quotas(&self, request: Request<pb::GetQuotasRequest>) -> Answer<pb::GetQuotasResponse> {
@@ -116,6 +120,18 @@ impl pb::access_service_server::AccessService for Access {
         let quotas = self.calls.answer(call, move |caller| vault.quota_use(caller, &m.callers)).await?;
         let facts_json = serde_json::to_string(&quotas).map_err(|e| Status::internal(e.to_string()))?;
         Ok(Response::new(pb::GetQuotasResponse { facts_json }))
+    }
+
+    async fn reset_quota(&self, request: Request<pb::ResetQuotaRequest>) -> Answer<pb::ResetQuotaResponse> {
+        let (call, m) = received(request, |m| &m.request_id)?;
+        let artifact = if m.artifact.is_empty() { None } else { Some(call.artifact(&m.artifact)?) };
+        let vault = Arc::clone(&self.vault);
+        let reset = move |caller: &_| {
+            let of = artifact.as_ref().map(|(namespace, name)| (namespace, name));
+            vault.reset_quota(caller, Some(m.caller.as_str()).filter(|whom| !whom.is_empty()), of)
+        };
+        let accounts = self.calls.answer(call, reset).await?;
+        Ok(Response::new(pb::ResetQuotaResponse { accounts }))
     }
 
     async fn set_policy(&self, request: Request<pb::SetPolicyRequest>) -> Answer<pb::SetPolicyResponse> {

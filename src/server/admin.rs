@@ -10,9 +10,10 @@ use tonic::{Request, Response, Status};
 
 use super::calls::{Call, Calls, Phase, received};
 use super::connection::Cut;
+use super::standing::{GRACE, lost};
 use super::streams::{Answers, Pieces, streamed};
 use crate::error::{Error, ErrorId};
-use crate::vault::{Caller, Vault};
+use crate::vault::{Caller, Standing, Vault};
 use crate::wire::pb::{self, prove_audit_request::Of};
 
 /// Rows read at a time.
@@ -74,11 +75,11 @@ impl pb::admin_service_server::AdminService for Admin {
         let (vault, calls) = (Arc::clone(&self.vault), Arc::clone(&self.calls));
         let (sender, answers) = mpsc::channel(1);
         let mut rows =
-            Rows { vault, calls, call, next: m.from, left: (m.limit > 0).then_some(m.limit), begun: false, sender };
+            Rows { vault, calls, call, next: m.from, left: (m.limit > 0).then_some(m.limit), standing: None, sender };
         let first = rows.read().await?;
         let cut = Cut::of_this_stream();
         tokio::spawn(async move {
-            if rows.send_all(first, m.follow).await == Err(Blocked::Stalled) {
+            if rows.run(first, m.follow).await == Err(Blocked::Stalled) {
                 cut.now();
             }
             drop(transfer);
@@ -132,7 +133,8 @@ struct Rows {
     call: Call,
     next: u64,
     left: Option<u32>,
-    begun: bool,
+    /// Whether it may go on, once it has begun.
+    standing: Option<Standing>,
     sender: mpsc::Sender<Result<pb::ReadAuditResponse, Status>>,
 }
 
@@ -151,20 +153,38 @@ impl Rows {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        // One reading is one row, however often it is decided: a row for each batch would feed a reader that follows the log for ever.
-        let begun = std::mem::replace(&mut self.begun, true);
-        let rows = move |caller: &Caller| {
-            if !begun {
-                return vault.audit_rows(caller, next, limit);
+        let standing = self.standing.clone();
+        let rows = move |caller: &Caller| match standing {
+            None => vault.begin_reading_audit(caller, next, limit),
+            Some(standing) => {
+                // Whoever was revoked or denied meanwhile reads no further.
+                (standing.check)()?;
+                let batch = vault.audit_rows_again(next, limit)?;
+                Ok((standing, batch))
             }
-            // Whoever was revoked or denied meanwhile reads no further.
-            vault.still_reads_audit(caller)?;
-            vault.audit_rows_again(next, limit)
         };
-        let batch = self.calls.answer(self.call.clone(), rows).await?;
+        let (standing, batch) = self.calls.answer(self.call.clone(), rows).await?;
+        self.standing = Some(standing);
         self.next = batch.last().map_or(next, |(sequence, _)| sequence + 1);
         self.left = self.left.map(|left| left.saturating_sub(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
         Ok(batch)
+    }
+
+    /// Until all was sent, or the caller may read no more: what was read before that is not sent on either.
+    async fn run(&mut self, first: Batch, follow: bool) -> Result<(), Blocked> {
+        let standing = self.standing.clone();
+        let lost = async {
+            match standing {
+                Some(standing) => lost(standing).await,
+                None => std::future::pending().await,
+            }
+        };
+        let why = tokio::select! {
+            sent = self.send_all(first, follow) => return sent,
+            why = lost => why,
+        };
+        let last = self.send(Err(self.call.status(&why)));
+        tokio::time::timeout(GRACE, last).await.unwrap_or(Err(Blocked::Stalled))
     }
 
     async fn send_all(&mut self, first: Batch, follow: bool) -> Result<(), Blocked> {

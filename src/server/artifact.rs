@@ -11,7 +11,7 @@ use super::streams::{Answers, Outlet, streamed};
 use super::upload::{Inbox, Incoming, Whole, upload};
 use crate::error::{Error, ErrorId, Result as Outcome};
 use crate::names::{Name, Reference, Tag};
-use crate::vault::{Caller, Export, ImportInput, ImportSource, NewArtifact, Published, Vault};
+use crate::vault::{Caller, Export, ImportInput, ImportSource, NewArtifact, Published, Standing, Vault};
 use crate::wire::{self, PIECE_LEN, pb};
 
 pub(super) struct Artifacts {
@@ -43,7 +43,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
         }
         let (of, named, moved) = (namespace.clone(), name.clone(), tag.clone());
         let asked = NewArtifact { namespace: of, name: named, kind: None, tag: moved, publisher: None };
-        let transfer = self.begin(&call, move |vault, caller| vault.may_import(caller, &asked)).await?;
+        let (transfer, standing) = self.begin(&call, move |vault, caller| vault.may_import(caller, asked)).await?;
         let (pump, inbox) = upload(start.size);
         let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
         let working = self.calls.working();
@@ -55,7 +55,7 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
             let outcome = vault.import(&caller, input);
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
         });
-        let pumping = pump.run(&mut messages, true, |m| match m.part {
+        let pumping = pump.run(&mut messages, true, standing, |m| match m.part {
             Some(Part::Data(bytes)) => Incoming::Data(bytes),
             _ => Incoming::Other,
         });
@@ -176,15 +176,13 @@ impl pb::artifact_service_server::ArtifactService for Artifacts {
 
 impl Artifacts {
     /// Takes a place for an upload, once the policy is known to let the caller make it: whoever may not waits for nothing and
-    /// keeps nobody out. It is asked again, for the record, when the upload is published.
+    /// keeps nobody out. It is asked again while the bytes come, and, for the record, when the upload is published.
     pub(super) async fn begin(
         &self,
         call: &Call,
-        may: impl FnOnce(&Vault, &Caller) -> Outcome<()> + Send + 'static,
-    ) -> Result<Transfer, Status> {
-        let vault = Arc::clone(&self.vault);
-        self.calls.answer(call.clone(), move |caller| may(&vault, caller)).await?;
-        self.calls.transfer(&call.caller).map_err(|e| call.status(&e))
+        may: impl FnOnce(&Arc<Vault>, &Caller) -> Outcome<Standing> + Send + 'static,
+    ) -> Result<(Transfer, Standing), Status> {
+        begin_upload(&self.vault, &self.calls, call, may).await
     }
 
     /// The first message of an upload, in the time a call has.
@@ -217,6 +215,17 @@ fn hand_out(export: &mut Export, outlet: &Outlet<pb::ExportResponse>, sent: &mut
         *sent += len;
     }
     send(Part::End(pb::ExportEnd { bytes: *sent }))
+}
+
+pub(super) async fn begin_upload(
+    vault: &Arc<Vault>,
+    calls: &Calls,
+    call: &Call,
+    may: impl FnOnce(&Arc<Vault>, &Caller) -> Outcome<Standing> + Send + 'static,
+) -> Result<(Transfer, Standing), Status> {
+    let vault = Arc::clone(vault);
+    let standing = calls.answer(call.clone(), move |caller| may(&vault, caller)).await?;
+    Ok((calls.transfer(&call.caller).map_err(|e| call.status(&e))?, standing))
 }
 
 pub(super) fn no_start(extensions: &http::Extensions) -> Status {

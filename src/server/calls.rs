@@ -20,7 +20,7 @@ use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Clock as _, Name, PrincipalKind, Reference, RequestId, SystemClock};
 use crate::telemetry::{Metrics, Page};
-use crate::vault::{Caller, Transport};
+use crate::vault::{Caller, Counted, Transport};
 use crate::wire::{Audience, status_of};
 
 /// How far the end of the daemon has come.
@@ -88,6 +88,7 @@ impl Call {
             request_id,
             channel: peer.channel.clone(),
             evidence: peer.evidence.clone(),
+            counted: Counted::default(),
         };
         Ok(Self { caller, audience })
     }

@@ -40,6 +40,9 @@ const LOCAL_CONNECTIONS: usize = 256;
 /// A silent peer is asked for a sign of life, and given up after as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// Time for a login: an issuer may be asked twice meanwhile.
+const LOGIN: Duration = Duration::from_secs(15);
+
 /// Who is at the other end; goes with each request.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -293,7 +296,7 @@ fn shown(headers: &http::HeaderMap) -> Option<Sha256> {
 }
 
 /// What one stranger is counted by: an address, or the 64 bits that an IPv6 host is given to choose from.
-fn origin(address: IpAddr) -> IpAddr {
+pub(super) fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
         four => four,
@@ -316,6 +319,8 @@ fn time_limit(path: &str, usual: Duration) -> Option<Duration> {
     let (_, method) = path.rsplit_once('/')?;
     match method {
         "Seal" | "Import" | "Verify" | "VerifyAudit" | "ProveAudit" | "ImportIntel" => None,
+        // A stranger's call, the sending of it included.
+        "Login" => Some(usual.min(LOGIN)),
         _ => Some(usual),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admin::json;
-use super::artifact::no_start;
+use super::artifact::{begin_upload, no_start};
 use super::calls::{Call, Calls, panicked, received};
 use super::upload::{Inbox, Incoming, Whole, upload};
 use crate::error::{Error, ErrorId};
@@ -41,9 +41,8 @@ impl pb::intel_service_server::IntelService for Intel {
             return Err(call.status(&Error::new(ErrorId::InvalidArgument, text)));
         }
         // Nothing is received for whoever may not import.
-        let vault = Arc::clone(&self.vault);
-        self.calls.answer(call.clone(), move |caller| vault.may_import_intel(caller)).await?;
-        let transfer = self.calls.transfer(&call.caller).map_err(|e| call.status(&e))?;
+        let may = |vault: &Arc<Vault>, caller: &_| vault.may_import_intel(caller);
+        let (transfer, standing) = begin_upload(&self.vault, &self.calls, &call, may).await?;
         let (pump, inbox) = upload(start.size);
         let (vault, caller, working) = (Arc::clone(&self.vault), call.caller.clone(), self.calls.working());
         let mut importing = tokio::task::spawn_blocking(move || {
@@ -54,7 +53,7 @@ impl pb::intel_service_server::IntelService for Intel {
                 .map_err(|e| Inbox::failure(&inbox).unwrap_or_else(|| e.into()))?;
             json(&vault.import_intel(&caller, &source, &bytes)?)
         });
-        let pumping = pump.run(&mut messages, true, |m| match m.part {
+        let pumping = pump.run(&mut messages, true, standing, |m| match m.part {
             Some(Part::Data(bytes)) => Incoming::Data(bytes),
             _ => Incoming::Other,
         });

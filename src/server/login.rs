@@ -1,29 +1,38 @@
 //! LoginService and SessionService: tokens of other issuers, exchanged for sessions.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
 use super::calls::{Call, Calls, overloaded, panicked, received};
+use super::connection::origin;
 use super::shares::Shares;
 use crate::error::{Error, ErrorId, Result as Outcome};
 use crate::identity::fetch_keys;
-use crate::identity::jwt::{KeySet, Refused, Token};
-use crate::names::SessionId;
+use crate::identity::jwt::{KeySet, Refused};
+use crate::names::{Name, SessionId};
 use crate::vault::{LoggedIn, TokenKeys, Vault};
 use crate::wire::{self, pb};
 
 /// Most bytes of a login: a token and a signing request.
 pub(super) const LOGIN_LIMIT: usize = 40 << 10;
-/// Logins at the same time: what callers without a certificate may make the daemon do.
-const LOGINS: usize = 32;
+/// Logins that compute at the same time: what callers without a certificate may make the daemon do. Half of them at most for one
+/// address, and for one issuer.
+const LOGINS: usize = 4;
+/// How long a login waits for a place.
+const WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) struct Logins {
     pub(super) vault: Arc<Vault>,
     pub(super) calls: Arc<Calls>,
+    /// Taken for as long as a token is verified and a certificate made, not while keys are waited for.
     places: Arc<Semaphore>,
+    from: Arc<Shares>,
+    under: Arc<Shares>,
     /// An issuer is asked by one login at a time; the others wait and use what it brought.
     asking: Arc<Shares>,
 }
@@ -33,29 +42,50 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Logins {
     pub(super) fn new(vault: &Arc<Vault>, calls: &Arc<Calls>) -> Self {
         let places = Arc::new(Semaphore::new(LOGINS));
-        Self { vault: Arc::clone(vault), calls: Arc::clone(calls), places, asking: Arc::new(Shares::new(1)) }
+        let [from, under] = [(); 2].map(|()| Arc::new(Shares::new(LOGINS / 2)));
+        let asking = Arc::new(Shares::new(1));
+        Self { vault: Arc::clone(vault), calls: Arc::clone(calls), places, from, under, asking }
     }
 
     async fn log_in(&self, call: &Call, request: pb::LoginRequest) -> Outcome<LoggedIn> {
-        let _place = self.places.try_acquire().map_err(|_| overloaded("too many logins at the same time"))?;
         let token = Arc::new(request.token);
-        let keys = self.keys(&token).await?;
+        let (issuer, keys) = self.keys(call, &token).await?;
+        let place = self.place(call, &issuer).await?;
         let (vault, caller) = (Arc::clone(&self.vault), call.caller.clone());
-        self.calls.compute(move || vault.login(&caller, &token, &keys, &request.csr)).await
+        let login = move || {
+            let _until_done = place;
+            vault.login(&caller, &token, &keys, &request.csr)
+        };
+        self.calls.compute(login).await
     }
 
-    async fn keys(&self, token: &Arc<String>) -> Outcome<Arc<KeySet>> {
-        let look = || {
+    /// A place among those that compute, within the shares of its address and issuer. Those who wait are served in order, so
+    /// whoever comes in crowds waits behind its own crowd.
+    async fn place(&self, call: &Call, issuer: &Name) -> Outcome<[OwnedSemaphorePermit; 3]> {
+        let never = "these semaphores are never closed";
+        let all = async {
+            let address = self.from.of(&address_of(call)).acquire_owned().await.expect(never);
+            let issuer = self.under.of(issuer).acquire_owned().await.expect(never);
+            [address, issuer, Arc::clone(&self.places).acquire_owned().await.expect(never)]
+        };
+        tokio::time::timeout(WAIT, all).await.map_err(|_| overloaded("too many logins at the same time"))
+    }
+
+    async fn keys(&self, call: &Call, token: &Arc<String>) -> Outcome<(Name, Arc<KeySet>)> {
+        let look = async || {
+            // Reading a token costs little, and its issuer is not known before.
+            let _share = self.from.of(&address_of(call)).acquire_owned().await;
             let (vault, token) = (Arc::clone(&self.vault), Arc::clone(token));
-            self.calls.compute(move || vault.token_keys(&token))
+            self.calls.compute(move || vault.token_keys(&token)).await
         };
-        let turn = match claimed_issuer(token) {
-            Some(issuer) => self.asking.of(&issuer).acquire_owned().await.ok(),
-            None => None,
+        let issuer = match look().await? {
+            (issuer, TokenKeys::Known(keys)) => return Ok((issuer, keys)),
+            (issuer, TokenKeys::Ask(_)) => issuer,
         };
+        let turn = self.asking.of(&issuer).acquire_owned().await.ok();
         let source = match look().await? {
-            TokenKeys::Known(keys) => return Ok(keys),
-            TokenKeys::Ask(source) => source,
+            (issuer, TokenKeys::Known(keys)) => return Ok((issuer, keys)),
+            (_, TokenKeys::Ask(source)) => source,
         };
         // On a task of its own: a caller that goes away meanwhile must not leave the issuer marked as asked and unanswered.
         let vault = Arc::clone(&self.vault);
@@ -65,12 +95,14 @@ impl Logins {
             drop(turn);
             keys
         });
-        asking.await.map_err(panicked)?
+        Ok((issuer, asking.await.map_err(panicked)??))
     }
 }
 
-fn claimed_issuer(token: &str) -> Option<String> {
-    Token::parse(token).ok()?.claimed_issuer().map(Into::into)
+/// What a caller without a credential is counted by.
+fn address_of(call: &Call) -> String {
+    let peer = call.caller.channel.peer.as_deref().unwrap_or_default();
+    peer.parse::<SocketAddr>().map_or_else(|_| peer.into(), |address| origin(address.ip()).to_string())
 }
 
 #[tonic::async_trait]

@@ -90,6 +90,10 @@ fn write(vault: &Vault, mut page: Page) -> String {
     page.single("modelvault_writer_waiting", "gauge", "Commands that wait for the catalogue's writer.", load.waiting);
     page.single("modelvault_writer_commands_total", "counter", "Commands it has carried out.", load.commands);
     page.single("modelvault_writer_commits_total", "counter", "Durable commits that took.", load.commits);
+    page.family("modelvault_holds", "gauge", "Holds in force, by what they are on and what they do.");
+    for ((on, kind), n) in vault.holds_in_force() {
+        page.value("modelvault_holds", &[("on", on), ("kind", kind)], n);
+    }
     if let Ok((records, covered)) = vault.audit_numbers() {
         page.single("modelvault_audit_records_total", "counter", "Records of the audit log.", records);
         page.single(

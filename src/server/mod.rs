@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+mod agents;
 mod artifact;
 mod attestation;
 mod calls;
@@ -40,10 +41,11 @@ use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::error::{Error, ErrorId, Result};
-use crate::identity::{Bundles, ClientCertificate, IssuedServer, ServerTls};
+use crate::identity::{AgentBundles, Bundles, ClientCertificate, IssuedServer, ServerTls};
 use crate::names::{Clock, Principal, Timestamp};
 use crate::vault::{Channel, Evidence, Vault};
 use crate::wire::{MESSAGE_LIMIT, pb};
+use agents::Agents;
 use calls::Calls;
 use connection::House;
 
@@ -98,6 +100,8 @@ pub struct Limits {
     pub transfers: usize,
     /// How long a publisher may take for each signature of a seal: a person may have to touch a token.
     pub signature: Duration,
+    /// For how long authorities that a SPIFFE agent told hold when it is gone.
+    pub agent_away: Duration,
     /// How long calls that are running may go on after the daemon was told to end.
     pub grace: Duration,
 }
@@ -121,6 +125,7 @@ impl Default for Limits {
             workers: 0,
             transfers: 32,
             signature: seconds(60),
+            agent_away: seconds(3600),
             grace: seconds(30),
         }
     }
@@ -224,7 +229,8 @@ impl Server {
         let numbers = self
             .metrics
             .map(|(listener, _)| tokio::spawn(metrics::serve(listener, Arc::clone(&vault), Arc::clone(&calls))));
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&vault), tls, self.reloads));
+        let away = self.config.limits.agent_away;
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&vault), tls, away, self.reloads));
         let watching = tokio::spawn(watching::watch(Arc::clone(&vault)));
         self.listeners.serve(&house, shutdown).await;
         calls.finished().await;
@@ -232,7 +238,12 @@ impl Server {
         watching.abort();
         vault.set_address(None);
         let last = Arc::clone(&vault);
-        tokio::task::spawn_blocking(move || last.tick()).await.map_err(calls::panicked)??;
+        tokio::task::spawn_blocking(move || {
+            last.end_watching();
+            last.tick()
+        })
+        .await
+        .map_err(calls::panicked)??;
         // After the last row of a call: what the receivers can take they get now, the rest when a daemon runs again.
         let _ = stop.send(true);
         sinks.await.map_err(calls::panicked)?;
@@ -355,18 +366,29 @@ async fn base_routes(calls: &Calls, reflection: bool) -> RoutesBuilder {
 }
 
 /// Every second: a checkpoint if one is due. Every hour, and when told: a fresh server certificate, long before the old one ends.
-async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut reloads: mpsc::Receiver<Reply>) {
+async fn upkeep(
+    vault: Arc<Vault>,
+    tls: Option<(ServerTls, Vec<String>)>,
+    agent_away: Duration,
+    mut reloads: mpsc::Receiver<Reply>,
+) {
     const RENEW_EVERY: u64 = 3600;
     let mut clock = tokio::time::interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut second = 0u64;
-    let mut bundles = Bundles::default();
+    let (mut bundles, mut cuts) = (Bundles::default(), vault.cuts());
+    let mut agents = Agents::new(agent_away);
+    let mut told = agents.changes();
     loop {
-        if let Some((tls, _)) = &tls {
-            bundles = trust(&vault, tls, bundles).await;
+        if tls.is_some() {
+            agents.listen_to(&vault.agents());
+            bundles = trust(&vault, bundles, agents.told().clone()).await;
         }
         tokio::select! {
             _ = clock.tick() => second += 1,
+            // What the settings say of other trust domains may be what has changed.
+            Ok(()) = cuts.changed() => continue,
+            Ok(()) = told.changed() => continue,
             Some(reply) = reloads.recv() => {
                 let outcome = reload(&vault, tls.as_ref()).await;
                 match &outcome {
@@ -395,23 +417,23 @@ async fn upkeep(vault: Arc<Vault>, tls: Option<(ServerTls, Vec<String>)>, mut re
 }
 
 /// Takes up the authorities of other trust domains when they have changed.
-async fn trust(vault: &Arc<Vault>, tls: &ServerTls, mut bundles: Bundles) -> Bundles {
+async fn trust(vault: &Arc<Vault>, mut bundles: Bundles, agents: AgentBundles) -> Bundles {
     let asked = Arc::clone(vault);
     let look = move || {
-        let changed = asked.foreign_authorities(&mut bundles);
-        (bundles, changed)
+        let taken_up = asked.refresh_trust(&mut bundles, &agents);
+        (bundles, taken_up)
     };
-    let (bundles, changed) = match tokio::task::spawn_blocking(look).await {
-        Ok(looked) => looked,
+    match tokio::task::spawn_blocking(look).await {
+        Ok((bundles, Ok(()))) => bundles,
+        Ok((bundles, Err(e))) => {
+            tracing::error!(error = %e, "the authorities of other trust domains could not be taken up");
+            bundles
+        }
         Err(e) => {
             tracing::error!(error = %e, "the authorities of other trust domains could not be read");
-            return Bundles::default();
+            Bundles::default()
         }
-    };
-    if let Some(Err(e)) = changed.map(|authorities| tls.trust(authorities)) {
-        tracing::error!(error = %e, "the authorities of other trust domains could not be taken up");
     }
-    bundles
 }
 
 async fn reload(vault: &Arc<Vault>, tls: Option<&(ServerTls, Vec<String>)>) -> Result<Reloaded> {
@@ -427,7 +449,12 @@ async fn reload(vault: &Arc<Vault>, tls: Option<&(ServerTls, Vec<String>)>) -> R
 
 async fn tls(vault: &Arc<Vault>, hosts: &[String]) -> Result<ServerTls> {
     let own = certificate(vault, hosts).await?;
-    ServerTls::new(&vault.ca_certificate(), &own, Arc::new(VaultClock(Arc::clone(vault))))
+    ServerTls::new(
+        &vault.ca_certificate(),
+        &own,
+        Arc::new(VaultClock(Arc::clone(vault))),
+        vault.trust_domains().clone(),
+    )
 }
 
 async fn certificate(vault: &Arc<Vault>, hosts: &[String]) -> Result<IssuedServer> {

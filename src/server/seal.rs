@@ -11,13 +11,14 @@ use tonic::{Request, Response, Status, Streaming};
 use super::artifact::{Artifacts, no_start, optional_tag};
 use super::calls::{Call, panicked};
 use super::connection::Cut;
+use super::standing::lost;
 use super::streams::Answers;
 use super::upload::{Inbox, Incoming, Member, lock, upload};
 use crate::crypto::dsse::{IN_TOTO, Signer};
 use crate::crypto::sign::{PublicKey, SIGNATURE_LEN};
 use crate::error::{Error, ErrorId, Result as Outcome};
 use crate::names::{ALLOW_UNSIGNED, Name};
-use crate::vault::{NewArtifact, Published, SealInput, SealMember, Sealing};
+use crate::vault::{NewArtifact, Published, SealInput, SealMember, Sealing, Standing};
 use crate::wire::pb::seal_request::Part;
 use crate::wire::pb::seal_response::Part as Answer;
 use crate::wire::{self, PIECE_LEN, pb};
@@ -80,7 +81,7 @@ impl Artifacts {
         })?;
         let new = NewArtifact { namespace, name, kind: Some(kind), tag, publisher };
         let asked = new.clone();
-        let transfer = self.begin(&call, move |vault, caller| vault.may_seal(caller, &asked)).await?;
+        let (transfer, standing) = self.begin(&call, move |vault, caller| vault.may_seal(caller, asked)).await?;
         let identity = self.identity(&call, &start.identity, &new).await?;
         let (pump, inbox) = upload(total);
         let members = Member::all(&inbox, &sizes).into_iter().zip(start.members);
@@ -102,7 +103,7 @@ impl Artifacts {
         });
         let (answers, outgoing) = mpsc::channel(1);
         let (limits, cut, working) = (self.calls.limits.clone(), Cut::of_this_stream(), self.calls.working());
-        let mut talk = Talk { messages, answers, wait: limits.signature };
+        let mut talk = Talk { messages, answers, standing, wait: limits.signature };
         tokio::spawn(async move {
             let outcome = talk.run(pump, questions, sealing).await;
             let last = outcome.map(sealed).map_err(|e| call.status(&e));
@@ -157,6 +158,7 @@ fn sealed(published: Published) -> pb::SealResponse {
 struct Talk {
     messages: Streaming<pb::SealRequest>,
     answers: mpsc::Sender<Result<pb::SealResponse, Status>>,
+    standing: Standing,
     /// For each signature, the sending of what is to be signed included.
     wait: std::time::Duration,
 }
@@ -169,7 +171,7 @@ impl Talk {
         mut questions: mpsc::Receiver<Question>,
         mut sealing: JoinHandle<Outcome<Published>>,
     ) -> Outcome<Published> {
-        let pumping = pump.run(&mut self.messages, false, |m| match m.part {
+        let pumping = pump.run(&mut self.messages, false, self.standing.clone(), |m| match m.part {
             Some(Part::Data(bytes)) => Incoming::Data(bytes),
             Some(Part::End(end)) => Incoming::End(end.bytes),
             _ => Incoming::Other,
@@ -184,8 +186,12 @@ impl Talk {
                 Some(question) = questions.recv() => question,
             };
             let late = || Error::new(ErrorId::DeadlineExceeded, format!("no signature came within {:?}", self.wait));
-            let asked = tokio::time::timeout(self.wait, ask(&mut self.messages, &self.answers, question.payload)).await;
-            let _ = question.answer.send(asked.unwrap_or_else(|_| Err(late())));
+            let asking = tokio::time::timeout(self.wait, ask(&mut self.messages, &self.answers, question.payload));
+            let signature = tokio::select! {
+                asked = asking => asked.unwrap_or_else(|_| Err(late())),
+                why = lost(self.standing.clone()) => Err(why),
+            };
+            let _ = question.answer.send(signature);
         }
     }
 }

@@ -17,7 +17,9 @@ use crate::client::tests::{Artifact, Kept, identity, plan};
 use crate::client::{Client, Endpoint, FetchPlan, FetchSink};
 use crate::crypto::random::SystemRandom;
 use crate::facts::VersionFacts;
-use crate::identity::{Authority, ClientCertificate, ClientTls, DEFAULT_LIFETIME, Enrolment, new_key_and_csr};
+use crate::identity::{
+    Authority, ClientCertificate, ClientTls, DEFAULT_LIFETIME, Enrolment, TrustDomains, new_key_and_csr,
+};
 use crate::manifest::{ArtifactStatement, Subject};
 use crate::names::{Revision, SystemClock, VaultId};
 use crate::vault::{OpenMember, Transport};
@@ -130,7 +132,8 @@ impl Daemon {
         let hosts = ["localhost", "127.0.0.1"];
         let own = authority.issue_server(&hosts, DEFAULT_LIFETIME, SystemClock.now(), &SystemRandom).unwrap();
         // The handshake uses the true time: only calls on a connection that stands see the other one.
-        let tls = ServerTls::new(authority.certificate(), &own, Arc::new(SystemClock)).unwrap();
+        let tls =
+            ServerTls::new(authority.certificate(), &own, Arc::new(SystemClock), TrustDomains::default()).unwrap();
         let calls = Arc::new(Calls::new(&limits));
         let (opened, watched) = (Arc::clone(&artifact), Arc::clone(&seen));
         let fetches = Fetches::new(&calls, move |_, r| {

@@ -426,3 +426,156 @@ async fn an_upload_has_exactly_what_its_end_says() {
     }
     assert_eq!(code(vec![end(0)], 0, vec![1, 2, 3]).await, Code::InvalidArgument, "not a key");
 }
+
+const MAY_UPLOAD: &str = r#"
+@id("workloads-upload")
+permit (
+  principal is ModelVault::Workload,
+  action in [ModelVault::Action::"seal", ModelVault::Action::"import"],
+  resource
+);
+@id("second-operator")
+permit (
+  principal == ModelVault::Operator::"local:uid:4242",
+  action in [ModelVault::Action::"importIntel", ModelVault::Action::"readAudit"],
+  resource
+);
+"#;
+
+/// One upload that has begun and goes on, and what it is answered in the end.
+struct Running {
+    /// Kept: the client has not ended its side.
+    _open: Box<dyn std::any::Any + Send>,
+    answer: tokio::task::JoinHandle<tonic::Status>,
+}
+
+/// One of each kind, none of them complete.
+async fn uploads(daemon: &Daemon) -> Vec<Running> {
+    let (channel, operator) = (daemon.workload("ci").await, daemon.second_operator().await);
+    let piece = || prost::bytes::Bytes::from(vec![7; 1 << 20]);
+    let mut all = Vec::new();
+    let (seal, outgoing) = mpsc::channel(4);
+    let start = pb::SealStart {
+        namespace: "default".into(),
+        name: "resnet".into(),
+        kind: "model".into(),
+        members: vec![pb::SealMember { path: "m".into(), size: 64 << 20 }],
+        ..Default::default()
+    };
+    for part in [Part::Start(start), Part::Data(piece())] {
+        seal.send(pb::SealRequest { part: Some(part) }).await.unwrap();
+    }
+    let mut client = ArtifactServiceClient::new(channel.clone());
+    let answer = tokio::spawn(async move {
+        let answered = client.seal(ReceiverStream::new(outgoing)).await;
+        answered.unwrap().into_inner().message().await.expect_err("it ends")
+    });
+    all.push(Running { _open: Box::new(seal), answer });
+
+    let (import, outgoing) = mpsc::channel(4);
+    let start =
+        pb::ImportStart { namespace: "default".into(), name: "resnet".into(), size: 64 << 20, ..Default::default() };
+    for part in [pb::import_request::Part::Start(start), pb::import_request::Part::Data(piece())] {
+        import.send(pb::ImportRequest { part: Some(part) }).await.unwrap();
+    }
+    let mut client = ArtifactServiceClient::new(channel.clone());
+    let answer = tokio::spawn(async move { client.import(ReceiverStream::new(outgoing)).await.expect_err("it ends") });
+    all.push(Running { _open: Box::new(import), answer });
+
+    let (intel, outgoing) = mpsc::channel(4);
+    let start = pb::ImportIntelStart { source: "list".into(), size: 4 << 20, ..Default::default() };
+    for part in [pb::import_intel_request::Part::Start(start), pb::import_intel_request::Part::Data(piece())] {
+        intel.send(pb::ImportIntelRequest { part: Some(part) }).await.unwrap();
+    }
+    let mut client = pb::intel_service_client::IntelServiceClient::new(operator);
+    let answer =
+        tokio::spawn(async move { client.import_intel(ReceiverStream::new(outgoing)).await.expect_err("it ends") });
+    all.push(Running { _open: Box::new(intel), answer });
+    all
+}
+
+impl Daemon {
+    /// An operator who may what the policy says, and who does not own the vault.
+    async fn second_operator(&self) -> tonic::transport::Channel {
+        self.channel(Principal::local_operator(4242), Channel { transport: Transport::Unix, ..Channel::local() }).await
+    }
+
+    fn suspend(&self, whom: &str) {
+        let spec = crate::vault::HoldSpec {
+            target: crate::vault::HoldTarget::parse("principal", whom).unwrap(),
+            kind: "suspend".into(),
+            reason: "looks odd".into(),
+            lasts: None,
+        };
+        self.vault.quarantine(&self.vault.local_caller().unwrap(), &spec).unwrap();
+    }
+}
+
+/// The codes that all of these end with, each within a second of `take_back`.
+async fn ended_by(take_back: impl FnOnce(&Daemon)) -> Vec<Code> {
+    let daemon = Daemon::start(Limits { transfers: 16, ..Limits::default() }).await;
+    daemon.set_policy(MAY_UPLOAD);
+    let running = uploads(&daemon).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(running.iter().all(|r| !r.answer.is_finished()), "what is permitted goes on");
+    assert!(daemon.left().0 > 0, "the seal is under way");
+    let began = std::time::Instant::now();
+    take_back(&daemon);
+    let mut codes = Vec::new();
+    for upload in running {
+        match tokio::time::timeout(Duration::from_secs(1).saturating_sub(began.elapsed()), upload.answer).await {
+            Ok(answer) => codes.push(answer.unwrap().code()),
+            Err(_) => codes.push(Code::Ok),
+        }
+    }
+    if codes[0] != Code::Ok {
+        daemon.nothing_left().await;
+    }
+    codes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_end_within_a_second_when_the_right_to_make_them_is_taken_back() {
+    let revoked = ended_by(|daemon| {
+        let (namespace, name) = ("default".parse().unwrap(), "ci".parse().unwrap());
+        daemon.vault.revoke(&daemon.vault.local_caller().unwrap(), &namespace, &name, None).unwrap();
+    });
+    assert_eq!(revoked.await, [Code::Unauthenticated, Code::Unauthenticated, Code::Ok], "the others go on");
+    let held = ended_by(|daemon| {
+        daemon.suspend("workload:default/ci");
+        daemon.suspend("operator:local:uid:4242");
+    });
+    assert_eq!(held.await, [Code::PermissionDenied; 3]);
+    let unpermitted = ended_by(|daemon| {
+        let operator = daemon.vault.local_caller().unwrap();
+        let text = daemon.vault.policy(&operator).unwrap().text;
+        daemon.vault.set_policy(&operator, text.strip_suffix(MAY_UPLOAD).unwrap()).unwrap();
+    });
+    assert_eq!(unpermitted.await, [Code::PermissionDenied; 3]);
+}
+
+/// A reader of the log who is slow: what was read ahead for it is not sent on once it may not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_were_read_before_the_reader_was_suspended_are_not_sent_after() {
+    let daemon = Daemon::start(Limits::default()).await;
+    daemon.set_policy(MAY_UPLOAD);
+    let operator = daemon.vault.local_caller().unwrap();
+    for _ in 0..300 {
+        daemon.vault.status(&operator).unwrap();
+    }
+    let request = pb::ReadAuditRequest { from: 1, limit: 0, follow: true };
+    let channel = daemon.second_operator().await;
+    let mut rows = AdminServiceClient::new(channel).read_audit(Request::new(request)).await.unwrap().into_inner();
+    rows.message().await.unwrap().unwrap();
+    daemon.suspend("operator:local:uid:4242");
+    let began = std::time::Instant::now();
+    let end = loop {
+        match rows.message().await {
+            Ok(Some(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Ok(None) => panic!("the reader is told that this is all"),
+            Err(end) => break end,
+        }
+    };
+    assert_eq!(end.code(), Code::PermissionDenied);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}

@@ -8,8 +8,10 @@ use prost::bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
+use super::standing::lost;
 use crate::error::{Error, ErrorId};
 use crate::seal::io::ReadAt;
+use crate::vault::Standing;
 use crate::wire::PIECE_LEN;
 
 /// How long an uploading client may be silent.
@@ -51,9 +53,24 @@ pub(super) fn upload(size: u64) -> (Pump, Arc<Mutex<Inbox>>) {
 }
 
 impl Pump {
-    /// Runs until the client has sent everything, fails, or nobody reads any more. `read` says what a message is;
-    /// `closes`: there is no message at the end, the client closes its side instead.
-    pub(super) async fn run<M>(self, messages: &mut Streaming<M>, closes: bool, read: impl Fn(M) -> Incoming) {
+    /// Runs until the client has sent everything, fails, may not go on, or nobody reads any more. `read` says what a message
+    /// is; `closes`: there is no message at the end, the client closes its side instead.
+    pub(super) async fn run<M>(
+        self,
+        messages: &mut Streaming<M>,
+        closes: bool,
+        standing: Standing,
+        read: impl Fn(M) -> Incoming,
+    ) {
+        let why = tokio::select! {
+            () = self.forward(messages, closes, read) => return,
+            why = lost(standing) => why,
+        };
+        // If nobody reads any more, it is over anyway.
+        let _ = self.0.send(Item::Failed(why)).await;
+    }
+
+    async fn forward<M>(&self, messages: &mut Streaming<M>, closes: bool, read: impl Fn(M) -> Incoming) {
         let mut received = 0;
         loop {
             let item = match tokio::time::timeout(SILENCE, messages.message()).await {

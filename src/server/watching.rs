@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::calls;
 use crate::crypto::hash::hmac;
@@ -19,6 +20,8 @@ use crate::watch::Webhook;
 const EVERY: Duration = Duration::from_millis(250);
 /// Alerts that wait for the webhook at most; more are in the log alone.
 const WAITING: usize = 256;
+/// Alerts that are sent at the same time: one that is tried again holds up no other.
+const AT_ONCE: usize = 8;
 /// Pauses before it is tried again.
 const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 
@@ -73,16 +76,22 @@ fn tell(raised: Raised, queue: &mpsc::Sender<(Webhook, String)>) {
 }
 
 async fn send_all(mut waiting: mpsc::Receiver<(Webhook, String)>, vault: Arc<Vault>) {
+    let mut sending = JoinSet::new();
     while let Some((webhook, body)) = waiting.recv().await {
-        let mut pauses = AGAIN.iter();
-        while let Err(e) = send(&webhook, &body, vault.clock().now()).await {
-            match pauses.next() {
-                Some(pause) => tokio::time::sleep(*pause).await,
-                None => {
-                    tracing::error!(error = %e, "an alert was not sent to the webhook; it is in the audit log");
-                    break;
-                }
-            }
+        while sending.try_join_next().is_some() {}
+        if sending.len() >= AT_ONCE {
+            sending.join_next().await;
+        }
+        sending.spawn(send_one(webhook, body, Arc::clone(&vault)));
+    }
+}
+
+async fn send_one(webhook: Webhook, body: String, vault: Arc<Vault>) {
+    let mut pauses = AGAIN.iter();
+    while let Err(e) = send(&webhook, &body, vault.clock().now()).await {
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(*pause).await,
+            None => return tracing::error!(error = %e, "an alert was not sent to the webhook; it is in the audit log"),
         }
     }
 }
@@ -94,7 +103,8 @@ async fn send(webhook: &Webhook, body: &str, now: Timestamp) -> Result<()> {
     let time = now.as_secs().to_string();
     let proof = hex::encode(hmac(&key, &[time.as_bytes(), b".", body.as_bytes()]));
     let headers = [("modelvault-time".to_owned(), time), ("modelvault-signature".to_owned(), format!("v1={proof}"))];
-    let client = HttpClient::new(&Roots::System, None, Bounds::default())?;
+    let roots = webhook.ca.clone().map_or(Roots::System, Roots::File);
+    let client = HttpClient::new(&roots, None, Bounds::default())?;
     client.post(&url, "application/json", &headers, body.to_owned().into()).await?.ok(&url).map(drop)
 }
 

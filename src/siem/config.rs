@@ -142,6 +142,7 @@ impl SinkSettings {
     /// `ConfigInvalid` with what is wrong and where.
     pub fn read(text: &str) -> Result<Self> {
         let invalid = |e: toml::de::Error| Error::new(ErrorId::ConfigInvalid, e.to_string().trim_end().to_owned());
+        let text = &*crate::settings::without_form_version(text)?;
         let settings: Self = toml::from_str(text).map_err(invalid)?;
         settings.check()?;
         Ok(settings)

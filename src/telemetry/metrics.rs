@@ -44,6 +44,10 @@ pub struct Metrics {
     leases: AtomicU64,
     leases_refused: AtomicU64,
     spans_dropped: AtomicU64,
+    rows_watched: AtomicU64,
+    alerts: Mutex<BTreeMap<&'static str, u64>>,
+    quota_refusals: Mutex<BTreeMap<&'static str, u64>>,
+    deny_hits: AtomicU64,
 }
 
 const ORDER: Ordering = Ordering::Relaxed;
@@ -96,6 +100,26 @@ impl Metrics {
         self.spans_dropped.fetch_add(1, ORDER);
     }
 
+    /// The alert rules looked at so many rows.
+    pub fn watched(&self, rows: u64) {
+        self.rows_watched.fetch_add(rows, ORDER);
+    }
+
+    /// An alert of a rule is on record.
+    pub fn alert(&self, rule: &'static str) {
+        count(&self.alerts, rule, |_| OTHER);
+    }
+
+    /// A quota refused a call or ended a stream. `limit`: what it is a limit of.
+    pub fn quota_refused(&self, limit: &'static str) {
+        count(&self.quota_refusals, limit, |_| OTHER);
+    }
+
+    /// A deny list named something that was looked at, or asked for.
+    pub fn deny_hit(&self) {
+        self.deny_hits.fetch_add(1, ORDER);
+    }
+
     /// Writes all of them.
     pub fn write(&self, page: &mut Page) {
         page.family("modelvault_calls_total", "counter", "Calls that have ended, by method and gRPC status.");
@@ -137,6 +161,26 @@ impl Metrics {
         page.family("modelvault_leases_total", "counter", "Leases of streams that were due, by what became of them.");
         page.value("modelvault_leases_total", &[("outcome", "renewed")], of(&self.leases));
         page.value("modelvault_leases_total", &[("outcome", "refused")], of(&self.leases_refused));
+        page.single(
+            "modelvault_alert_rows_total",
+            "counter",
+            "Rows of the audit log that the alert rules looked at.",
+            of(&self.rows_watched),
+        );
+        page.family("modelvault_alerts_total", "counter", "Alerts that were raised, by rule.");
+        for (rule, n) in held(&self.alerts).iter() {
+            page.value("modelvault_alerts_total", &[("rule", rule)], n);
+        }
+        page.family("modelvault_quota_refusals_total", "counter", "Calls and streams that a quota refused, by limit.");
+        for (limit, n) in held(&self.quota_refusals).iter() {
+            page.value("modelvault_quota_refusals_total", &[("limit", limit)], n);
+        }
+        page.single(
+            "modelvault_deny_list_hits_total",
+            "counter",
+            "Versions and seals that a deny list named, each time it did.",
+            of(&self.deny_hits),
+        );
         page.single(
             "modelvault_spans_dropped_total",
             "counter",

@@ -1,23 +1,22 @@
-//! Workloads and their certificates, grants, the policy.
-
-use std::sync::Arc;
+//! Workloads and their certificates, grants.
 
 use super::gate::Subject;
 use super::once::Request;
-use super::{Caller, PolicyInForce, Vault};
+use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{NewCertificate, RequestRecord, WorkloadFilter, WorkloadRecord};
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
-use crate::facts::{IssuedFacts, PolicyFacts, SignerFacts, WhoamiFacts, WorkloadFacts};
+use crate::facts::{IssuedFacts, SignerFacts, WhoamiFacts, WorkloadFacts};
 use crate::identity::{DEFAULT_LIFETIME, Issued, PeerCertificate};
 use crate::names::{KeyId, Name, NamespaceId, PrincipalKind, Timestamp};
-use crate::policy::{Action, Policies, Resource, grant_as_cedar};
+use crate::policy::{Action, Resource, grant_as_cedar};
 
 impl Vault {
     /// Who the caller is to the vault.
     pub fn whoami(&self, caller: &Caller) -> Result<WhoamiFacts> {
         self.admit(caller)?;
+        self.count_call(caller, &Subject::vault())?;
         let kind = match caller.principal.kind {
             PrincipalKind::Operator => "operator",
             PrincipalKind::Workload => "workload",
@@ -72,7 +71,7 @@ impl Vault {
     /// Issues the next certificate to a workload that calls with one that is still valid.
     pub fn renew(&self, caller: &Caller, csr: &[u8]) -> Result<IssuedFacts> {
         let act = Act::WorkloadRenew;
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        self.admitted(caller, act, &Subject::vault())?;
         let name = caller.principal.subject.parse::<Name>().ok().filter(|_| caller.principal.is_enrolled());
         let (Some(namespace), Some(name)) = (&caller.principal.namespace, name) else {
             let denied = Error::new(ErrorId::Denied, "only a workload renews a certificate: its own");
@@ -138,7 +137,7 @@ impl Vault {
     /// All workloads the caller may list.
     pub fn workloads(&self, caller: &Caller) -> Result<Vec<WorkloadFacts>> {
         let act = Act::WorkloadList;
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        self.admitted(caller, act, &Subject::vault())?;
         let mut listed = Vec::new();
         let mut allowed = false;
         for namespace in self.catalogue.namespaces()? {
@@ -281,7 +280,7 @@ impl Vault {
         (artifact_namespace, name): (&Name, &Name),
     ) -> Result<(crate::catalogue::ArtifactRecord, (Subject, Name))> {
         let subject = Subject::named(artifact_namespace, name).with("workload", format!("{namespace}/{workload}"));
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         if caller.principal.kind != PrincipalKind::Operator {
             let denied = Error::new(ErrorId::Denied, format!("{} may not grant", caller.principal));
             return self.refuse(caller, act, &subject, denied);
@@ -300,74 +299,6 @@ impl Vault {
             return self.refuse(caller, act, &subject, wall);
         }
         Ok((artifact, (subject, artifact_namespace.clone())))
-    }
-
-    /// The policy in force.
-    pub fn policy(&self, caller: &Caller) -> Result<PolicyFacts> {
-        let permit = self.permit(caller, Act::PolicyRead, Action::ReadPolicy, Resource::Vault, &Subject::vault())?;
-        self.record(caller, Act::PolicyRead, &Subject::vault(), &permit)?;
-        let (version, policies) = self.policy_in_force();
-        Ok(PolicyFacts { version, text: policies.text().into() })
-    }
-
-    /// Puts another policy in force, after strict validation. Returns its version.
-    pub fn set_policy(&self, caller: &Caller, text: &str) -> Result<u64> {
-        self.set_policy_over(caller, text, None)
-    }
-
-    /// The same, only if version `over` is in force now (0: the built-in one), where given.
-    pub fn set_policy_over(&self, caller: &Caller, text: &str, over: Option<u64>) -> Result<u64> {
-        let act = Act::PolicySet;
-        let subject = Subject::vault().with("sha256", crate::crypto::hash::sha256(text.as_bytes()));
-        let permit = self.permit(caller, act, Action::SetPolicy, Resource::Vault, &subject)?;
-        let policies = Policies::parse(text).or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
-        // An owner who cannot set the next policy is locked out for good.
-        let next = self.request(caller, Action::SetPolicy, Resource::Vault)?;
-        // A second factor and the approval of others can be had.
-        if !policies.decide(&next).allowed && policies.lacking(&next).is_none() {
-            let text = format!("under this policy {} could not set another", caller.principal);
-            let lockout = Error::new(ErrorId::InvalidArgument, text)
-                .hint("permit ModelVault::Action::\"setPolicy\" to the operators who administer the vault");
-            return self.refuse(caller, act, &subject, lockout);
-        }
-        // One at a time, so that the last one in the catalogue is the one in force.
-        let _turn = self.setting_policy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let over_bytes = over.map_or_else(Vec::new, |v| v.to_le_bytes().to_vec());
-        let arguments = [text.as_bytes(), &over_bytes];
-        let request = Request { caller, act, subject: subject.clone(), permit: &permit, arguments: &arguments };
-        let put_in_force = || match self.catalogue.set_policy(text.into(), self.entry(&request, Vec::new())) {
-            Ok((version, _)) => {
-                self.enforce(PolicyInForce { version, policies: Arc::new(policies) });
-                Ok(version)
-            }
-            Err(e) => {
-                // The commit may come after we stopped waiting for it: what the catalogue holds is in force.
-                let held = self.stored_policy();
-                self.enforce(held.unwrap_or_else(|_| PolicyInForce::nothing()));
-                Err(e.into())
-            }
-        };
-        let carry_out = || match self.policy_in_force() {
-            (before, _) if over.is_some_and(|over| over != before) => {
-                let moved = Error::new(ErrorId::AlreadyExists, format!("the policy is at version {before} by now"))
-                    .hint("look at it and set yours over it: vault policy get; vault policy set FILE --expect vN");
-                self.refuse(caller, act, &subject, moved)
-            }
-            _ => put_in_force(),
-        };
-        let version = self.once(&request, |earlier| Ok(earlier.number), carry_out)?;
-        // Also where the request was carried out before, and by a commit that nobody waited for.
-        self.enforce(self.stored_policy()?);
-        Ok(version)
-    }
-
-    fn enforce(&self, policy: PolicyInForce) {
-        *self.policies.write().unwrap_or_else(std::sync::PoisonError::into_inner) = policy;
-        self.cut();
-    }
-
-    fn stored_policy(&self) -> Result<PolicyInForce> {
-        PolicyInForce::of(&*self.catalogue)
     }
 
     pub(super) fn namespace_id(&self, name: &Name) -> Result<NamespaceId> {

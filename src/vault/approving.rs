@@ -49,6 +49,17 @@ impl Vault {
             Some(Lack::Approvals(needed)) => {
                 let wanted = Wanted::of(caller, &request, subject);
                 let what = request.resource.to_string();
+                if self.catalogue.request(caller.request_id)?.is_some() {
+                    // Something was carried out under this id, and its answer may have been lost. If it was this, its memory
+                    // answers (`once`). The approval it used up is gone: nothing can be carried out by this permit.
+                    request.context.approvals = needed;
+                    let decided = policies.decide_on(request);
+                    if !decided.decision().allowed {
+                        return Ok(Reconsidered::Denied);
+                    }
+                    let used_up = Spend { id: ApprovalId([0; 16]), asked: wanted.asked, approvals: 0 };
+                    return Ok(Reconsidered::Approved(decided, used_up));
+                }
                 if let Some(approval) = self.catalogue.approval_of(wanted.asked)? {
                     request.context.approvals = approval.approvals();
                     let decided = policies.decide_on(request);
@@ -104,7 +115,8 @@ impl Vault {
     /// What waits for approval.
     pub fn approvals(&self, caller: &Caller) -> Result<Vec<ApprovalFacts>> {
         let (act, subject) = (Act::ApprovalList, Subject::vault());
-        let permit = self.permit(caller, act, Action::Approve, Resource::Vault, &subject)?;
+        let action = self.to_see(caller, Action::Approve, Action::ReadApprovals)?;
+        let permit = self.permit(caller, act, action, Resource::Vault, &subject)?;
         let waiting = self.catalogue.waiting_approvals()?;
         self.record(caller, act, &subject.with("shown", waiting.len()), &permit)?;
         Ok(waiting.iter().map(approval_facts).collect())
@@ -156,7 +168,12 @@ impl Vault {
         let cast = || {
             let counted = self.catalogue.vote(vote, self.entry(&request, Vec::new()));
             counted.map(|approval| approval_facts(&approval)).or_else(|e| {
-                let error = Error::from(e).hint("vault approve lists what waits");
+                let error = match Error::from(e) {
+                    e if e.id() == ErrorId::AlreadyExists => {
+                        e.hint("a person has one vote; vault approve shows how many are missing")
+                    }
+                    e => e.hint("vault approve lists what waits"),
+                };
                 self.refuse(caller, act, &request.subject, error)
             })
         };

@@ -1,5 +1,8 @@
 //! Calls: who asks, over what, under which id.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::identity::ShownChain;
 use crate::names::{Name, Principal, RequestId, SessionId, Sha256, Timestamp};
 pub use crate::policy::Transport;
 
@@ -36,6 +39,8 @@ pub struct Evidence {
     pub underway: Option<Underway>,
     /// The session it calls in, if it came with a token.
     pub session: Option<SessionId>,
+    /// What it showed at the handshake, if another trust domain vouches for it.
+    pub chain: Option<Arc<ShownChain>>,
     /// When its credential ends, if somebody else than this vault's own enrolment vouches for it.
     pub expires: Option<Timestamp>,
 }
@@ -58,6 +63,17 @@ pub struct Factor {
     pub method: &'static str,
 }
 
+/// Whether quotas have counted a call. Clones of a caller are the same call as long as its request id is.
+#[derive(Clone, Debug, Default)]
+pub struct Counted(Arc<Mutex<Option<RequestId>>>);
+
+impl Counted {
+    /// True the first time that it is asked about a request.
+    pub(super) fn first(&self, request: RequestId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(request) != Some(request)
+    }
+}
+
 /// A call: who, over what, under which id.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -69,4 +85,6 @@ pub struct Caller {
     pub channel: Channel,
     /// What else was proved.
     pub evidence: Evidence,
+    /// Whether it was counted: fresh for each call, whatever request id the caller gave it.
+    pub counted: Counted,
 }

@@ -47,15 +47,29 @@ impl Vault {
         self.cuts.0.send_modify(|generation| *generation += 1);
     }
 
+    /// Changes when something is taken back.
+    pub fn cuts(&self) -> watch::Receiver<u64> {
+        self.cuts.0.subscribe()
+    }
+
     /// The standing of a caller: whether its credential is still good.
     pub fn standing(self: &Arc<Self>, caller: &Caller) -> Standing {
-        let (vault, caller) = (Arc::clone(self), caller.clone());
-        Standing { changed: self.cuts.0.subscribe(), check: Arc::new(move || vault.admit(&caller)) }
+        let caller = caller.clone();
+        self.standing_while(move |vault| vault.admit(&caller))
+    }
+
+    /// The standing of something long: whether `ask`, which was asked when it began, would still let it begin.
+    pub(crate) fn standing_while(
+        self: &Arc<Self>,
+        ask: impl Fn(&Self) -> Result<()> + Send + Sync + 'static,
+    ) -> Standing {
+        let vault = Arc::clone(self);
+        Standing { changed: self.cuts(), check: Arc::new(move || ask(&vault)) }
     }
 
     /// The standing of a lease: whether the read would still be permitted.
     pub(super) fn standing_of(&self, lease: &Arc<Lease>) -> Standing {
         let lease = Arc::clone(lease);
-        Standing { changed: self.cuts.0.subscribe(), check: Arc::new(move || lease.ask_again()) }
+        Standing { changed: self.cuts(), check: Arc::new(move || lease.ask_again()) }
     }
 }

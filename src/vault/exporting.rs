@@ -181,7 +181,8 @@ impl Export {
         }
         self.meter.end(bytes);
         let subject = Subject::version(&self.version.namespace, &self.artifact, &self.record);
-        self.vault.note(&self.caller, Act::ArtifactExportEnd, &subject.with("bytes", bytes).with("reason", reason))
+        let subject = subject.with("bytes", bytes).with("size", self.size).with("reason", reason);
+        self.vault.note(&self.caller, Act::ArtifactExportEnd, &subject)
     }
 }
 

@@ -295,7 +295,7 @@ impl Vault {
     fn person(&self, caller: &Caller, act: Act) -> Result<(Person, Subject)> {
         let person = Person::of(&caller.principal);
         let subject = Subject::vault().with("person", &person);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         if caller.principal.kind != PrincipalKind::Operator {
             let denied = Error::new(ErrorId::Denied, "second factors are for people: workloads have certificates");
             return self.refuse(caller, act, &subject, denied);

@@ -140,6 +140,12 @@ impl Vault {
         self.not_suspended(caller)
     }
 
+    /// The same with its row, and the call is counted.
+    pub(super) fn admitted(&self, caller: &Caller, act: Act, subject: &Subject) -> Result<()> {
+        self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
+        self.count_call(caller, subject)
+    }
+
     fn admit_credential(&self, caller: &Caller) -> Result<()> {
         match caller.principal.kind {
             // Who the kernel says: there is nothing to be taken back.
@@ -178,6 +184,11 @@ impl Vault {
         let (policy_version, policies) = self.policy_in_force();
         let request = self.request(caller, action, resource)?;
         Ok(Permit { decision: policies.decide(&request), policy_version, approval: None })
+    }
+
+    /// What a caller must be permitted to see what others do with `acts`: whoever may do it may see it, and others by `reads`.
+    pub(super) fn to_see(&self, caller: &Caller, acts: Action, reads: Action) -> Result<Action> {
+        Ok(if self.decide(caller, acts, Resource::Vault)?.allows() { acts } else { reads })
     }
 
     fn request_asked<'a>(
@@ -259,7 +270,7 @@ impl Vault {
         subject: &Subject,
         asked: Asked<'_>,
     ) -> Result<(Permit, Decided<'a>)> {
-        self.admit(caller).or_else(|e| self.refuse(caller, act, subject, e))?;
+        self.admitted(caller, act, subject)?;
         if matches!(action, Action::Open | Action::OpenRange | Action::Export | Action::Seal | Action::Import) {
             // Reading the log and looking for what happened stay possible.
             self.must_be_sound().or_else(|e| self.refuse(caller, act, subject, e))?;
@@ -282,6 +293,12 @@ impl Vault {
             }
         }
         let mut denied = Error::new(ErrorId::Denied, format!("{} may not {action} {resource}", caller.principal));
+        if caller.principal.kind == PrincipalKind::Operator {
+            let who = format!("operator:{}:{}", caller.principal.issuer, caller.principal.subject);
+            denied = denied.hint(format!(
+                "an administrator gives roles: vault group add ROLE {who}; vault policy explain tells what is missing"
+            ));
+        }
         // An operator may read the policies; to others their names would tell of what they may not see.
         if let (PrincipalKind::Operator, [first, ..]) = (caller.principal.kind, &permit.decision.determining[..]) {
             let what = format!("{} may not {action} {resource}: policy {first} forbids it", caller.principal);

@@ -11,9 +11,10 @@ use super::gate::Subject;
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{Catalogue, HoldRecord, NewHold};
+use crate::catalogue::{Catalogue, CatalogueError, HoldRecord, NewHold};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::HoldFacts;
+use crate::identity::issuers::Issuers;
 use crate::names::{Principal, PrincipalKind, Reference, Timestamp};
 use crate::policy::{Action, Resource};
 
@@ -145,6 +146,11 @@ fn is_owner(principal: &Principal, owner_uid: u32) -> bool {
 }
 
 impl Vault {
+    /// Whether this is whoever holds the machine.
+    pub(super) fn is_owner(&self, principal: &Principal) -> bool {
+        is_owner(principal, self.owner_uid)
+    }
+
     /// What the catalogue holds is in force, also for what runs.
     fn enforce_holds(&self) -> Result<()> {
         self.holds.read(&*self.catalogue)?;
@@ -166,7 +172,7 @@ impl Vault {
             None => Ok(()),
             Some(hold) => {
                 let text = format!("{} is suspended: {}", caller.principal, hold.hold.reason);
-                Err(Error::new(ErrorId::Denied, text)
+                Err(Error::new(ErrorId::OnHold, text)
                     .detail("hold", hold.number)
                     .hint("an operator can undo it: vault quarantine ls; vault release principal NAME"))
             }
@@ -189,7 +195,7 @@ impl Vault {
             None => Ok(()),
             Some(hold) => {
                 let text = format!("{namespace}/{name} is in quarantine: {}", hold.hold.reason);
-                Err(Error::new(ErrorId::Denied, text)
+                Err(Error::new(ErrorId::OnHold, text)
                     .detail("hold", hold.number)
                     .hint("an operator can undo it: vault quarantine ls; vault release artifact NAME"))
             }
@@ -274,11 +280,27 @@ impl Vault {
     /// Holds in force.
     pub fn list_holds(&self, caller: &Caller) -> Result<Vec<HoldFacts>> {
         let act = Act::HoldList;
-        let permit = self.permit(caller, act, Action::Quarantine, Resource::Vault, &Subject::vault())?;
+        let action = self.to_see(caller, Action::Quarantine, Action::ReadHolds)?;
+        let permit = self.permit(caller, act, action, Resource::Vault, &Subject::vault())?;
         let now = self.now();
         let held: Vec<_> = self.catalogue.holds()?.into_iter().filter(|h| h.holds_at(now)).map(facts).collect();
         self.record(caller, act, &Subject::vault().with("shown", held.len()), &permit)?;
         Ok(held)
+    }
+
+    /// How many holds are in force, by what they are on and what they do.
+    pub(crate) fn holds_in_force(&self) -> impl Iterator<Item = ((&'static str, &'static str), u64)> {
+        const KINDS: [(&str, &str); 4] =
+            [("artifact", "suspend"), ("principal", "step-up"), ("principal", "suspend"), ("principal", "throttle")];
+        let (live, now) = (self.holds.live.read().unwrap_or_else(PoisonError::into_inner), self.now());
+        let mut counts = [0; KINDS.len()];
+        for hold in live.values().flatten().filter(|hold| hold.holds_at(now)) {
+            let on = hold.hold.target.split_once(':').map_or("", |(on, _)| on);
+            if let Some(at) = KINDS.iter().position(|kind| *kind == (on, &hold.hold.kind)) {
+                counts[at] += 1;
+            }
+        }
+        KINDS.into_iter().zip(counts)
     }
 
     /// A hold that a rule asks for. Nobody is asked whether it may; the owner of the machine is never held. Says whether it was placed.
@@ -310,9 +332,35 @@ impl Vault {
                 if owners.iter().chain(&own).any(|owner| owner.to_string() == *name) {
                     return bad("the owner of the vault's machine cannot be put on hold");
                 }
-                Ok(())
+                self.must_be_somebody(name)
             }
             _ => bad("a hold is one of suspend, throttle, step-up"),
+        }
+    }
+
+    /// A name that nobody can have holds nobody, and whoever mistyped it would believe the opposite. Subjects of others are not
+    /// known before they come: there the issuer counts.
+    fn must_be_somebody(&self, name: &str) -> Result<()> {
+        let unknown = |hint: &str| Err(Error::new(ErrorId::NotFound, format!("there is no {name}")).hint(hint));
+        let (kind, who) = name.split_once(' ').unwrap_or_default();
+        let (namespace, who) = if kind == "workload" { who.split_once('/').unwrap_or_default() } else { ("", who) };
+        let Some((issuer, _)) = who.split_once(':') else {
+            let found = match (namespace.parse(), who.parse()) {
+                (Ok(namespace), Ok(who)) => match self.catalogue.namespace(&namespace) {
+                    Ok(namespace) => self.catalogue.workload(namespace.id, &who).map(drop),
+                    Err(e) => Err(e),
+                },
+                _ => Err(CatalogueError::NotFound(name.into())),
+            };
+            return match found {
+                Err(CatalogueError::NotFound(_)) => unknown("vault workload ls shows them"),
+                found => Ok(found?),
+            };
+        };
+        let ours = kind == "operator" && matches!(issuer, "local" | "unix");
+        match ours || self.setting::<Issuers>().1.knows(issuer) {
+            true => Ok(()),
+            false => unknown("vault config get issuers names the issuers and trust domains"),
         }
     }
 

@@ -127,11 +127,15 @@ impl Vault {
 
 /// An identity as it is told: its public keys.
 pub fn identity_facts(name: &Name, identity: &Identity) -> Result<IdentityFacts> {
-    let fact = |key: &VerifyingKey| IdentityKeyFacts {
+    Ok(IdentityFacts { name: name.clone(), keys: identity.public()?.iter().map(key_facts).collect() })
+}
+
+/// One public key, for whoever is to trust it.
+pub fn key_facts(key: &VerifyingKey) -> IdentityKeyFacts {
+    IdentityKeyFacts {
         keyid: key.key_id(),
         algorithm: key.algorithm().name().into(),
         oms_hint: key.oms_hint(),
         pem: key.to_pem(),
-    };
-    Ok(IdentityFacts { name: name.clone(), keys: identity.public()?.iter().map(fact).collect() })
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::gate::Subject;
 use super::once::Request;
-use super::{Caller, Vault};
+use super::{Caller, Standing, Vault};
 use crate::audit::Act;
 use crate::catalogue::{ArtifactRecord, Catalogue, MAX_PAGE, NewIntel, VersionRecord};
 use crate::crypto::hash::sha256;
@@ -18,6 +18,9 @@ use crate::seal::{Manifest, Reader};
 /// Hits that are told one by one; all are counted and on record.
 const HITS_TOLD: usize = 1000;
 
+/// Keys of one list that are told; how many there are is told too.
+const KEYS_TOLD: usize = 100;
+
 /// The lists that a catalogue holds.
 pub(super) fn in_force(catalogue: &dyn Catalogue) -> Result<Arc<Lists>> {
     let mut lists = Lists::default();
@@ -30,9 +33,13 @@ pub(super) fn in_force(catalogue: &dyn Catalogue) -> Result<Arc<Lists>> {
 }
 
 impl Vault {
-    /// Asks what [`Self::import_intel`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_import_intel(&self, caller: &Caller) -> Result<()> {
-        self.permit(caller, Act::IntelImport, Action::ImportIntel, Resource::Vault, &Subject::vault()).map(drop)
+    /// Asks what [`Self::import_intel`] will ask, before anything is received, and while it is. Only a denial is recorded.
+    pub(crate) fn may_import_intel(self: &Arc<Self>, caller: &Caller) -> Result<Standing> {
+        let ask = |vault: &Self, caller: &_| {
+            vault.permit(caller, Act::IntelImport, Action::ImportIntel, Resource::Vault, &Subject::vault())
+        };
+        let caller = self.underway(caller, &ask(self, caller)?);
+        Ok(self.standing_while(move |vault| ask(vault, &caller).map(drop)))
     }
 
     /// Puts a list in force, in the place of the one from the same source, and looks for what it names among all versions.
@@ -80,11 +87,21 @@ impl Vault {
         let (act, subject) = (Act::IntelList, Subject::vault());
         let permit = self.permit(caller, act, Action::ReadSettings, Resource::Vault, &subject)?;
         self.record(caller, act, &subject, &permit)?;
-        let fact = |list: crate::catalogue::IntelRecord| IntelFacts {
-            source: list.source.to_string(),
-            entries: list.entries,
-            passed_over: list.passed_over,
-            imported: list.created,
+        let lists = self.deny_lists();
+        let fact = |list: crate::catalogue::IntelRecord| {
+            let named = lists.of(list.source.as_str());
+            let count = |kind| named.map_or(0, |named| named.of_kind(kind).count() as u64);
+            let keys = named.into_iter().flat_map(|named| named.of_kind(Kind::Key)).take(KEYS_TOLD);
+            IntelFacts {
+                source: list.source.to_string(),
+                entries: list.entries,
+                passed_over: list.passed_over,
+                files: count(Kind::Sha256) + count(Kind::Blake3),
+                roots: count(Kind::Root),
+                keys: keys.map(|digest| KeyId(*digest)).collect(),
+                key_count: count(Kind::Key),
+                imported: list.created,
+            }
         };
         Ok(self.catalogue.intel_lists()?.into_iter().map(fact).collect())
     }
@@ -103,7 +120,7 @@ impl Vault {
         self.enforce_lists()
     }
 
-    /// Refuses a version that a list names, on record.
+    /// Refuses a version that a list names, on record. Callers elsewhere are told that one does, and not which or what.
     pub(super) fn must_not_be_named(
         &self,
         caller: &Caller,
@@ -152,7 +169,7 @@ impl Vault {
     fn refuse_named<T>(&self, caller: &Caller, act: Act, subject: &Subject, hit: &Hit) -> Result<T> {
         self.record_hit(caller, subject, hit)?;
         let text = format!("the list from {} names {}", hit.source, hit.indicator);
-        let named = Error::new(ErrorId::InspectionRefused, text)
+        let named = Error::new(ErrorId::DenyListed, text)
             .hint("do not use it; if the list is wrong: vault intel rm SOURCE")
             .detail("source", &hit.source)
             .detail("indicator", hit.indicator);
@@ -160,6 +177,7 @@ impl Vault {
     }
 
     fn record_hit(&self, caller: &Caller, subject: &Subject, hit: &Hit) -> Result<()> {
+        self.metrics().deny_hit();
         tracing::warn!(source = %hit.source, indicator = %hit.indicator, on = subject.named_as(), "a known bad file or key");
         let subject = subject.clone().with("source", &hit.source).with("indicator", hit.indicator);
         self.note(caller, Act::IntelHit, &subject)

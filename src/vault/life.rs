@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
 use super::counting::Counting;
 use super::cutting::Cuts;
+use super::enforcing::PolicyInForce;
 use super::gate::Subject;
 use super::settings::Settings;
 use super::trust::{self, TrustInForce};
-use super::{Caller, Channel, Evidence, PolicyInForce, RootCredential, Vault, intel, record, tree};
+use super::{Caller, Channel, Counted, Evidence, RootCredential, Vault, intel, record, tree};
 use crate::audit::{Act, Record};
 use crate::catalogue::{Catalogue, NamespaceRecord, SqliteCatalogue};
 use crate::crypto::keys::{Key, RootSecret};
@@ -16,7 +17,7 @@ use crate::crypto::random::SystemRandom;
 use crate::error::{Error, ErrorId, Result};
 use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::jwks::KeyCache;
-use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey};
+use crate::identity::{Authority, DEFAULT_LIFETIME, IssuedServer, PrivateKey, TrustDomains};
 use crate::keyring::{CertificateAuthority, KeyFile, Keyring, RootCustody};
 use crate::names::{Clock, NamespaceId, Principal, Random, Reference, RequestId, SystemClock, Timestamp, VaultId};
 use crate::store::LocalStore;
@@ -92,7 +93,7 @@ impl Vault {
         let keyring = Keyring::open(&home.keyring_path(), &root, config.vault)?;
         let catalogue = SqliteCatalogue::open(home.path(), keyring.catalogue_key().clone(), machine.clock.clone())?;
         let store = LocalStore::open(home.blobs_path())?;
-        let policies = PolicyInForce::of(&catalogue)?;
+        let policies = PolicyInForce::of(&catalogue, &keyring, config.vault)?;
         let trust = TrustInForce::of(&catalogue)?;
         let settings = Settings::of(&catalogue)?;
         let counting = Counting::resume(&catalogue, &machine)?;
@@ -121,6 +122,7 @@ impl Vault {
             counting,
             issuer_keys: KeyCache::default(),
             cuts: Cuts::default(),
+            trust_domains: TrustDomains::default(),
             holds,
             watching: Mutex::new(None),
             authority,
@@ -138,6 +140,7 @@ impl Vault {
         };
         // Catches up with the rows after the last checkpoint; refuses to go on from a log that contradicts it.
         vault.checkpoint(false)?;
+        vault.check_policy_against_log()?;
         // What is left over harms nobody: better a vault that opens than one that is clean.
         if let Err(e) = vault.sweep_at_unlock() {
             tracing::warn!(error = %e, "not all leftovers of processes that died could be removed");
@@ -155,6 +158,7 @@ impl Vault {
             request_id: RequestId::generate(self.now(), self.random())?,
             channel: Channel::local(),
             evidence: Evidence::default(),
+            counted: Counted::default(),
         })
     }
 

@@ -25,7 +25,8 @@
 //! | `attesting` | signed statements about versions |
 //! | `shredding` | the end of a version |
 //! | `shelf` | names: list, inspect, tag, remove, verify |
-//! | `access` | workloads, grants, policy |
+//! | `access` | workloads, grants |
+//! | `enforcing` | the policy in force: set and signed, verified when it is loaded |
 //! | `policing` | explained decisions, earlier policies, marks of artifacts |
 //! | `trust` | who is believed: trusted signers, the gate for publishers |
 //! | `sessions` | callers whom others vouch for: tokens, other trust domains |
@@ -44,6 +45,7 @@ mod attesting;
 mod call;
 mod counting;
 mod cutting;
+mod enforcing;
 mod exporting;
 mod factors;
 mod gate;
@@ -64,6 +66,7 @@ mod settings;
 mod shelf;
 mod shredding;
 mod sinks;
+mod targets;
 mod tree;
 mod trust;
 mod upkeep;
@@ -73,11 +76,11 @@ mod witness;
 
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-pub use call::{Caller, Channel, Evidence, Factor, Transport, Underway};
+pub use call::{Caller, Channel, Counted, Evidence, Factor, Transport, Underway};
 pub use cutting::Standing;
 pub use exporting::Export;
 pub use hold::{HoldSpec, HoldTarget};
-pub use identities::identity_facts;
+pub use identities::{identity_facts, key_facts};
 pub use importing::{ImportInput, ImportSource};
 pub use life::{InitSpec, Machine};
 pub use opening::{OpenArtifact, OpenMember};
@@ -95,14 +98,12 @@ pub use crate::keyring::Credential as RootCredential;
 use crate::audit::Log;
 use crate::catalogue::Catalogue;
 use crate::crypto::keys::{Key, RootSecret};
-use crate::error::Result;
 use crate::home::{Home, HomeLock, VaultToml};
 use crate::identity::Authority;
 use crate::identity::jwks::KeyCache;
 use crate::intel::Lists;
 use crate::keyring::Keyring;
 use crate::names::{Clock, Random, VaultId};
-use crate::policy::Policies;
 use crate::store::BlobStore;
 use crate::telemetry::Metrics;
 
@@ -115,7 +116,7 @@ pub struct Vault {
     keyring: RwLock<Keyring>,
     catalogue: Box<dyn Catalogue>,
     store: Box<dyn BlobStore>,
-    policies: RwLock<PolicyInForce>,
+    policies: RwLock<enforcing::PolicyInForce>,
     setting_policy: Mutex<()>,
     trust: RwLock<trust::TrustInForce>,
     setting_trust: Mutex<()>,
@@ -123,6 +124,7 @@ pub struct Vault {
     counting: counting::Counting,
     issuer_keys: KeyCache,
     cuts: cutting::Cuts,
+    trust_domains: crate::identity::TrustDomains,
     holds: hold::Holds,
     watching: Mutex<Option<watching::Watching>>,
     authority: Authority,
@@ -139,32 +141,6 @@ pub struct Vault {
     machine: Machine,
     // Last: given back when everything above is closed.
     _lock: HomeLock,
-}
-
-/// The policy every decision is made by.
-struct PolicyInForce {
-    /// Of the catalogue; 0: the built-in one.
-    version: u64,
-    policies: Arc<Policies>,
-}
-
-impl PolicyInForce {
-    /// What the catalogue holds; the built-in policy if none was ever set.
-    fn of(catalogue: &dyn Catalogue) -> Result<Self> {
-        Ok(match catalogue.policy()? {
-            Some(stored) => Self { version: stored.version, policies: Arc::new(Policies::parse(&stored.text)?) },
-            None => Self { version: 0, policies: Arc::new(Policies::defaults()) },
-        })
-    }
-
-    /// Nothing is permitted: for when it is not known what is.
-    fn nothing() -> Self {
-        let text = "@id(\"unknown\") forbid (principal, action, resource);";
-        Self {
-            version: u64::MAX,
-            policies: Arc::new(Policies::parse(text).expect("one policy that forbids everything")),
-        }
-    }
 }
 
 impl Vault {

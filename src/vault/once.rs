@@ -80,7 +80,8 @@ impl Vault {
             Some(earlier) if earlier.once.asked != request.asked() => {
                 let used = Error::new(ErrorId::AlreadyExists, "this request id was used for another act")
                     .hint("use a new request id for each act, and repeat it only for the very same one");
-                self.refuse(request.caller, request.act, &request.subject, used)
+                let subject = request.subject.clone().with("why", "the request id was used before");
+                self.refuse(request.caller, request.act, &subject, used)
             }
             earlier => Ok(earlier),
         }

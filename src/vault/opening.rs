@@ -309,7 +309,9 @@ impl OpenArtifact {
         self.lease.end(bytes);
         let Lease { vault, caller, artifact, record, .. } = &*self.lease;
         let subject = Subject::version(&self.version.namespace, artifact, record);
-        vault.note(caller, Act::ArtifactFetchEnd, &subject.with("bytes", bytes).with("reason", reason))
+        // With the size: a request id is the caller's choice, so the row of the start need not be this stream's.
+        let subject = subject.with("bytes", bytes).with("size", record.facts.content_len).with("reason", reason);
+        vault.note(caller, Act::ArtifactFetchEnd, &subject)
     }
 }
 

@@ -61,12 +61,16 @@ impl Vault {
         let act = Act::PolicyRead;
         let subject = Subject::vault().with("version", version);
         let permit = self.permit(caller, act, Action::ReadPolicy, Resource::Vault, &subject)?;
-        let text = match version {
-            0 => crate::policy::Policies::DEFAULT_TEXT.to_owned(),
-            _ => self.catalogue.policy_version(version).or_else(|e| self.refuse(caller, act, &subject, e.into()))?.text,
+        let (text, envelope) = match version {
+            0 => (crate::policy::Policies::DEFAULT_TEXT.to_owned(), None),
+            _ => {
+                let stored = self.catalogue.policy_version(version);
+                let stored = stored.or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
+                (stored.text, stored.envelope)
+            }
         };
         self.record(caller, act, &subject, &permit)?;
-        Ok(PolicyFacts { version, text })
+        Ok(PolicyFacts { version, text, envelope })
     }
 
     /// Policies that were put in force, the newest first; at most `limit`.
@@ -139,7 +143,7 @@ impl Vault {
         reference: &Reference,
     ) -> Result<(crate::catalogue::ArtifactRecord, Subject)> {
         let subject = Subject::named(&reference.namespace, &reference.name);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let found = self.catalogue.artifact_named(&reference.namespace, &reference.name);
         let found = found.map_err(|e| super::opening::missing(e.into(), reference));
         let artifact = found.or_else(|e| {

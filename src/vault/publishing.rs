@@ -1,7 +1,9 @@
 //! The right to publish: asked before a byte is received, when sealing begins, and again when the version becomes visible.
 
+use std::sync::Arc;
+
 use super::gate::{Asked, Permit, Subject};
-use super::{Caller, Vault};
+use super::{Caller, Standing, Vault};
 use crate::audit::Act;
 use crate::catalogue::ArtifactRecord;
 use crate::crypto::sign::PublicKey;
@@ -118,14 +120,28 @@ impl Vault {
         self.right(caller, act, new, subject, &[])?.ask()
     }
 
-    /// Asks what [`Self::seal`] will ask, before anything is received. Only a denial is recorded.
-    pub(crate) fn may_seal(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
-        self.permit_new(caller, (Act::ArtifactSeal, Action::Seal), new, &new.subject()).map(drop)
+    /// Asks what [`Self::seal`] will ask, before anything is received, and while it is. Only a denial is recorded.
+    pub(crate) fn may_seal(self: &Arc<Self>, caller: &Caller, new: NewArtifact) -> Result<Standing> {
+        self.may_make(caller, (Act::ArtifactSeal, Action::Seal), new)
     }
 
     /// The same for [`Self::import`].
-    pub(crate) fn may_import(&self, caller: &Caller, new: &NewArtifact) -> Result<()> {
-        self.permit_new(caller, (Act::ArtifactImport, Action::Import), new, &new.subject()).map(drop)
+    pub(crate) fn may_import(self: &Arc<Self>, caller: &Caller, new: NewArtifact) -> Result<Standing> {
+        self.may_make(caller, (Act::ArtifactImport, Action::Import), new)
+    }
+
+    fn may_make(self: &Arc<Self>, caller: &Caller, act: (Act, Action), new: NewArtifact) -> Result<Standing> {
+        let subject = new.subject();
+        let right = self.right(caller, act, &new, &subject, &[])?;
+        let goes_on = self.underway(caller, &right.ask()?);
+        // What is being made has a name soon: the question stays what it was before.
+        let Right { before, id, .. } = right;
+        let caller = caller.clone();
+        Ok(self.standing_while(move |vault| {
+            let (before, allowed) = (before.clone(), &[][..]);
+            let (caller, new, subject) = (&caller, &new, &subject);
+            Right { vault, caller, act, new, subject, allowed, before, id }.ask_of(&goes_on).map(drop)
+        }))
     }
 }
 

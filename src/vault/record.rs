@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::gate::Subject;
-use super::{Caller, Channel, Vault};
-use crate::audit::{self, Act, Export, FIRST_SEQ, Verifier, VerifierKey};
+use super::{Caller, Channel, Standing, Vault};
+use crate::audit::{self, Act, AuditError, Export, FIRST_SEQ, Verifier, VerifierKey};
 use crate::catalogue::Checkpoint;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{AuditFacts, StatusFacts};
@@ -15,6 +16,9 @@ use crate::policy::{Action, Resource};
 
 /// Rows read at once while walking the log.
 pub(super) const BATCH: usize = 1000;
+
+/// Records as they were written, with their numbers.
+pub(crate) type AuditRows = Vec<(u64, Vec<u8>)>;
 
 /// Callers turned away before authentication: counted, and told to the log as one row per kind and minute, so that strangers
 /// cannot fill the disk. There are as many kinds as words for them in the program.
@@ -41,22 +45,34 @@ const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 
 impl Vault {
     /// At most `limit` rows from sequence number `from` on.
-    pub fn audit_rows(&self, caller: &Caller, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
+    pub fn audit_rows(&self, caller: &Caller, from: u64, limit: u32) -> Result<AuditRows> {
         let subject = Subject::vault().with("from", from);
         let permit = self.permit(caller, Act::AuditRead, Action::ReadAudit, Resource::Vault, &subject)?;
         self.record(caller, Act::AuditRead, &subject, &permit)?;
         self.audit_rows_again(from, limit)
     }
 
-    /// Asks again about a reading that goes on. Only a denial is recorded.
-    pub(crate) fn still_reads_audit(&self, caller: &Caller) -> Result<()> {
-        let (act, subject) = (Act::AuditRead, Subject::vault());
-        let permit = self.permit(caller, act, Action::ReadAudit, Resource::Vault, &subject)?;
-        self.without_approval(caller, act, &subject, &permit)
+    /// The same for a reading that goes on: its first rows, and whether it may. It is one row, however often it is decided: a row
+    /// for each decision would feed a reader that follows the log for ever. Only a denial is recorded.
+    pub(crate) fn begin_reading_audit(
+        self: &Arc<Self>,
+        caller: &Caller,
+        from: u64,
+        limit: u32,
+    ) -> Result<(Standing, AuditRows)> {
+        let ask = |vault: &Self, caller: &_, subject: &_| {
+            vault.permit(caller, Act::AuditRead, Action::ReadAudit, Resource::Vault, subject)
+        };
+        let subject = Subject::vault().with("from", from);
+        let permit = ask(self, caller, &subject)?;
+        self.record(caller, Act::AuditRead, &subject, &permit)?;
+        let caller = self.underway(caller, &permit);
+        let standing = self.standing_while(move |vault| ask(vault, &caller, &subject).map(drop));
+        Ok((standing, self.audit_rows_again(from, limit)?))
     }
 
     /// The following rows of a reading that was permitted and recorded once.
-    pub(crate) fn audit_rows_again(&self, from: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>> {
+    pub(crate) fn audit_rows_again(&self, from: u64, limit: u32) -> Result<AuditRows> {
         self.rows(from.max(FIRST_SEQ), (limit as usize).clamp(1, BATCH))
     }
 
@@ -83,7 +99,11 @@ impl Vault {
             |v, note| v.checkpoint(note).map_err(|e| self.named(e)),
             |v, seq, row| v.row(seq, row).map_err(|e| self.named(e)),
         )?;
-        let report = verifier.finish()?;
+        let report = verifier.finish().map_err(|e| match e {
+            // The log of a vault is all there is.
+            AuditError::Older { records, size } => AuditError::Cut { records, size },
+            e => e,
+        })?;
         let newest = self.catalogue.latest_checkpoint()?;
         Ok(AuditFacts {
             records: report.records,
@@ -194,6 +214,7 @@ impl Vault {
             request_id: RequestId::generate(self.now(), self.random())?,
             channel: Channel { peer, transport: super::Transport::Mtls, ..Channel::local() },
             evidence: super::Evidence::default(),
+            counted: super::Counted::default(),
         };
         let subject = Subject::vault().with("count", count).with("why", why);
         // `refuse` returns the error it recorded; only a failure to record matters here.

@@ -1,6 +1,7 @@
 //! Callers who come with a token or with a certificate of another trust domain: what it is exchanged for, who they are from then
 //! on, and how that is taken back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,16 @@ use crate::home::read_bounded;
 use crate::identity::issuers::{Issuers, KeySource, WebSource};
 use crate::identity::jwks::Keys;
 use crate::identity::jwt::{Confirmation, KeySet, Refused, Token};
-use crate::identity::{Authorities, Bundles, ForeignCertificate, SessionCertificate, csr_key};
-use crate::names::{KeyId, Principal, PrincipalKind, SessionId};
+use crate::identity::{
+    AgentBundles, Bundles, ForeignCertificate, SessionCertificate, ShownChain, TrustDomains, csr_key,
+};
+use crate::names::{KeyId, Name, Principal, PrincipalKind, SessionId};
 use crate::policy::{Action, Resource};
 
 /// Longest session. What must live longer comes back with a fresh token.
 const LONGEST_SESSION: Duration = Duration::from_secs(15 * 60);
+/// By how much a clock may be set back while sessions go on.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
 const MAX_KEYS_BYTES: u64 = 1 << 20;
 
 /// The keys that a token is to be checked with.
@@ -43,15 +48,15 @@ pub struct LoggedIn {
 }
 
 impl Vault {
-    /// Which keys a token is to be checked with. Nothing in it is believed yet, except which issuer it claims.
+    /// The issuer that a token claims, and which keys it is to be checked with. Nothing else in it is believed yet.
     ///
     /// # Errors
-    /// `BadCredential` if no configured issuer would have made it; `Unreachable` while the issuer's keys cannot be had.
-    pub fn token_keys(&self, token: &str) -> Result<TokenKeys> {
+    /// `BadCredential` if no configured issuer would have made it; `IssuerUnreachable` while the issuer's keys cannot be had.
+    pub fn token_keys(&self, token: &str) -> Result<(Name, TokenKeys)> {
         let token = Token::parse(token)?;
         let (_, issuers) = self.setting::<Issuers>();
         let issuer = issuers.of_token(&token)?;
-        match &issuer.keys {
+        let keys = match &issuer.keys {
             KeySource::Inline(keys) => Ok(TokenKeys::Known(Arc::new(keys.clone()))),
             KeySource::File(path) => {
                 let text = read_bounded(path, MAX_KEYS_BYTES).map_err(|e| Error::from(e).on(path.display()));
@@ -63,19 +68,20 @@ impl Vault {
                     Keys::Known(keys) => Ok(TokenKeys::Known(keys)),
                     Keys::Ask => Ok(TokenKeys::Ask(source.clone())),
                     Keys::Unavailable(after) => Err(Error::new(
-                        ErrorId::Unreachable,
+                        ErrorId::IssuerUnreachable,
                         format!("the keys of the issuer {} cannot be had for now", issuer.name),
                     )
                     .retry_after(after)),
                 }
             }
-        }
+        };
+        Ok((issuer.name.clone(), keys?))
     }
 
     /// What came of asking an issuer. Keys that it gave earlier serve for a day when it does not answer.
     ///
     /// # Errors
-    /// `Unreachable` if there are none.
+    /// `IssuerUnreachable` if there are none.
     pub fn keys_fetched(&self, source: &WebSource, outcome: Result<KeySet>) -> Result<Arc<KeySet>> {
         let (now, keys) = (self.now(), outcome.map_err(|e| unavailable(&source.issuer, &e)));
         let (keys, failure) = match keys {
@@ -83,7 +89,7 @@ impl Vault {
             Err(e) => (None, Some(e)),
         };
         self.issuer_keys.fetched(source, keys, now);
-        let none = || Error::new(ErrorId::Unreachable, "the issuer's keys are not there");
+        let none = || Error::new(ErrorId::IssuerUnreachable, "the issuer's keys are not there");
         self.issuer_keys.held(source, now).ok_or_else(|| failure.unwrap_or_else(none))
     }
 
@@ -125,6 +131,7 @@ impl Vault {
             spki: KeyId(issued.spki_sha256.0),
             principal: principal.clone(),
             groups: vouched.groups,
+            rules: issuer.digest,
             created: now,
             expires: issued.not_after,
             revoked: None,
@@ -175,14 +182,33 @@ impl Vault {
         let (_, issuers) = self.setting::<Issuers>();
         let domain = issuers.trust_domain(certificate.id.trust_domain()).ok_or(Refused::UnknownIssuer)?;
         let vouched = domain.vouch(&certificate.id)?;
-        let evidence = Evidence { groups: vouched.groups, expires: Some(certificate.not_after), ..Evidence::default() };
+        let chain = Some(Arc::new(ShownChain::of(certificate)));
+        let (groups, expires) = (vouched.groups, Some(certificate.not_after));
+        let evidence = Evidence { groups, chain, expires, ..Evidence::default() };
         Ok((vouched.principal, evidence))
     }
 
-    /// Authorities of other trust domains, when they have changed since `bundles` looked last.
-    pub fn foreign_authorities(&self, bundles: &mut Bundles) -> Option<Authorities> {
+    /// The other trust domains whose certificates are good.
+    pub fn trust_domains(&self) -> &TrustDomains {
+        &self.trust_domains
+    }
+
+    /// The sockets of the SPIFFE agents that tell authorities.
+    pub fn agents(&self) -> Vec<PathBuf> {
+        self.setting::<Issuers>().1.agents()
+    }
+
+    /// Puts the authorities of other trust domains in force, if they have changed since `bundles` looked last. Whoever was let
+    /// in under one that is not trusted any more is refused from then on, and its streams are cut.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` if some cannot be used; then all stays as it is.
+    pub fn refresh_trust(&self, bundles: &mut Bundles, agents: &AgentBundles) -> Result<()> {
         let (version, issuers) = self.setting::<Issuers>();
-        bundles.refresh(version, &issuers)
+        let Some(authorities) = bundles.refresh(version, &issuers, agents) else { return Ok(()) };
+        self.trust_domains.replace(authorities)?;
+        self.cut();
+        Ok(())
     }
 
     /// Whether a caller whom somebody else vouches for may still call.
@@ -208,6 +234,14 @@ impl Vault {
                 if known.revoked.is_some() || !same {
                     return Err(over("the session was revoked").hint(again));
                 }
+                // A clock that is set back prolongs no session.
+                if self.now().plus(CLOCK_STEP) < known.created {
+                    return Err(over("the session begins in the future").hint(again));
+                }
+                // The token was held to rules that may not be those of today: it would have to be shown again.
+                if self.setting::<Issuers>().1.rules_of(issuer) != Some(known.rules) {
+                    return Err(over("what the settings say of its issuer has changed").hint(again));
+                }
             }
             // Of another trust domain: it counts for as long as the settings say so.
             None => {
@@ -218,11 +252,11 @@ impl Vault {
                 if vouched.is_none_or(|v| v.principal != caller.principal || v.groups != caller.evidence.groups) {
                     return Err(over("nobody vouches for it any more"));
                 }
+                let shown = caller.evidence.chain.as_ref();
+                if !shown.is_some_and(|chain| self.trust_domains.pass(chain, self.now())) {
+                    return Err(over("its authority is not trusted any more"));
+                }
             }
-        }
-        let (_, issuers) = self.setting::<Issuers>();
-        if !issuers.knows(issuer) {
-            return Err(over("its issuer is not configured any more"));
         }
         if self.catalogue.is_refused(issuer, subject)? {
             return Err(over("it is refused"));
@@ -233,7 +267,7 @@ impl Vault {
     /// Ends the caller's own session.
     pub fn logout(&self, caller: &Caller) -> Result<()> {
         let act = Act::SessionLogout;
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &Subject::vault(), e))?;
+        self.admitted(caller, act, &Subject::vault())?;
         let Some(id) = caller.evidence.session else {
             let none = Error::new(ErrorId::InvalidArgument, "this caller has no session")
                 .hint("an enrolled workload keeps its certificate; vault workload revoke NAME takes it back");
@@ -248,7 +282,8 @@ impl Vault {
     /// Sessions that are not over, and subjects that are refused.
     pub fn sessions(&self, caller: &Caller) -> Result<SessionsFacts> {
         let (act, subject) = (Act::SessionList, Subject::vault());
-        let permit = self.permit(caller, act, Action::RevokeSession, Resource::Vault, &subject)?;
+        let action = self.to_see(caller, Action::RevokeSession, Action::ReadSessions)?;
+        let permit = self.permit(caller, act, action, Resource::Vault, &subject)?;
         let (mut sessions, mut after) = (Vec::new(), None);
         loop {
             let page = self.catalogue.live_sessions(after, 1000)?;
@@ -296,6 +331,12 @@ impl Vault {
             );
             return self.refuse(caller, act, &about, own);
         }
+        // To refuse whom nobody can vouch for would look like a success. Taken back is also what a former issuer's were.
+        if !readmit && !self.setting::<Issuers>().1.knows(issuer) {
+            let unknown = Error::new(ErrorId::NotFound, format!("the settings know no issuer {issuer:?}"))
+                .hint("vault config get issuers names the issuers and trust domains");
+            return self.refuse(caller, act, &about, unknown);
+        }
         let arguments = [issuer.as_bytes(), subject.as_bytes(), verdict.as_bytes()];
         let request = Request { caller, act, subject: about, permit: &permit, arguments: &arguments };
         let carry_out = || {
@@ -312,9 +353,10 @@ impl Vault {
     }
 }
 
+/// Why is for the log: strangers are not told what the vault can reach.
 fn unavailable(issuer: &dyn std::fmt::Display, e: &Error) -> Error {
     tracing::warn!(error = %e, %issuer, "the keys of an issuer cannot be had");
-    Error::new(ErrorId::Unreachable, format!("the keys of the issuer {issuer} cannot be had: {e}"))
+    Error::new(ErrorId::IssuerUnreachable, format!("the keys of the issuer {issuer} cannot be had"))
 }
 
 fn session_facts(record: &SessionRecord) -> SessionFacts {

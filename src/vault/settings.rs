@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::gate::Subject;
 use super::once::Request;
+use super::targets::{must_be_addresses, must_be_usable};
 use super::{Caller, Transport, Vault};
 use crate::audit::Act;
 use crate::catalogue::Catalogue;
@@ -112,10 +113,12 @@ impl Vault {
     pub fn change_setting(&self, caller: &Caller, kind: SettingKind, text: &str, over: Option<u64>) -> Result<u64> {
         let act = Act::SettingsSet;
         let mut subject = Subject::vault().with("kind", kind).with("sha256", sha256(text.as_bytes()));
-        if kind == SettingKind::Groups {
-            // Who became a member of what is to be seen without the documents. Other kinds may hold secrets.
-            let before = self.settings.document(kind).map_or_else(|| "".into(), |d| d.text);
-            subject = subject.with("added", lines_beside(text, &before)).with("removed", lines_beside(&before, text));
+        // What was changed is to be seen without the documents.
+        let before = self.settings.document(kind).map_or_else(|| "".into(), |d| d.text);
+        for (key, members) in changes(kind, &before, text) {
+            if !members.is_empty() {
+                subject = subject.with(key, members);
+            }
         }
         let permit = self.permit(caller, act, Action::ChangeSettings, Resource::Vault, &subject)?;
         if kind == SettingKind::Sinks && caller.channel.transport == Transport::Mtls {
@@ -124,7 +127,8 @@ impl Vault {
             return self.refuse(caller, act, &subject, remote);
         }
         let known = Known::find(kind).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        check(known, text).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let taken = check(known, text).and_then(|()| must_be_usable(kind, text, self.home().path()));
+        taken.or_else(|e| self.refuse(caller, act, &subject, e))?;
         let _turn = self.settings.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let over_bytes = over.map_or_else(Vec::new, |v| v.to_le_bytes().to_vec());
         let arguments = [kind.as_str().as_bytes(), text.as_bytes(), &over_bytes];
@@ -148,6 +152,45 @@ impl Vault {
     }
 }
 
+/// What came, went and changed, for the log. Of groups the very members; of other documents, which may hold secrets, only what
+/// their parts are called: `issuer.ci`, `rules.read-volume`.
+fn changes(kind: SettingKind, before: &str, after: &str) -> [(&'static str, String); 3] {
+    if kind == SettingKind::Groups {
+        let none = ("changed", String::new());
+        return [("added", lines_beside(after, before)), ("removed", lines_beside(before, after)), none];
+    }
+    let (before, after) = (parts(before), parts(after));
+    let listed = |of: &BTreeMap<String, toml::Value>, take: &dyn Fn(&String, &toml::Value) -> bool| {
+        let names: Vec<_> =
+            of.iter().filter(|(name, value)| take(name, value)).map(|(name, _)| name.as_str()).collect();
+        names.join(" ")
+    };
+    [
+        ("added", listed(&after, &|name, _| !before.contains_key(name))),
+        ("removed", listed(&before, &|name, _| !after.contains_key(name))),
+        ("changed", listed(&after, &|name, value| before.get(name).is_some_and(|old| old != value))),
+    ]
+}
+
+/// The parts of a document by name: members of its tables, and of its lists by their own name or id, else by their number.
+fn parts(text: &str) -> BTreeMap<String, toml::Value> {
+    let mut parts = BTreeMap::new();
+    for (key, value) in toml::from_str::<toml::Table>(text).unwrap_or_default() {
+        match value {
+            toml::Value::Table(table) => parts.extend(table.into_iter().map(|(name, v)| (format!("{key}.{name}"), v))),
+            toml::Value::Array(list) if list.iter().all(toml::Value::is_table) => {
+                for (nth, element) in list.into_iter().enumerate() {
+                    let called = ["name", "id"].iter().find_map(|word| element.get(word)?.as_str().map(String::from));
+                    let called = called.unwrap_or_else(|| (nth + 1).to_string());
+                    parts.insert(format!("{key}.{called}"), element);
+                }
+            }
+            other => drop(parts.insert(key, other)),
+        }
+    }
+    parts
+}
+
 /// The lines of a document that another does not have.
 fn lines_beside(text: &str, other: &str) -> String {
     let others: BTreeSet<&str> = other.lines().map(str::trim).collect();
@@ -168,5 +211,25 @@ fn check(known: &Known, text: &str) -> Result<()> {
         let long = format!("the document has {} bytes; at most {MAX_TEXT_BYTES} are taken", text.len());
         return Err(Error::new(ErrorId::InvalidArgument, long));
     }
-    (known.parse)(text).map(drop)
+    (known.parse)(text)?;
+    must_be_addresses(known.kind, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_names_what_was_changed_and_no_value() {
+        let before =
+            "learn-days = 7\n[[sink]]\nname = \"a\"\nkey = \"s3cret\"\n[[sink]]\nname = \"b\"\n[rules.x]\nn = 1\n";
+        let after =
+            "learn-days = 8\n[[sink]]\nname = \"c\"\n[[sink]]\nname = \"a\"\nkey = \"other\"\n[rules.x]\nn = 1\n";
+        let told = changes(SettingKind::Sinks, before, after).map(|(_, members)| members);
+        assert_eq!(told, ["sink.c", "sink.b", "learn-days sink.a"]);
+        // A document that will be refused changes nothing, and hides nothing of what is there.
+        assert_eq!(changes(SettingKind::Sinks, before, "not toml")[1].1, "learn-days rules.x sink.a sink.b");
+        let groups = changes(SettingKind::Groups, "[groups.a]\nmembers = []\n", "[groups.b]\nmembers = []\n");
+        assert_eq!(groups.map(|(_, members)| members), ["[groups.b]", "[groups.a]", ""]);
+    }
 }

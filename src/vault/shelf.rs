@@ -41,7 +41,7 @@ impl Vault {
     ) -> Result<Page<ArtifactFacts>> {
         let act = Act::ArtifactList;
         let subject = Subject::vault().with("pattern", pattern);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let pattern: Pattern = if pattern.is_empty() { Pattern::all() } else { pattern.parse()? };
         let visibility = if include_unlisted { Visibility::All } else { Visibility::Listed };
         let mut after = read_cursor(page)?;
@@ -96,7 +96,7 @@ impl Vault {
     ) -> Result<Page<VersionFacts>> {
         let act = Act::ArtifactList;
         let subject = Subject::named(namespace, name);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let reference = Reference::latest(namespace.clone(), name.clone());
         let unseen = || {
             let absent = Error::new(ErrorId::NotFound, format!("there is no artifact {namespace}/{name}"));
@@ -155,7 +155,8 @@ impl Vault {
         let tags = self.catalogue.tags_of(artifact.id)?;
         let version = version_facts(&reference.namespace, &artifact.name, &record, &tags);
         let tags = tags.into_iter().filter(|t| t.version_id == record.facts.version_id).map(tag_facts).collect();
-        Ok(SealedFacts { tags, ..sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)) })
+        let marks = Some(artifact.marks.clone());
+        Ok(SealedFacts { tags, marks, ..sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)) })
     }
 
     /// Reads every byte of a version and checks everything there is to check.
@@ -241,7 +242,7 @@ impl Vault {
     fn relist_or_unlist(&self, caller: &Caller, reference: &Reference, whole: bool, restore: bool) -> Result<u64> {
         let act = if restore { Act::ArtifactRestore } else { Act::ArtifactRm };
         let subject = Subject::named(&reference.namespace, &reference.name);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        self.admitted(caller, act, &subject)?;
         let mut gone = false;
         let found = if whole {
             let artifact = self.catalogue.artifact_named(&reference.namespace, &reference.name);
@@ -359,6 +360,7 @@ fn artifact_facts(summary: ArtifactSummary) -> ArtifactFacts {
         namespace,
         name: artifact.name,
         kind: artifact.kind,
+        marks: artifact.marks,
     }
 }
 
@@ -424,6 +426,7 @@ pub fn sealed_facts(reader: &Reader, version: Option<VersionFacts>) -> SealedFac
     SealedFacts {
         version,
         tags: Vec::new(),
+        marks: None,
         format: "MVLT 1".into(),
         file_id: preamble.file_id,
         commitment: preamble.commitment,

@@ -20,7 +20,7 @@ impl Vault {
     pub fn shred(&self, caller: &Caller, reference: &Reference) -> Result<VersionFacts> {
         let act = Act::ArtifactShred;
         let named = Subject::named(&reference.namespace, &reference.name).with("revision", &reference.revision);
-        self.admit(caller).or_else(|e| self.refuse(caller, act, &named, e))?;
+        self.admitted(caller, act, &named)?;
         let found = self.lookup(reference, Visibility::All);
         let Located { artifact, version: record, .. } =
             found.or_else(|e| self.refuse(caller, act, &named, self.veil(caller, e, reference)))?;

@@ -306,7 +306,7 @@ mod tests {
 
     fn record(vault: &Vault, name: &str) -> VersionRecord {
         let reference: Reference = name.parse().unwrap();
-        vault.lookup(&reference, crate::catalogue::Visibility::All).unwrap().1
+        vault.lookup(&reference, crate::catalogue::Visibility::All).unwrap().version
     }
 
     fn sweeps(vault: &Vault) -> usize {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::gate::Subject;
-use super::{Caller, Vault};
+use super::once::Request;
+use super::{Caller, HoldTarget, Vault};
 use crate::audit::Act;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{CallerUseFacts, LimitFacts, QuotaFacts};
@@ -27,6 +28,7 @@ impl Vault {
     /// What callers used: those of a pattern, or all. A workload sees itself.
     pub fn quota_use(&self, caller: &Caller, callers: &str) -> Result<QuotaFacts> {
         self.admit(caller)?;
+        self.count_call(caller, &Subject::vault())?;
         let own = caller.principal.kind == PrincipalKind::Workload;
         let whom = match callers {
             "" => None,
@@ -55,6 +57,45 @@ impl Vault {
         };
         let facts = found.iter().map(|(text, (who, of))| self.caller_use(&quotas, text, who, &groups(who), of));
         Ok(QuotaFacts { version, callers: facts.collect::<Result<_>>()?, more })
+    }
+
+    /// Sets what was counted back to nothing: of a caller, of an artifact, or of a caller with an artifact. Says how many stored
+    /// accounts there were, readable or not.
+    ///
+    /// # Errors
+    /// `Denied`; `MfaRequired`; `NotFound` for an artifact that is not there; `InvalidArgument` if neither is named.
+    pub fn reset_quota(&self, caller: &Caller, whom: Option<&str>, of: Option<(&Name, &Name)>) -> Result<u64> {
+        let act = Act::QuotaReset;
+        let whom = whom.map(|whom| HoldTarget::parse("principal", whom)).transpose()?;
+        let whom = whom.map(|(HoldTarget::Principal(whom) | HoldTarget::Artifact(whom))| whom);
+        if whom.is_none() && of.is_none() {
+            let neither = Error::new(ErrorId::InvalidArgument, "neither a caller nor an artifact is named");
+            return Err(neither.hint("vault quota reset workload:prod/serve-1, or --artifact prod/resnet"));
+        }
+        let mut subject = of.map_or_else(Subject::vault, |(namespace, name)| Subject::named(namespace, name));
+        if let Some(whom) = &whom {
+            subject = subject.with("caller", whom);
+        }
+        let permit = self.permit(caller, act, Action::ChangeSettings, Resource::Vault, &subject)?;
+        let artifact = of.map(|(namespace, name)| self.catalogue.artifact_named(namespace, name)).transpose();
+        let artifact = artifact.map_err(Error::from).or_else(|e| self.refuse(caller, act, &subject, e))?.map(|a| a.id);
+        let asked = whom.clone().unwrap_or_default();
+        let arguments = [asked.as_bytes(), artifact.as_ref().map_or(&[][..], |id| &id.0)];
+        let request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
+        let is = |who: &Principal| whom.as_ref().is_none_or(|whom| who.to_string() == *whom);
+        let carry_out = || {
+            let callers = match &whom {
+                None => None,
+                Some(_) => {
+                    let known = self.catalogue.usage_callers()?.into_iter();
+                    Some(known.filter(|text| serde_json::from_str(text).is_ok_and(|who| is(&who))).collect())
+                }
+            };
+            let dropped = self.catalogue.drop_usage(callers, artifact, self.entry(&request, Vec::new()))?.0;
+            self.counting.ledger.reset(|key| is(&key.principal) && (artifact.is_none() || key.artifact == artifact));
+            Ok(dropped)
+        };
+        self.once(&request, |earlier| Ok(earlier.number), carry_out)
     }
 
     /// What is stored, and over it what is in memory, by the caller's name.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::snapshot::Kept;
+
 /// For so many days.
 const DAYS: u16 = 7;
 /// More are not remembered, so that those too many are told of as unexpected.
@@ -24,6 +26,15 @@ impl Announced {
 
     pub fn knows(&self, what: u64, day: u16) -> bool {
         self.0.get(&what).is_some_and(|since| day.saturating_sub(*since) <= DAYS)
+    }
+}
+
+impl Kept for Announced {
+    fn put(&self, to: &mut Vec<u8>) {
+        self.0.put(to);
+    }
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        Kept::take(from).map(Self)
     }
 }
 

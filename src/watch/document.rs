@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::glob::Glob;
 use super::rules;
 use crate::error::{Error, ErrorId, Result};
+use crate::glob::Glob;
 use crate::settings::{Setting, SettingKind};
 
 /// How bad it is.
@@ -139,7 +139,8 @@ pub(super) use parameters;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Rules {
-    /// Artifacts (`namespace/name`, with `*` and `?`) about which the rules on first times and hours speak.
+    /// Artifacts (`namespace/name` or `label:LABEL`, with `*` and `?`) about which the rules on first times and hours speak; those
+    /// with the label `sensitive` always are.
     pub sensitive: Vec<Glob>,
     /// Principals (as `vault whoami` prints them, with `*` and `?`) that no rule looks at.
     pub ignore: Vec<Glob>,
@@ -159,10 +160,16 @@ pub struct Webhook {
     pub url: String,
     /// A file of the daemon's machine with 64 hex digits: the key of the HMAC-SHA256 that proves who sent it.
     pub key_file: std::path::PathBuf,
+    /// PEM file of the authorities that vouch for the receiver; absent: those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<std::path::PathBuf>,
     /// Alerts below this are not sent.
     #[serde(default = "low")]
     pub least: Severity,
 }
+
+/// The label that makes an artifact sensitive, whatever it is called.
+const SENSITIVE: &str = "sensitive";
 
 fn low() -> Severity {
     Severity::Low
@@ -231,8 +238,12 @@ impl Rules {
     const PATTERNS_MAX: usize = 256;
 
     /// Whether an artifact is one that the stricter rules are about.
-    pub(super) fn is_sensitive(&self, object: &str) -> bool {
-        self.sensitive.iter().any(|glob| glob.matches(object))
+    pub fn is_sensitive(&self, object: &str, labels: &[String]) -> bool {
+        // No artifact has a colon in its name.
+        let labelled = |label: &String| {
+            label == SENSITIVE || self.sensitive.iter().any(|glob| glob.matches(&format!("label:{label}")))
+        };
+        self.sensitive.iter().any(|glob| glob.matches(object)) || labels.iter().any(labelled)
     }
 
     /// Whether no rule looks at a principal.
@@ -249,6 +260,7 @@ impl Rules {
             return bad("learn-days is more than 365".into());
         }
         if let Some(Webhook { url, .. }) = &self.webhook {
+            // Which machine that is, the client that sends looks at again.
             let here = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
             if !url.starts_with("https://") && !here.iter().any(|here| url.starts_with(here)) {
                 return bad("webhook.url is neither https:// nor http:// on this machine".into());
@@ -266,6 +278,7 @@ impl Setting for Rules {
     const BUILTIN: &'static str = include_str!("builtin.toml");
 
     fn parse(text: &str) -> Result<Self> {
+        let text = &*crate::settings::without_form_version(text)?;
         let rules: Self = toml::from_str(text).map_err(|e| {
             Error::new(ErrorId::ConfigInvalid, format!("alerts: {}", e.to_string().trim_end()))
                 .hint("vault config get alerts prints the document in force, with comments")

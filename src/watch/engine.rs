@@ -5,8 +5,10 @@ use super::event::Event;
 use super::flow::{Flow, hour_of_day};
 use super::principals::Principals;
 use super::profile::Profile;
-use super::rules::{self, Finding, Scene, Streams};
+use super::rules::{self, Finding, Scene};
 use super::sketch::Sketch;
+use super::snapshot::{Kept, kept};
+use super::streams::Streams;
 use super::{Alert, RuleId, Rules};
 use crate::audit::Act;
 use crate::crypto::hash::sha256;
@@ -18,12 +20,21 @@ pub const PRINCIPALS_MAX: usize = 100_000;
 /// Samples of all principals of a kind that are remembered.
 const KIND_REMEMBERED: u32 = 20_000;
 
+/// Of the form that a memory is kept in. The first number is raised when what is kept means something else.
+const LAYOUT: [u64; 3] = [1, RuleId::ALL.len() as u64, size_of::<Profile>() as u64];
+
 /// Follows a log. The same rows under the same rules give the same alerts.
 #[derive(Debug)]
 pub struct Watcher {
     rules: Rules,
     /// So that nobody can choose names whose fingerprints collide.
     salt: [u8; 32],
+    memory: Memory,
+}
+
+/// What it knows, apart from what it was told.
+#[derive(Debug)]
+struct Memory {
     flow: Flow,
     first_day: Option<u16>,
     last_seq: Option<u64>,
@@ -48,14 +59,16 @@ impl Watcher {
         Self {
             rules,
             salt,
-            flow,
-            first_day: None,
-            last_seq: None,
-            principals: Principals::new(principals, flow),
-            kinds: [Sketch::new(); 3],
-            announced: Announced::default(),
-            streams: Streams::default(),
-            told: [0; RuleId::ALL.len()],
+            memory: Memory {
+                flow,
+                first_day: None,
+                last_seq: None,
+                principals: Principals::new(principals, flow),
+                kinds: [Sketch::new(); 3],
+                announced: Announced::default(),
+                streams: Streams::default(),
+                told: [0; RuleId::ALL.len()],
+            },
         }
     }
 
@@ -64,50 +77,70 @@ impl Watcher {
         self.rules = rules;
     }
 
+    /// All that is remembered, for [`Self::resume`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        LAYOUT.put(&mut bytes);
+        self.salt.put(&mut bytes);
+        self.memory.put(&mut bytes);
+        bytes
+    }
+
+    /// Goes on from what [`Self::to_bytes`] gave. `None` for anything else, also of another release that remembers other things.
+    pub fn resume(rules: Rules, mut bytes: &[u8]) -> Option<Self> {
+        let from = &mut bytes;
+        let known = <[u64; 3]>::take(from)? == LAYOUT;
+        let resumed = Self { salt: Kept::take(from).filter(|_| known)?, memory: Kept::take(from)?, rules };
+        from.is_empty().then_some(resumed)
+    }
+
     /// Principals that are remembered.
     pub fn principals(&self) -> usize {
-        self.principals.len()
+        self.memory.principals.len()
     }
 
     /// A row that says nothing to this release.
     pub fn pass(&mut self, seq: u64) {
-        self.last_seq = Some(seq);
+        self.memory.last_seq = Some(seq);
     }
 
     /// The next row.
     pub fn observe(&mut self, event: &Event) -> Vec<Alert> {
         let mut alerts = Vec::new();
-        let back = self.flow.advance(event.time);
-        let flow = self.flow;
-        let expected = self.last_seq.map(|last| last.saturating_add(1));
-        self.last_seq = Some(event.seq);
-        let gap = rules::audit_gap::check(&self.rules.rule.audit_gap, event, expected, back, &mut self.streams);
-        tell(&self.rules, &mut self.told, flow, event, RuleId::AuditGap, gap, &mut alerts);
-        let (fresh, size) = self.streams.follow(event);
+        let back = self.memory.flow.advance(event.time);
+        let flow = self.memory.flow;
+        let expected = self.memory.last_seq.map(|last| last.saturating_add(1));
+        self.memory.last_seq = Some(event.seq);
+        let gap = rules::audit_gap::check(&self.rules.rule.audit_gap, event, expected, back, &mut self.memory.streams);
+        tell(&self.rules, &mut self.memory.told, flow, event, RuleId::AuditGap, gap, &mut alerts);
+        let who = event.actor.to_string();
+        let key = format!("{who} {} {}", event.request, event.object.as_deref().unwrap_or_default());
+        let (caller, key) = (self.fingerprint('p', &who), self.fingerprint('s', &key));
+        let followed = self.memory.streams.follow(event, caller, key);
         self.announce(event);
         if is_own(event.act) {
             return alerts;
         }
-        let who = event.actor.to_string();
         if self.rules.is_ignored(&who) {
             return alerts;
         }
         let artifact = event.object.as_deref().map(|object| self.fingerprint('a', object));
         let day = flow.day();
         let announced = (event.is_opening() || event.is_read()) && self.is_announced(event, artifact);
-        let first_day = *self.first_day.get_or_insert(day);
+        let first_day = *self.memory.first_day.get_or_insert(day);
         let scene = Scene {
             event,
             flow,
-            fresh,
-            size,
+            fresh: followed.fresh,
+            size: followed.size,
+            foreign: followed.foreign,
             artifact,
-            sensitive: event.object.as_deref().is_some_and(|object| self.rules.is_sensitive(object)),
+            sensitive: event.object.as_deref().is_some_and(|object| self.rules.is_sensitive(object, &event.labels)),
             announced,
             learned: day.saturating_sub(first_day) >= self.rules.learn_days,
         };
-        let (profile, _) = self.principals.of(&who, flow);
-        judge(&self.rules, &scene, profile, &mut self.kinds[kind(event.actor.kind)], &mut alerts);
+        let (profile, _) = self.memory.principals.of(&who, flow);
+        judge(&self.rules, &scene, profile, &mut self.memory.kinds[kind(event.actor.kind)], &mut alerts);
         alerts
     }
 
@@ -119,13 +152,13 @@ impl Watcher {
             (Act::GrantAdd, Some(workload)) => self.pair(workload, object),
             _ => return,
         };
-        self.announced.learn(what, self.flow.day());
+        self.memory.announced.learn(what, self.memory.flow.day());
     }
 
     fn is_announced(&self, event: &Event, artifact: Option<u64>) -> bool {
-        let day = self.flow.day();
+        let day = self.memory.flow.day();
         let Some(object) = &event.object else { return false };
-        if artifact.is_some_and(|artifact| self.announced.knows(artifact, day)) {
+        if artifact.is_some_and(|artifact| self.memory.announced.knows(artifact, day)) {
             return true;
         }
         // Enrolled workloads are announced; those that others vouch for may have the same name.
@@ -133,8 +166,8 @@ impl Watcher {
             return false;
         };
         let workload = format!("{namespace}/{}", event.actor.subject);
-        self.announced.knows(self.fingerprint('w', &workload), day)
-            || self.announced.knows(self.pair(&workload, object), day)
+        self.memory.announced.knows(self.fingerprint('w', &workload), day)
+            || self.memory.announced.knows(self.pair(&workload, object), day)
     }
 
     fn pair(&self, workload: &str, object: &str) -> u64 {
@@ -231,12 +264,14 @@ fn tell(
     });
 }
 
+kept!([] Memory { flow, first_day, last_seq, principals, kinds, announced, streams, told });
+
 #[cfg(test)]
 mod tests {
     use super::super::rules::test::{Fed, GIB, ids};
     use crate::audit::Act;
     use crate::settings::Setting;
-    use crate::watch::{Response, Rules, Severity};
+    use crate::watch::{PRINCIPALS_MAX, Response, Rules, SNAPSHOT_MAX, Severity, Watcher};
 
     #[test]
     fn a_rule_that_is_off_or_a_principal_that_is_ignored_raises_nothing() {
@@ -298,5 +333,56 @@ mod tests {
             assert!(fed.feed(&event).is_empty());
         }
         assert_eq!(fed.watcher.principals(), 0);
+    }
+
+    /// Days of reads by several principals.
+    fn learned(principals: usize) -> Fed {
+        let mut fed = Fed::new();
+        for day in 0..8 {
+            for who in 0..principals {
+                fed.grant(day * 1440, &format!("job-{who}"), "prod/model");
+                fed.read(day * 1440 + 600, &format!("job-{who}"), "prod/model", GIB, GIB);
+            }
+        }
+        fed
+    }
+
+    #[test]
+    fn a_watcher_goes_on_from_its_bytes_as_if_nothing_had_been() {
+        let mut fed = learned(3);
+        let mut open = fed.event(8 * 1440, "job-1", Act::ArtifactFetchStart);
+        open.request = crate::names::RequestId([5; 16]);
+        fed.feed(&open);
+        let bytes = fed.watcher.to_bytes();
+        let mut resumed = Watcher::resume(Rules { learn_days: 0, ..Rules::default() }, &bytes).unwrap();
+        assert_eq!(resumed.principals(), fed.watcher.principals());
+        let mut alerts = 0;
+        for minute in 0..3000 {
+            let mut event = fed.event(8 * 1440 + minute, "job-1", Act::ArtifactOpen);
+            (event.bytes, event.peer) = (40 * GIB, Some("192.0.2.1".parse().unwrap()));
+            let told = fed.feed(&event);
+            assert_eq!(resumed.observe(&event), told);
+            alerts += told.len();
+        }
+        assert!(alerts > 2, "{alerts}");
+    }
+
+    #[test]
+    fn bytes_of_another_form_are_nothing_and_there_are_not_many() {
+        let (few, many) = (learned(10).watcher.to_bytes(), learned(110).watcher.to_bytes());
+        let each = (many.len() - few.len()) / 100;
+        assert!(each < 1600, "{each}");
+        assert!((each * PRINCIPALS_MAX) as u64 + (8 << 20) < SNAPSHOT_MAX);
+        let resume = |bytes: &[u8]| Watcher::resume(Rules::default(), bytes);
+        assert!(resume(&few).is_some());
+        for cut in [0, 7, 24, 60, few.len() / 2, few.len() - 1] {
+            assert!(resume(&few[..cut]).is_none(), "{cut}");
+        }
+        assert!(resume(&[&few[..], &[0]].concat()).is_none());
+        for at in [0, 8, 16] {
+            let mut other = few.clone();
+            other[at] ^= 1;
+            assert!(resume(&other).is_none());
+        }
     }
 }

@@ -30,6 +30,8 @@ pub struct Event {
     pub size: Option<u64>,
     /// How many events the row stands for.
     pub count: u32,
+    /// Labels of the artifact, where somebody who knows them says so.
+    pub labels: Vec<String>,
     /// For a grant: the workload it was given to, `namespace/name`.
     pub grantee: Option<String>,
 }
@@ -49,6 +51,7 @@ impl Event {
             bytes: 0,
             size: None,
             count: 1,
+            labels: Vec::new(),
             grantee: None,
         }
     }
@@ -76,12 +79,12 @@ impl Event {
     }
 
     /// Bytes left by this act.
-    pub(super) fn is_read(&self) -> bool {
+    pub fn is_read(&self) -> bool {
         self.refused.is_none() && matches!(self.act, Act::ArtifactFetchEnd | Act::ArtifactExportEnd | Act::ArtifactOpen)
     }
 
     /// A permission to read was given, before the first byte.
-    pub(super) fn is_opening(&self) -> bool {
+    pub fn is_opening(&self) -> bool {
         self.refused.is_none() && matches!(self.act, Act::ArtifactFetchStart | Act::ArtifactExport | Act::ArtifactOpen)
     }
 }

@@ -4,6 +4,7 @@
 //! and no single row moves it by more than a day: a clock that is set a year ahead does not age what was learned by a year, and
 //! one that is set back does not stop it.
 
+use super::snapshot::kept;
 use crate::names::Timestamp;
 
 /// Milliseconds of a day.
@@ -54,6 +55,8 @@ impl Flow {
 pub(super) fn hour_of_day(time: Timestamp) -> usize {
     usize::try_from(time.as_millis().rem_euclid(DAY) / HOUR).unwrap_or(0)
 }
+
+kept!([] Flow { wall, now });
 
 #[cfg(test)]
 mod tests {

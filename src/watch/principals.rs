@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::flow::Flow;
 use super::profile::Profile;
+use super::snapshot::kept;
 
 /// Days after which a principal that does nothing may be forgotten ...
 const IDLE_DAYS: u16 = 30;
@@ -18,7 +19,7 @@ const PASSING_DAYS: u16 = 1;
 #[derive(Debug)]
 pub(super) struct Principals {
     known: HashMap<String, Box<Profile>>,
-    most: usize,
+    most: u64,
     /// Of all who have no place.
     crowd: Box<Profile>,
     /// The hour in which room was looked for last.
@@ -27,17 +28,17 @@ pub(super) struct Principals {
 
 impl Principals {
     pub fn new(most: usize, flow: Flow) -> Self {
-        Self { known: HashMap::new(), most, crowd: Box::new(Profile::new(flow)), swept: None }
+        Self { known: HashMap::new(), most: most as u64, crowd: Box::new(Profile::new(flow)), swept: None }
     }
 
     /// The profile of a principal; the second part is false for the shared one.
     pub fn of(&mut self, name: &str, flow: Flow) -> (&mut Profile, bool) {
         // Two look-ups where the borrow checker sees that one would do.
         if !self.known.contains_key(name) {
-            if self.known.len() >= self.most {
+            if self.is_full() {
                 self.make_room(flow);
             }
-            if self.known.len() >= self.most {
+            if self.is_full() {
                 return (&mut self.crowd, false);
             }
             self.known.insert(name.to_owned(), Box::new(Profile::new(flow)));
@@ -46,6 +47,10 @@ impl Principals {
             Some(profile) => (profile, true),
             None => (&mut self.crowd, false),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.known.len() as u64 >= self.most
     }
 
     fn make_room(&mut self, flow: Flow) {
@@ -64,6 +69,8 @@ impl Principals {
         self.known.len()
     }
 }
+
+kept!([] Principals { known, most, crowd, swept } if |all| all.known.len() as u64 <= all.most);
 
 #[cfg(test)]
 mod tests {

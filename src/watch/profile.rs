@@ -2,6 +2,7 @@
 
 use super::flow::Flow;
 use super::sketch::{Sketch, level};
+use super::snapshot::kept;
 
 /// Hours with traffic that a baseline remembers at most; half as many at least once it is full.
 const HOURS_REMEMBERED: u8 = 250;
@@ -243,6 +244,14 @@ impl Profile {
         self.clock[of_day] += 1;
     }
 }
+
+kept!([const N: usize] Recent<N> { things, days, used, marks } if |recent| usize::from(recent.used) <= N);
+kept!([] Window { span, now, before });
+kept!([] Pieces { artifact, bytes, size, since_hour, reads, day_bytes, day_hour, whole });
+kept!([] Profile {
+    last_day, days, hours, peaks, day_peak, hour, hour_bytes, drift, calm, week, networks, clock, clock_hour, artifacts, new_today,
+    most_new, pieces, denials, denied_names, replays, told,
+});
 
 #[cfg(test)]
 mod tests {

@@ -229,6 +229,7 @@ mod tests {
             ("stolen-credential", 0.85),
             ("bulk", 0.5),
             ("slow-ranges", 0.6),
+            ("reused-ids", 0.6),
             ("insider-night", 0.6),
             ("probing", 0.85),
             ("replay", 0.85),

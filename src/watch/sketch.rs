@@ -3,6 +3,8 @@
 //! Levels are half octaves of bytes (4 KiB, 6 KiB, 8 KiB, 12 KiB, ...), so an answer is right to a factor of 1.5 over eleven orders
 //! of magnitude, nothing overflows and nothing is ever "not a number". Old samples fade: the counters are halved when they are full.
 
+use super::snapshot::{Kept, kept};
+
 /// Levels of a sketch. Level 0 is "less than 4 KiB", level 63 about 12 TiB and more.
 pub(super) const LEVELS: usize = 64;
 
@@ -30,9 +32,15 @@ pub(super) struct Sketch<C> {
     total: C,
 }
 
+impl<C: Copy + Default> Default for Sketch<C> {
+    fn default() -> Self {
+        Self { counts: [C::default(); LEVELS], total: C::default() }
+    }
+}
+
 impl<C: Copy + Default + Into<u32> + TryFrom<u32>> Sketch<C> {
     pub fn new() -> Self {
-        Self { counts: [C::default(); LEVELS], total: C::default() }
+        Self::default()
     }
 
     /// Takes a sample. `full` samples are halved, so between half of that and that many are remembered.
@@ -100,6 +108,8 @@ impl<C: Copy + Default + Into<u32> + TryFrom<u32>> Sketch<C> {
 fn narrow<C: TryFrom<u32> + Default>(count: u32) -> C {
     C::try_from(count).unwrap_or_default()
 }
+
+kept!([C: Kept + Default] Sketch<C> { counts, total });
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,14 @@
-//! Events in a file, one JSON object a line, so that rules can be tried on any traffic. Two forms, which may be mixed:
+//! Events in a file, one JSON object a line, so that rules can be tried on any traffic. Three forms, which may be mixed:
 //!
 //! ```text
 //! {"time":"2026-11-23T09:30:00Z","actor":"workload prod/serve-1","act":"artifact.fetch.end","object":"prod/resnet",
 //!  "peer":"10.0.0.7","bytes":1048576,"size":4294967296,"label":"bulk#3"}          (on one line)
 //! {"seq":7,"record":"{\"v\":1,...}"}                                               a line of vault audit export
+//! {"vault":"...","seq":7,"record":{"v":1,...}}                        a line of vault audit export --format jsonl
 //! ```
 //! `time`, `actor` and `act` must be there. `actor` is `workload NAMESPACE/NAME`, `operator ISSUER:SUBJECT` or `anonymous`. `act` is
 //! a word of the audit log. `refused` says why, `request` joins start and end of a stream, `grantee` is the workload of a grant,
-//! `count` how many refusals the line stands for, `seq` the number of the row (else lines are counted). `label` marks the events
+//! `labels` are those of the artifact, `count` how many refusals the line stands for, `seq` the number of the row (else lines are counted). `label` marks the events
 //! of an attack: `KIND#INSTANCE`. Other lines of an export (its head, checkpoints, its end) are passed over.
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,8 @@ struct Line {
     size: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grantee: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,19 +78,15 @@ impl Labelled {
         if line.len() > LINE_MAX {
             return Err(bad("the line is too long".into()));
         }
-        let passed_over = ["{\"modelvault_audit\"", "{\"checkpoint\"", "{\"end\"", "{\"seq\":"];
-        if let Some(form) = passed_over.iter().position(|start| line.starts_with(start)) {
-            let row = serde_json::from_str::<ExportedRow>(line);
-            if let Ok(row) = row {
-                let record = match Record::parse(row.record.as_bytes()) {
-                    Err(crate::audit::RecordError::Newer) => return Ok(None),
-                    record => record.map_err(|e| bad(format!("record {}: {e}", row.seq)))?,
-                };
-                return Ok(Some(Self { event: Event::of(row.seq, &record), label: None }));
-            }
-            if form < 3 {
-                return Ok(None);
-            }
+        if Self::is_no_row(line) {
+            return Ok(None);
+        }
+        if let Some((seq, record)) = exported(line) {
+            let record = match Record::parse(record.as_bytes()) {
+                Err(crate::audit::RecordError::Newer) => return Ok(None),
+                record => record.map_err(|e| bad(format!("record {seq}: {e}")))?,
+            };
+            return Ok(Some(Self { event: Event::of(seq, &record), label: None }));
         }
         let line: Line = serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
         let actor = actor(&line.actor).ok_or_else(|| bad(format!("not an actor: {:?}", line.actor)))?;
@@ -97,8 +96,15 @@ impl Labelled {
         event.peer = line.peer.as_deref().and_then(super::event::address);
         event.bytes = line.bytes.unwrap_or(0);
         event.count = line.count.unwrap_or(1).max(1);
+        event.labels = line.labels;
         (event.object, event.refused, event.size, event.grantee) = (line.object, line.refused, line.size, line.grantee);
         Ok(Some(Self { event, label: line.label }))
+    }
+
+    /// Whether it is a line of an export that holds no row: its head, a checkpoint, its end.
+    pub fn is_no_row(line: &str) -> bool {
+        let starts = ["{\"modelvault_audit\"", "{\"checkpoint\"", "{\"end\""];
+        starts.iter().any(|start| line.starts_with(start)) && crate::json::parse(line.as_bytes(), 4).is_ok()
     }
 
     /// The line, with its end.
@@ -116,11 +122,22 @@ impl Labelled {
             bytes: Some(event.bytes).filter(|bytes| *bytes > 0),
             size: event.size,
             count: Some(event.count).filter(|count| *count > 1),
+            labels: event.labels.clone(),
             grantee: event.grantee.clone(),
             label: self.label.clone(),
         };
         serde_json::to_string(&line).expect("plain data") + "\n"
     }
+}
+
+/// Number and bytes of the record in a line of an export, of either form.
+fn exported(line: &str) -> Option<(u64, String)> {
+    if line.starts_with("{\"seq\":") {
+        return serde_json::from_str::<ExportedRow>(line).ok().map(|row| (row.seq, row.record));
+    }
+    // The record stands there byte for byte, which is what its form is checked on.
+    let (seq, record) = line.strip_prefix("{\"vault\":\"")?.split_once("\",\"seq\":")?.1.split_once(",\"record\":")?;
+    Some((seq.parse().ok()?, record.strip_suffix('}')?.to_owned()))
 }
 
 /// A principal as it prints itself.
@@ -161,6 +178,7 @@ mod tests {
         let actor = Principal::workload("prod".parse().unwrap(), &"serve".parse().unwrap());
         let mut event = Event::new(7, Timestamp::from_millis(1_800_000_000_000), actor, Act::ArtifactFetchEnd);
         (event.object, event.size, event.bytes) = (Some("prod/m".into()), Some(9), 5);
+        event.labels = vec!["gold".into()];
         (event.peer, event.request) = (Some("10.0.0.7".parse().unwrap()), RequestId([3; 16]));
         for label in [None, Some("bulk#1".to_owned())] {
             let labelled = Labelled { event: event.clone(), label };
@@ -183,6 +201,9 @@ mod tests {
         line.push('}');
         let read = Labelled::parse(&line, 1).unwrap().unwrap();
         assert_eq!((read.event, read.label), (Event::of(9, &record), None));
+        let leaf = String::from_utf8(record.to_leaf()).unwrap();
+        let read = Labelled::parse(&format!(r#"{{"vault":"00","seq":9,"record":{leaf}}}"#), 1).unwrap().unwrap();
+        assert_eq!(read.event, Event::of(9, &record));
         for other in [r#"{"modelvault_audit":1,"origin":"a","vkey":"b"}"#, r#"{"checkpoint":"x"}"#, r#"{"end":2}"#] {
             assert_eq!(Labelled::parse(other, 1).unwrap(), None);
         }
@@ -200,6 +221,10 @@ mod tests {
             r#"{"time":"2026-11-23T09:30:00Z","actor":"anonymous","act":"vault.status","byts":1}"#,
             r#"{"seq":1,"record":"{}"}"#,
             r#"{"seq":1,"recrd":""}"#,
+            r#"{"vault":"00","seq":1,"record":{}}"#,
+            r#"{"vault":"00","seq":1,"record_base64":"AA=="}"#,
+            r#"{"end":2"#,
+            r#"{"checkpoint":"x"} and more"#,
         ] {
             assert_eq!(Labelled::parse(bad, 1).unwrap_err().id(), ErrorId::InvalidArgument, "{bad}");
         }

@@ -1,12 +1,15 @@
 //! What is taken back ends streams within a second, also those that stand still.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use model_vault::client::{FetchPlan, FetchSink};
+use model_vault::client::{FetchPlan, FetchSink, Upload};
 use model_vault::facts::VersionFacts;
 use model_vault::identity::new_key_and_csr;
 use model_vault::manifest::{ArtifactStatement, Subject};
+use model_vault::names::ArtifactKind;
+use model_vault::seal::io::ReadAt;
+use model_vault::vault::{HoldSpec, HoldTarget};
 use model_vault::{ErrorId, Result};
 
 use super::tokens::Signer;
@@ -32,9 +35,13 @@ impl FetchSink for Paused {
     }
 }
 
-const SIZE: usize = 96 << 20;
+pub const SIZE: usize = 96 << 20;
 
-async fn cut_within_a_second(world: &World, enrolment: &model_vault::identity::Enrolment, take_back: impl FnOnce()) {
+pub async fn cut_within_a_second(
+    world: &World,
+    enrolment: &model_vault::identity::Enrolment,
+    take_back: impl FnOnce(),
+) {
     let signers = world.vault.statement_signers(&world.operator(), &name("default")).unwrap();
     let signers = signers.iter().map(|s| model_vault::crypto::sign::PublicKey::from_spki(&s.spki).unwrap()).collect();
     let client = world.client(enrolment).await.unwrap();
@@ -74,6 +81,97 @@ async fn a_stalled_stream_of_a_revoked_workload_is_cut() {
     let enrolment = world.enrolment(issued.certificate, key);
     cut_within_a_second(&world, &enrolment, || world.vault.revoke(&world.operator(), &ns, &serve, None).unwrap()).await;
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_stream_of_a_workload_or_artifact_in_quarantine_is_cut() {
+    let world = World::new().await;
+    seal(&world, "model", SIZE);
+    let (ns, serve, model) = (name("default"), name("serve-1"), name("model"));
+    for (what, target) in [("principal", "serve-1"), ("artifact", "default/model")] {
+        let (key, csr) = new_key_and_csr(&serve).unwrap();
+        let issued = world.vault.enroll(&world.operator(), &ns, &serve, &csr).unwrap();
+        world.vault.grant(&world.operator(), &ns, &serve, (&ns, &model)).unwrap();
+        let enrolment = world.enrolment(issued.certificate, key);
+        let target = HoldTarget::parse(what, target).unwrap();
+        let (kind, reason) = ("suspend".to_owned(), "looks odd".to_owned());
+        let hold = HoldSpec { target: target.clone(), kind, reason, lasts: None };
+        let quarantine = || drop(world.vault.quarantine(&world.operator(), &hold).unwrap());
+        cut_within_a_second(&world, &enrolment, quarantine).await;
+        world.vault.release_hold(&world.operator(), &target).unwrap();
+        world.vault.revoke(&world.operator(), &ns, &serve, None).unwrap();
+    }
+    world.stop().await;
+}
+
+/// Gives a little, then nothing until it is told to go on.
+struct Slow {
+    begun: Mutex<Option<mpsc::Sender<()>>>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl ReadAt for Slow {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(SIZE as u64)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        buffer.fill(7);
+        if offset > 4 << 20 {
+            if let Some(begun) = self.begun.lock().unwrap().take() {
+                begun.send(()).unwrap();
+            }
+            let _ = self.go_on.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_a_revoked_workload_ends_within_a_second_and_leaves_nothing() {
+    let world = World::new().await;
+    let (ns, ci) = (name("default"), name("ci"));
+    let (key, csr) = new_key_and_csr(&ci).unwrap();
+    let issued = world.vault.enroll(&world.operator(), &ns, &ci, &csr).unwrap();
+    let policy = world.vault.policy(&world.operator()).unwrap().text;
+    let more = "@id(\"ci-seals\") permit (principal is ModelVault::Workload, \
+                action == ModelVault::Action::\"seal\", resource);";
+    world.vault.set_policy(&world.operator(), &format!("{policy}\n{more}")).unwrap();
+    let client = world.client(&world.enrolment(issued.certificate, key)).await.unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let (go_on, told) = mpsc::channel();
+    let source = Slow { begun: Mutex::new(Some(begun)), go_on: Mutex::new(told) };
+    let upload = Upload {
+        namespace: ns.clone(),
+        name: name("model"),
+        kind: ArtifactKind::Model,
+        tag: None,
+        members: vec![("weights".into(), Box::new(source))],
+        sha256: false,
+        signer: None,
+        identity: None,
+        allow_unsigned: None,
+    };
+    let sealing = tokio::spawn(async move { client.seal(upload, &|_| {}).await });
+    tokio::task::spawn_blocking(move || has_begun.recv_timeout(Duration::from_secs(20)).unwrap()).await.unwrap();
+    let blobs = || files(&world.dir.path().join("home").join("blobs"));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(blobs() > 0, "it is under way");
+    let began = Instant::now();
+    world.vault.revoke(&world.operator(), &ns, &ci, None).unwrap();
+    while blobs() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(1), "the upload goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(go_on);
+    assert_eq!(sealing.await.unwrap().unwrap_err().id(), ErrorId::BadCredential);
+    assert!(world.vault.version(&world.operator(), &"model".parse().unwrap()).is_err());
+    world.stop().await;
+}
+
+fn files(dir: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|e| if e.path().is_dir() { files(&e.path()) } else { 1 }).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,5 +142,40 @@ async fn a_bundle_in_a_file_is_read_again_when_it_changes() {
     taken_up().await;
     assert!(world.whoami(&by_new).await.is_ok());
     assert!(world.whoami(&by_old).await.is_err());
+    // One that is gone takes its authorities away, also from connections that exist.
+    let client = world.client(&by_new).await.unwrap();
+    client.whoami().await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    taken_up().await;
+    assert_eq!(refused(client.whoami().await), ErrorId::BadCredential);
+    assert!(world.whoami(&by_new).await.is_err());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_is_rotated_away_takes_its_connections_and_streams_along() {
+    let world = World::new().await;
+    super::seal(&world, "model", super::cut::SIZE);
+    let (old, new) = (Domain::new(), Domain::new());
+    let trust = |bundle: &str| world.issuers(&format!("version = 1\n{}", settings("a.example", bundle)));
+    trust(&inline(&old));
+    let policy = world.vault.policy(&world.operator()).unwrap().text;
+    let more = "@id(\"serve-reads\") permit (principal in ModelVault::Group::\"serve\", \
+                action in ModelVault::Action::\"read\", resource);";
+    world.vault.set_policy(&world.operator(), &format!("{policy}\n{more}")).unwrap();
+    taken_up().await;
+    let id = ["spiffe://a.example/ns/prod/sa/serve"];
+    let (by_old, by_new) = (old.issue(&world, &id), new.issue(&world, &id));
+    let client = world.client(&by_old).await.unwrap();
+    client.whoami().await.unwrap();
+    // Both during the rotation: nothing is interrupted.
+    trust(&format!("{{ inline = '''{}{}''' }}", old.pem(), new.pem()));
+    taken_up().await;
+    client.whoami().await.unwrap();
+    let rotated = || trust(&inline(&new));
+    super::cut::cut_within_a_second(&world, &by_old, rotated).await;
+    assert_eq!(refused(client.whoami().await), ErrorId::BadCredential);
+    assert!(world.whoami(&by_old).await.is_err());
+    assert!(world.whoami(&by_new).await.is_ok());
     world.stop().await;
 }

@@ -135,10 +135,10 @@ async fn an_issuer_that_is_slow_huge_or_gone_costs_a_bounded_time_and_is_not_ask
         let web = Web::start(answer);
         let world = world(&web, &signer).await;
         let began = Instant::now();
-        assert_eq!(refused(world.login(&token(&web, &signer, "k1")).await), ErrorId::Unreachable, "{what}");
+        assert_eq!(refused(world.login(&token(&web, &signer, "k1")).await), ErrorId::IssuerUnreachable, "{what}");
         assert!(began.elapsed() < Duration::from_secs(limit), "{what}: {:?}", began.elapsed());
         let again = Instant::now();
-        assert_eq!(refused(world.login(&token(&web, &signer, "k1")).await), ErrorId::Unreachable, "{what}");
+        assert_eq!(refused(world.login(&token(&web, &signer, "k1")).await), ErrorId::IssuerUnreachable, "{what}");
         assert!(again.elapsed() < Duration::from_secs(2), "{what}: {:?}", again.elapsed());
         assert_eq!(web.asked(), 1, "{what}");
         // Others are served meanwhile and afterwards.
@@ -159,6 +159,35 @@ async fn keys_in_a_file_are_those_that_are_in_it_now() {
     world.login(&new.token("new", &claims(&[]))).await.unwrap();
     assert_eq!(refused(world.login(&old.token("old", &claims(&[]))).await), ErrorId::BadCredential);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(refused(world.login(&new.token("new", &claims(&[]))).await), ErrorId::Unreachable);
+    assert_eq!(refused(world.login(&new.token("new", &claims(&[]))).await), ErrorId::IssuerUnreachable);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_that_wait_for_a_silent_issuer_keep_nobody_else_out() {
+    let signer = Signer::es256();
+    let web = Web::start(Answer::Silence);
+    let world = World::new().await;
+    let silent = super::issuer("", &signer).replace(super::ISSUER, &web.url()).replace("\"ci\"", "\"silent\"");
+    let good = super::issuer(&format!("jwks = {{ inline = '{}' }}", signer.jwks("k1")), &signer);
+    world.issuers(&format!("{good}{}", silent.replace("version = 1", "")));
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        let (stranger, token) = (world.stranger().await, token(&web, &signer, "k1"));
+        let (_, csr) = model_vault::identity::new_key_and_csr(&super::name("session")).unwrap();
+        waiting.push(tokio::spawn(async move { stranger.login(&token, csr).await.map(drop) }));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(waiting.iter().all(|login| !login.is_finished()), "they wait");
+    let began = Instant::now();
+    for _ in 0..8 {
+        world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    for login in waiting {
+        let outcome = tokio::time::timeout(Duration::from_secs(16), login).await.unwrap().unwrap();
+        assert!(matches!(refused(outcome), ErrorId::IssuerUnreachable | ErrorId::DeadlineExceeded));
+    }
+    assert_eq!(web.asked(), 1, "one of them asked for all");
     world.stop().await;
 }

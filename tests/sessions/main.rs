@@ -17,6 +17,7 @@ use model_vault::vault::{Caller, InitSpec, Machine, SealInput, SealMember, Seali
 use model_vault::{ErrorId, Result};
 use tokio::sync::oneshot;
 
+mod clock;
 mod cut;
 mod domains;
 mod keys;
@@ -325,6 +326,35 @@ async fn a_session_that_was_taken_back_is_refused_on_old_and_new_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_counts_only_while_the_settings_say_of_its_issuer_what_they_said() {
+    let signer = Signer::es256();
+    let jwks = format!("jwks = {{ inline = '{}' }}", signer.jwks("k1"));
+    let before = issuer(&jwks, &signer);
+    let world = World::new().await;
+    for (from, to) in [
+        ("audience = \"model-vault\"", "audience = \"other\""),
+        ("\"repo:acme/*\"", "\"repo:acme/production\""),
+        ("algorithms = [\"ES256\"]", "algorithms = [\"EdDSA\"]"),
+        ("red = \"red-team\"", "red = \"blue-team\""),
+        ("jwks =", "require = [{ claim = [\"org\"], is = \"acme\" }]\njwks ="),
+    ] {
+        world.issuers(&before);
+        let session = world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
+        let client = world.client(&session).await.unwrap();
+        // What is laid out differently, and what is said of others, changes nothing.
+        let others = issuer(&jwks, &signer).replace("version = 1", "").replace("\"ci\"", "\"other\"");
+        let others = others.replace(ISSUER, "https://other.example");
+        world.issuers(&format!("# The same.\n{before}\n{others}"));
+        client.whoami().await.unwrap();
+        assert!(before.contains(from), "{from}");
+        world.issuers(&before.replace(from, to));
+        assert_eq!(refused(client.whoami().await), ErrorId::BadCredential, "{to}");
+        assert_eq!(refused(world.whoami(&session).await), ErrorId::BadCredential, "{to}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tls_session_cannot_be_resumed() {
     let signer = Signer::es256();
     let world = World::with(&signer, "").await;
@@ -409,6 +439,12 @@ async fn an_operator_of_an_issuer_may_what_the_policy_permits_and_nothing_else()
 
 /// Seals an artifact and returns the key that signs it.
 fn seal(world: &World, artifact: &str, size: usize) -> Vec<model_vault::crypto::sign::PublicKey> {
+    seal_in(&world.vault, artifact, size);
+    let signers = world.vault.statement_signers(&world.operator(), &name("default")).unwrap();
+    signers.iter().map(|s| model_vault::crypto::sign::PublicKey::from_spki(&s.spki).unwrap()).collect()
+}
+
+fn seal_in(vault: &Vault, artifact: &str, size: usize) {
     let bytes: Vec<u8> = (0..size).map(|i| ((i * 31) >> 7) as u8).collect();
     let sealing = Sealing {
         members: vec![SealMember { path: "weights".into(), source: Box::new(bytes) }],
@@ -420,7 +456,5 @@ fn seal(world: &World, artifact: &str, size: usize) -> Vec<model_vault::crypto::
         progress: Box::new(|_| {}),
     };
     let input = SealInput { namespace: name("default"), name: name(artifact), tag: None, sealing };
-    world.vault.seal(&world.operator(), input).unwrap();
-    let signers = world.vault.statement_signers(&world.operator(), &name("default")).unwrap();
-    signers.iter().map(|s| model_vault::crypto::sign::PublicKey::from_spki(&s.spki).unwrap()).collect()
+    vault.seal(&vault.local_caller().unwrap(), input).unwrap();
 }

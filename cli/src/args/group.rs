@@ -23,7 +23,7 @@ pub struct GroupChange {
     /// The group
     #[arg(value_name = "GROUP")]
     pub group: Name,
-    /// workload:NAMESPACE/NAME, workload:NAMESPACE/* or operator:ISSUER:SUBJECT
+    /// workload:NAMESPACE/NAME, workload:NAMESPACE/*, workload:NAMESPACE/ISSUER:SUBJECT or operator:ISSUER:SUBJECT
     #[arg(value_name = "MEMBER", required = true)]
     pub members: Vec<String>,
 }

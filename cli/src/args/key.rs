@@ -17,7 +17,7 @@ pub enum Key {
     Ls,
     /// Make an identity to sign with: in the vault, or in a file
     New(New),
-    /// Print the public keys of an identity of the vault
+    /// Print the public keys of an identity of the vault, or of the vault itself
     Show(Show),
 }
 
@@ -43,8 +43,11 @@ pub struct New {
 #[derive(Debug, Args)]
 pub struct Show {
     /// The identity
-    #[arg(value_name = "NAME")]
-    pub name: Name,
+    #[arg(value_name = "NAME", required_unless_present = "namespace")]
+    pub name: Option<Name>,
+    /// Instead the key that the vault itself signs with in this namespace
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "name")]
+    pub namespace: Option<Name>,
 }
 
 /// `vault key trust`

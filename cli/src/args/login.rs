@@ -29,7 +29,8 @@ pub struct Login {
     /// Certificate of the vault's CA (PEM); default: ca.crt of an earlier login in DIR
     #[arg(long, value_name = "FILE", requires = "server")]
     pub ca: Option<PathBuf>,
-    /// Public key of a signer whose artifacts to accept (PEM, Ed25519); default: those of an earlier login in DIR
+    /// Public key of a signer whose artifacts to accept (PEM, Ed25519: vault key show --namespace NAME); default: those of an
+    /// earlier login in DIR
     #[arg(long, value_name = "FILE", requires = "server")]
     pub signer_key: Vec<PathBuf>,
     /// Directory for the session

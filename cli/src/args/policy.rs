@@ -11,7 +11,7 @@ pub enum Policy {
     Get(PolicyGet),
     /// Replace the policy by a Cedar text
     Set(PolicySet),
-    /// Check a Cedar text without a vault
+    /// Check a Cedar text, or a signed bundle, without a vault
     Check(PolicyCheck),
     /// Run a table of requests with expected decisions, without a vault
     Test(PolicyTest),
@@ -24,6 +24,12 @@ pub enum Policy {
 /// `vault policy get`
 #[derive(Debug, Args)]
 pub struct PolicyGet {
+    /// With the vault's signature over this version, to be checked where there is no vault: vault policy check FILE --signer-key
+    #[arg(long)]
+    pub bundle: bool,
+    /// Where to write: a new or empty file; - is standard output
+    #[arg(short, long, value_name = "FILE|-", default_value = "-", hide_default_value = true)]
+    pub output: PathBuf,
     /// Version (v0: the built-in policy) [default: the one in force]
     #[arg(long, value_name = "vN", value_parser = super::version_number)]
     pub version: Option<u64>,
@@ -43,9 +49,12 @@ pub struct PolicySet {
 /// `vault policy check`
 #[derive(Debug, Args)]
 pub struct PolicyCheck {
-    /// Cedar text; - is standard input
+    /// Cedar text, or what policy get --bundle wrote; - is standard input
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
+    /// Public key of the vault whose signature a bundle must carry (PEM): vault key show --namespace default
+    #[arg(long, value_name = "FILE")]
+    pub signer_key: Option<PathBuf>,
 }
 
 /// `vault policy test`
@@ -67,7 +76,7 @@ pub struct PolicyTest {
 least, and now, unless given."
 )]
 pub struct PolicyExplain {
-    /// workload:NAMESPACE/NAME or operator:ISSUER:SUBJECT
+    /// workload:NAMESPACE/NAME, workload:NAMESPACE/ISSUER:SUBJECT or operator:ISSUER:SUBJECT
     #[arg(value_name = "CALLER")]
     pub principal: String,
     /// Action, such as open, seal or setPolicy

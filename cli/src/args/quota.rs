@@ -13,6 +13,8 @@ pub enum Quota {
     Set(QuotaSet),
     /// Check a TOML document without a vault
     Check(QuotaCheck),
+    /// Set what a caller used back to nothing; destructive, and on record
+    Reset(QuotaReset),
 }
 
 /// `vault quota get`
@@ -24,6 +26,17 @@ pub struct QuotaGet {
     /// Print the rules instead, as a document that can be changed and set
     #[arg(long, conflicts_with = "callers")]
     pub rules: bool,
+}
+
+/// `vault quota reset`
+#[derive(Debug, Args)]
+pub struct QuotaReset {
+    /// workload:NAMESPACE/NAME or operator:ISSUER:SUBJECT; the name of a workload alone will do
+    #[arg(value_name = "CALLER", required_unless_present = "artifact")]
+    pub caller: Option<String>,
+    /// What was counted with this artifact alone: of the caller, or of every caller
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub artifact: Option<String>,
 }
 
 /// `vault quota set`

@@ -7,7 +7,7 @@ use clap::Args;
 /// `vault audit replay`
 #[derive(Debug, Args)]
 pub struct AuditReplay {
-    /// What vault audit export or simulate wrote, or events of your own (docs/monitoring.md); - is standard input
+    /// What vault audit export (also --format jsonl) or simulate wrote, or events of your own (docs/monitoring.md); - is standard input
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
     /// The alert rules (TOML), as vault config get alerts prints them; default: the built-in ones

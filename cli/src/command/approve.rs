@@ -19,7 +19,12 @@ pub fn run(cx: &Context<'_>, args: &Approve) -> Result<()> {
             .hint("vault approve lists what waits")
     })?;
     // What is approved is what was looked up here, and nothing else under this id.
-    let counted = cx.session.wait(client.approve(id, found.digest, !args.deny))?;
+    let counted = cx.session.wait(client.approve(id, found.digest, !args.deny)).map_err(|e| match e.id() {
+        // A daemon tells it in general words to those who come from elsewhere.
+        ErrorId::AlreadyExists => Error::new(ErrorId::AlreadyExists, format!("you have answered {id} already"))
+            .hint("a person has one vote; vault approve shows how many are missing"),
+        _ => e,
+    })?;
     cx.out.report(&counted, |a| {
         let what = format!("{}: {} {}", a.requester, a.action, a.what);
         match (args.deny, a.approvals >= a.needed) {

@@ -50,6 +50,10 @@ fn environment(program: &'static str) -> String {
     collect(&manual::command(program), &mut found);
     found.insert("MODELVAULT_LOG".into(), "logs of the library on standard error: error, warn, info, debug".into());
     for (name, text) in [
+        (
+            "MODELVAULT_ENROLMENT",
+            "--enrolment: directory of an enrolment or session; commands speak to its daemon, unless a home or context is named",
+        ),
         ("MODELVAULT_PKCS11_PIN", "PIN of the token of a pkcs11: key without pin-source"),
         ("NO_COLOR", "no colours"),
         ("CLICOLOR_FORCE", "colours on pipes too"),

@@ -10,7 +10,7 @@ use model_vault::facts::{IdentityFacts, IdentityKeyFacts};
 use model_vault::home::create_file;
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::Name;
-use model_vault::vault::identity_facts;
+use model_vault::vault::{identity_facts, key_facts};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -100,13 +100,28 @@ fn exists(path: &Path) -> Error {
 
 /// `vault key show`
 pub fn show(cx: &Context<'_>, args: &Show) -> Result<()> {
-    let IdentityFacts { name, keys } = held(cx, &args.name)?;
+    let IdentityFacts { name, keys } = match (&args.name, &args.namespace) {
+        (_, Some(namespace)) => of_namespace(cx, namespace)?,
+        (Some(name), None) => held(cx, name)?,
+        (None, None) => {
+            return Err(Error::new(ErrorId::InvalidArgument, "neither an identity nor a namespace is named"));
+        }
+    };
     let shown = Shown { name, file: None, public: None, keys };
     for key in &shown.keys {
         cx.out.message(format!("{} {}", key.algorithm, key.keyid));
     }
     // As it is: it is meant to be saved and given to others.
     cx.out.report(&shown, |s| s.keys.iter().map(|key| &*key.pem).collect())
+}
+
+/// What the vault signs with in a namespace: what is sealed there without another signer, and where its tags point.
+fn of_namespace(cx: &Context<'_>, namespace: &Name) -> Result<IdentityFacts> {
+    let client = cx.session.client()?;
+    // Its own key comes first; the others are those of publishers that it trusts.
+    let own = cx.session.wait(client.signers(namespace))?.into_iter().next();
+    let key = own.ok_or_else(|| Error::new(ErrorId::NotFound, format!("no key of namespace {namespace}")))?;
+    Ok(IdentityFacts { name: namespace.clone(), keys: vec![key_facts(&key.into())] })
 }
 
 /// An identity that the vault holds.

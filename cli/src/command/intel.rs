@@ -42,7 +42,10 @@ fn import(cx: &Context<'_>, args: &IntelImport) -> Result<()> {
     cx.out.report(&outcome, |o: &IntelImportFacts| {
         let mut text = format!("{} entries from {} are in force\n", o.entries, visible(&o.source));
         if o.passed_over > 0 {
-            text += &format!("{} indicators were passed over: they are not about files alone\n", o.passed_over);
+            text += &format!(
+                "{} indicators were passed over: not about SHA-256 or BLAKE3 of files alone, or revoked\n",
+                o.passed_over
+            );
         }
         if o.unread > 0 {
             text += &format!("{} versions could not be read: vault doctor tells why\n", o.unread);
@@ -65,12 +68,23 @@ fn ls(cx: &Context<'_>) -> Result<()> {
     let client = cx.session.client()?;
     let lists = IntelListsFacts { lists: cx.session.wait(client.intel_lists())? };
     cx.out.report(&lists, |l| {
-        let mut table = Table::new(&["SOURCE", ">ENTRIES", ">PASSED OVER", "IMPORTED"]);
+        let mut table = Table::new(&["SOURCE", ">FILES", ">KEYS", ">ROOTS", ">PASSED OVER", "IMPORTED"]);
         for list in &l.lists {
-            let (entries, passed) = (list.entries.to_string(), list.passed_over.to_string());
-            table.row([visible(&list.source), entries, passed, show::time(list.imported)]);
+            let [files, keys, roots, passed] =
+                [list.files, list.key_count, list.roots, list.passed_over].map(|n| n.to_string());
+            table.row([visible(&list.source), files, keys, roots, passed, show::time(list.imported)]);
         }
-        table.render(cx.out.styled())
+        let mut text = table.render(cx.out.styled());
+        for list in &l.lists {
+            for key in list.keys.iter().take(SHOWN) {
+                text += &format!("key:{key}  {}\n", visible(&list.source));
+            }
+            if list.key_count > SHOWN as u64 {
+                text +=
+                    &format!("  ... and {} more keys of {}\n", list.key_count - SHOWN as u64, visible(&list.source));
+            }
+        }
+        text
     })
 }
 

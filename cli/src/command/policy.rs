@@ -1,11 +1,13 @@
 //! `vault policy`: the Cedar text that decides.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 
 use model_vault::crypto::hash::sha256;
+use model_vault::crypto::sign::PublicKey;
 use model_vault::facts::{ConcerningFacts, ExplanationFacts, PolicyFacts, PolicyVersionFacts};
-use model_vault::names::Sha256;
+use model_vault::manifest::{MAX_BUNDLE_LEN, PolicyBundle, PolicyStatement};
+use model_vault::names::{Sha256, Timestamp, VaultId};
 use model_vault::policy::{Expected, Policies, Scenario, Table, Tested};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -14,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, Outcome, show};
 use crate::args::{Policy, PolicyCheck, PolicyExplain, PolicyGet, PolicyLog, PolicySet, PolicyTest};
 use crate::files;
+use crate::files::destination::{Destination, ORDINARY};
 use crate::output::table::Table as Listing;
 use crate::output::text::visible;
 
@@ -28,6 +31,18 @@ struct Set {
 struct Checked {
     policies: usize,
     sha256: Sha256,
+    /// What the vault signed about it, in a bundle.
+    signed: Option<Signed>,
+}
+
+/// A signed version of a policy.
+#[derive(Debug, Serialize)]
+struct Signed {
+    vault: VaultId,
+    version: u64,
+    previous: Sha256,
+    created: Timestamp,
+    author: String,
 }
 
 /// The JSON document of `vault policy test`.
@@ -64,33 +79,94 @@ fn get(cx: &Context<'_>, args: &PolicyGet) -> Result<()> {
     let version =
         if policy.version == 0 { "the built-in policy".into() } else { format!("policy version {}", policy.version) };
     cx.out.message(version);
+    let text = match (args.bundle, policy.envelope.clone()) {
+        (false, _) => policy.text.clone(),
+        (true, Some(envelope)) => PolicyBundle { text: policy.text.clone(), envelope }.to_json(),
+        (true, None) => {
+            let text = "this policy was not signed: it is the built-in one, or an earlier release put it in force";
+            return Err(
+                Error::new(ErrorId::NotFound, text).hint("set it again to have it signed: vault policy set FILE")
+            );
+        }
+    };
+    if args.output != Path::new("-") {
+        let mut to = Destination::open(&args.output, ORDINARY)?;
+        to.write_all(text.as_bytes())?;
+        to.finish(true)?;
+        return cx.out.report(&policy, |_| format!("written to {}\n", visible(&args.output.display().to_string())));
+    }
     // As it is: it is meant to be saved, changed and set again. A terminal gets no sequences that somebody put into comments.
     let shown = |text: &str| if std::io::stdout().is_terminal() { visible(text) } else { text.to_owned() };
-    cx.out.report(&policy, |p: &PolicyFacts| {
-        let text = shown(&p.text);
+    cx.out.report(&policy, |_: &PolicyFacts| {
+        let text = shown(&text);
         if text.ends_with('\n') { text } else { text + "\n" }
     })
 }
 
 fn set(cx: &Context<'_>, args: &PolicySet) -> Result<()> {
-    let text = files::read_text(&args.file)?;
     // A mistake is found before a passphrase is asked for.
-    Policies::parse(&text)?;
+    let policies = read(&args.file)?;
     let client = cx.session.client()?;
-    let set = Set { version: cx.session.wait(client.set_policy_over(&text, args.expect))? };
+    let set = Set { version: cx.session.wait(client.set_policy_over(policies.text(), args.expect))? };
     cx.out.report(&set, |s| format!("policy version {} is in force\n", s.version))
 }
 
 fn check(cx: &Context<'_>, args: &PolicyCheck) -> Result<()> {
-    let policies = read(&args.file)?;
-    let checked = Checked { policies: policies.count(), sha256: policies.version() };
-    cx.out.report(&checked, |c| format!("{} policies, no mistakes\nsha256 {}\n", c.policies, c.sha256))
+    let text = text_of(&args.file)?;
+    let (signed, text) = match (PolicyBundle::is_one(&text), &args.signer_key) {
+        (true, Some(key)) => {
+            let (signed, text) =
+                PolicyBundle::verify(&text, &[PublicKey::read(key)?]).map_err(|e| e.on(args.file.display()))?;
+            let PolicyStatement { vault, version, previous, created, author, .. } = signed;
+            (Some(Signed { vault, version, previous, created, author }), text)
+        }
+        (true, None) => {
+            let text = format!("{} is a signed bundle, and whose signature counts is not said", args.file.display());
+            return Err(Error::new(ErrorId::InvalidArgument, text)
+                .hint("--signer-key FILE; the vault's key: vault key show --namespace default > FILE"));
+        }
+        (false, Some(_)) => {
+            let text = format!("{} is a Cedar text, which carries no signature", args.file.display());
+            return Err(Error::new(ErrorId::SignatureMissing, text)
+                .hint("vault policy get --bundle -o FILE writes a policy with its signature"));
+        }
+        (false, None) => (None, text),
+    };
+    let policies = parsed(&args.file, &text)?;
+    let checked = Checked { policies: policies.count(), sha256: policies.version(), signed };
+    cx.out.report(&checked, |c| {
+        let signed = c.signed.as_ref().map_or_else(String::new, |s| {
+            format!(
+                "signed as version {} of vault {} at {} by {}\nafter sha256 {}\n",
+                s.version,
+                s.vault,
+                show::time(s.created),
+                visible(&s.author),
+                s.previous
+            )
+        });
+        format!("{} policies, no mistakes\nsha256 {}\n{signed}", c.policies, c.sha256)
+    })
+}
+
+/// A text that may be a bundle.
+fn text_of(file: &Path) -> Result<String> {
+    if file == Path::new("-") {
+        return files::read_text(file);
+    }
+    let bytes = files::read_small(file, MAX_BUNDLE_LEN).map_err(files::on(file))?;
+    String::from_utf8(bytes).map_err(|_| Error::new(ErrorId::InvalidArgument, format!("{}: not UTF-8", file.display())))
 }
 
 fn read(file: &Path) -> Result<Policies> {
-    let text = files::read_text(file)?;
-    Policies::parse(&text).map_err(|e| {
-        Error::new(ErrorId::InvalidArgument, format!("{}: {e}", file.display()))
+    parsed(file, &files::read_text(file)?)
+}
+
+fn parsed(file: &Path, text: &str) -> Result<Policies> {
+    Policies::parse(text).map_err(|e| {
+        // FILE:LINE:COLUMN, which editors open.
+        let space = if e.to_string().starts_with(|c: char| c.is_ascii_digit()) { "" } else { " " };
+        Error::new(ErrorId::InvalidArgument, format!("{}:{space}{e}", file.display()))
             .hint("docs/policy.md lists what policies can ask for")
     })
 }

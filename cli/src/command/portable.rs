@@ -80,6 +80,7 @@ pub fn header_facts(path: &Path) -> Result<SealedFacts> {
     Ok(SealedFacts {
         version: None,
         tags: Vec::new(),
+        marks: None,
         format: "MVLT 1".into(),
         file_id: facts.preamble.file_id,
         commitment: facts.preamble.commitment,

@@ -1,9 +1,10 @@
 //! `vault quickstart`: the whole story on this machine. It runs the ordinary commands of this very program, shows each as it
 //! would be typed, and checks what each promises; the only thing done in process is to be a stranger without a certificate.
 
+mod issuer;
 mod play;
+mod props;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use model_vault::client::{Client, Endpoint, FetchPlan, InMemory};
@@ -12,12 +13,16 @@ use model_vault::names::Name;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use self::issuer::Issuer;
 use self::play::{Play, Stage};
+use self::props::{compare, flip_a_byte, whitewash};
 use super::Context;
 use crate::args;
 
 /// The model that is used when none is named: `examples/digits`, a real one.
 const DIGITS: &[u8] = include_bytes!("../../../examples/digits/digits.onnx");
+/// The dataset: images that the model was not trained on.
+const CORPUS: &[u8] = include_bytes!("../../../examples/digits/sample.csv");
 
 /// The JSON document of `vault quickstart`.
 #[derive(Debug, Serialize)]
@@ -60,26 +65,84 @@ pub fn run(cx: &Context<'_>, args: &args::Quickstart) -> Result<()> {
     play.run(&["workload", "enroll", "intruder", "-o", "intruder"])?;
     let fetch = ["fetch", name, "-o", "stolen", "--server", &daemon.address, "--enrolment", "intruder"];
     play.refused(&fetch, &[ErrorId::NotFound])?;
-    play.stop(daemon)?;
 
-    play.chapter("One flipped byte in a copy of the vault is found")?;
-    let blob = flip_a_byte(&stage)?;
-    play.say(format!("copied home to tampered, flipped one byte in {}", blob.display()));
-    play.refused(
-        &["--home", "tampered", "open", name, "-o", "opened"],
-        &[ErrorId::IndexMismatch, ErrorId::FooterAuthFailed, ErrorId::BindingMismatch],
-    )?;
+    let (ci, corp) = (Issuer::new("https://ci.example")?, Issuer::new("https://login.example")?);
+    train(&mut play, &stage, &daemon.address, name, (&ci, &corp))?;
+    let key = audit(&mut play, &stage, &daemon.address, name, &corp)?;
+    play.stop(daemon)?;
+    without_the_vault(&mut play, &stage, name, &key)?;
     if stage.dir().join("stolen").exists() || stage.dir().join("opened").exists() {
         return Err(Error::new(ErrorId::Internal, "a refused command left something behind"));
     }
 
-    play.chapter("All of it is on the record")?;
-    play.run(&["audit", "verify"])?;
-    play.run(&["audit", "tail", "-n", "6"])?;
-
     let steps = play.end()?;
     let told = Told { kept: args.keep.as_ref().map(|_| stage.dir().to_owned()), model_bytes: bytes, steps };
     cx.out.report(&told, |_| closing(&stage))
+}
+
+/// A job that was never enrolled: its CI vouches for it.
+fn train(play: &mut Play<'_>, stage: &Stage, server: &str, model: &str, (ci, corp): (&Issuer, &Issuer)) -> Result<()> {
+    play.chapter("A training job comes with a token of its CI: the datasets, and no model")?;
+    stage.write("corpus.csv", CORPUS)?;
+    play.run(&["seal", "corpus.csv", "--kind", "dataset"])?;
+    let job = "become = \"workload\"\nnamespace = \"default\"\nsubjects = [\"repo:acme/*\"]";
+    let people = "become = \"operator\"\nsubjects = [\"*@example.com\"]";
+    let issuers = format!("version = 1\n\n{}\n{}", ci.section("ci", job), corp.section("corp", people));
+    stage.write("issuers.toml", issuers.as_bytes())?;
+    play.say("issuers.toml says whose tokens are taken (here we play both issuers):");
+    play.show(&issuers);
+    play.run(&["config", "set", "issuers", "issuers.toml"])?;
+    play.run(&["group", "add", "training", "workload:default/ci:repo:acme/train"])?;
+    play.run_into(&["key", "show", "--namespace", "default"], "vault.pub.pem")?;
+    stage.write("job.jwt", ci.token("repo:acme/train")?.as_bytes())?;
+    let whom = ["--ca", "serving/ca.crt", "--signer-key", "vault.pub.pem"];
+    let login = ["login", "--server", server, "--token-file", "job.jwt"];
+    play.run(&[&login[..], &whom, &["-o", "job"]].concat())?;
+    play.run(&["fetch", "corpus", "-o", "data", "--enrolment", "job"])?;
+    compare(&stage.dir().join("corpus.csv"), &stage.dir().join("data"))?;
+    play.refused(&["fetch", model, "-o", "stolen", "--enrolment", "job"], &[ErrorId::NotFound])
+}
+
+/// Somebody who sees what was done and gets nothing out. Returns the key of the log.
+fn audit(play: &mut Play<'_>, stage: &Stage, server: &str, model: &str, corp: &Issuer) -> Result<String> {
+    play.chapter("An auditor reads the log, keeps a checkpoint, takes a copy, and opens nothing")?;
+    play.run(&["group", "add", "auditor", "operator:corp:eve@example.com"])?;
+    stage.write("eve.jwt", corp.token("eve@example.com")?.as_bytes())?;
+    play.run(&["login", "--server", server, "--token-file", "eve.jwt", "--ca", "serving/ca.crt", "-o", "eve"])?;
+    let enrolment = path_text(&stage.dir().join("eve"))?;
+    let context = format!("[contexts.eve]\nserver = \"{server}\"\nenrolment = {}\n", toml::Value::String(enrolment));
+    stage.write("config/modelvault/config.toml", context.as_bytes())?;
+    play.say("~/.config/modelvault/config.toml has a context for the session:");
+    play.show(&context);
+    play.run(&["--context", "eve", "audit", "tail", "-n", "5"])?;
+    play.refused(&["--context", "eve", "open", model, "-o", "stolen"], &[ErrorId::Denied])?;
+    play.run_into(&["--context", "eve", "audit", "verify"], "checkpoint.txt")?;
+    let rows = play.ask(&["audit", "tail", "-n", "20"])?;
+    let denied = |row: &&serde_json::Value| {
+        row["record"]["decision"]["deny"].is_string() && row["record"]["actor"]["subject"] == "repo:acme/train"
+    };
+    let row = rows["rows"].as_array().into_iter().flatten().rfind(denied).map(|row| row["sequence"].to_string());
+    let row = row.ok_or_else(|| Error::new(ErrorId::Internal, "the refusal is not on record"))?;
+    play.run_into(&["--context", "eve", "audit", "prove", &row], "proof.json")?;
+    play.run(&["--context", "eve", "audit", "export", "-o", "log.jsonl"])?;
+    let status = play.ask(&["status"])?;
+    Ok(status["audit_key"].as_str().unwrap_or_default().into())
+}
+
+/// What was handed out proves itself, and what was changed gives itself away.
+fn without_the_vault(play: &mut Play<'_>, stage: &Stage, model: &str, key: &str) -> Result<()> {
+    play.chapter("Nobody has to believe the vault")?;
+    play.run(&["audit", "verify", "log.jsonl", "--key", key, "--checkpoint", "checkpoint.txt"])?;
+    play.run(&["audit", "verify", "--proof", "proof.json", "--key", key])?;
+    whitewash(&stage.dir().join("log.jsonl"), &stage.dir().join("edited.jsonl"))?;
+    play.say("copied log.jsonl to edited.jsonl, and turned the last denial into a permit");
+    play.refused(&["audit", "verify", "edited.jsonl", "--key", key], &[ErrorId::AuditBroken])?;
+    let blob = flip_a_byte(stage)?;
+    play.say(format!("copied home to tampered, flipped one byte in {}", blob.display()));
+    play.refused(
+        &["--home", "tampered", "open", model, "-o", "opened"],
+        &[ErrorId::IndexMismatch, ErrorId::FooterAuthFailed, ErrorId::BindingMismatch],
+    )
 }
 
 /// The model to seal, under a name of its own in the stage.
@@ -87,9 +150,8 @@ fn model(stage: &Stage, given: Option<&Path>) -> Result<PathBuf> {
     match given {
         Some(path) => path.canonicalize().map_err(|e| Error::from(e).on(path.display())),
         None => {
-            let path = stage.dir().join("digits.onnx");
-            fs::write(&path, DIGITS).map_err(|e| Error::from(e).on(path.display()))?;
-            Ok(path)
+            stage.write("digits.onnx", DIGITS)?;
+            Ok(stage.dir().join("digits.onnx"))
         }
     }
 }
@@ -97,44 +159,6 @@ fn model(stage: &Stage, given: Option<&Path>) -> Result<PathBuf> {
 fn path_text(path: &Path) -> Result<String> {
     let text = path.to_str().map(Into::into);
     text.ok_or_else(|| Error::new(ErrorId::InvalidArgument, format!("{} is not UTF-8", path.display())))
-}
-
-/// Compares a file, or a directory with all below it, with what was fetched. Returns the bytes compared.
-fn compare(original: &Path, fetched: &Path) -> Result<u64> {
-    if original.is_file() {
-        let name = original.file_name().unwrap_or_default();
-        return compare_files(original, &fetched.join(name));
-    }
-    let mut total = 0;
-    for entry in fs::read_dir(original)? {
-        let entry = entry?;
-        let (theirs, ours) = (entry.path(), fetched.join(entry.file_name()));
-        total += if theirs.is_dir() { compare(&theirs, &ours)? } else { compare_files(&theirs, &ours)? };
-    }
-    Ok(total)
-}
-
-fn compare_files(original: &Path, fetched: &Path) -> Result<u64> {
-    use std::io::Read;
-    let (mut a, mut b) = (fs::File::open(original)?, fs::File::open(fetched)?);
-    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut total = 0;
-    loop {
-        let read = a.read(&mut left)?;
-        let same = if read == 0 {
-            b.read(&mut right)? == 0
-        } else {
-            b.read_exact(&mut right[..read]).is_ok() && left[..read] == right[..read]
-        };
-        if !same {
-            let text = format!("{} differs from {}", fetched.display(), original.display());
-            return Err(Error::new(ErrorId::MemberMismatch, text));
-        }
-        if read == 0 {
-            return Ok(total);
-        }
-        total += read as u64;
-    }
 }
 
 /// Asks for the model without a certificate. Returns the refusal.
@@ -151,48 +175,6 @@ fn be_a_stranger(cx: &Context<'_>, stage: &Stage, address: &str, name: &str) -> 
         Err(e) => Err(e),
         Ok(_) => Err(Error::new(ErrorId::Internal, "a stranger was served")),
     }
-}
-
-/// Copies the home and flips one byte in the middle of the sealed body. Returns the file, as seen from the stage.
-fn flip_a_byte(stage: &Stage) -> Result<PathBuf> {
-    let tampered = stage.dir().join("tampered");
-    copy_tree(&stage.home(), &tampered)?;
-    let body = find(&tampered.join("blobs"), ".body")?;
-    let mut bytes = fs::read(&body)?;
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&body, bytes)?;
-    Ok(body.strip_prefix(stage.dir()).unwrap_or(&body).to_owned())
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().mode(0o700).create(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-fn find(dir: &Path, suffix: &str) -> Result<PathBuf> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            if let Ok(found) = find(&path, suffix) {
-                return Ok(found);
-            }
-        } else if path.to_string_lossy().ends_with(suffix) {
-            return Ok(path);
-        }
-    }
-    Err(Error::new(ErrorId::NotFound, format!("no {suffix} below {}", dir.display())))
 }
 
 fn closing(stage: &Stage) -> String {

@@ -4,8 +4,10 @@ use model_vault::Result;
 use model_vault::facts::{LimitFacts, QuotaFacts};
 use model_vault::settings::SettingKind;
 
+use serde::Serialize;
+
 use super::{Context, config};
-use crate::args::{ConfigCheck, ConfigGet, ConfigSet, Quota, QuotaGet};
+use crate::args::{ConfigCheck, ConfigGet, ConfigSet, Quota, QuotaGet, QuotaReset};
 use crate::output::table::Table;
 use crate::output::text::size;
 
@@ -17,6 +19,7 @@ pub fn run(cx: &Context<'_>, args: &Quota) -> Result<()> {
         Quota::Get(QuotaGet { rules: true, .. }) => config::get(cx, &ConfigGet { kind: KIND }),
         Quota::Get(args) => get(cx, args),
         Quota::Set(args) => config::set(cx, &ConfigSet { kind: KIND, file: args.file.clone(), expect: args.expect }),
+        Quota::Reset(args) => reset(cx, args),
         Quota::Check(args) => config::check(cx, &ConfigCheck { kind: KIND, file: args.file.clone() }),
     }
 }
@@ -28,6 +31,21 @@ fn get(cx: &Context<'_>, args: &QuotaGet) -> Result<()> {
         cx.out.message("hint: there are more callers: name some, as in vault quota get 'prod/serve-*'");
     }
     cx.out.report(&quotas, |quotas| table(quotas, cx.out.styled()))
+}
+
+/// The JSON document of `vault quota reset`.
+#[derive(Debug, Serialize)]
+struct Reset {
+    accounts: u64,
+}
+
+fn reset(cx: &Context<'_>, args: &QuotaReset) -> Result<()> {
+    let client = cx.session.client()?;
+    let accounts = cx.session.wait(client.reset_quota(args.caller.as_deref(), args.artifact.as_deref()))?;
+    cx.out.report(&Reset { accounts }, |reset| match reset.accounts {
+        1 => "1 account begins anew\n".into(),
+        accounts => format!("{accounts} accounts begin anew\n"),
+    })
 }
 
 fn table(quotas: &QuotaFacts, styled: bool) -> String {

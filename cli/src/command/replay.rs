@@ -28,6 +28,9 @@ const LISTED: usize = 10_000;
 #[derive(Debug, Serialize)]
 struct Replayed {
     events: u64,
+    /// Lines with an act that this release does not know, and the first of them.
+    passed_over: u64,
+    first_passed_over: Option<u64>,
     principal_days: u64,
     alerts: Vec<Told>,
     more_alerts: u64,
@@ -72,10 +75,17 @@ pub fn replay(cx: &Context<'_>, args: &AuditReplay) -> Result<()> {
     let (mut watcher, mut scorer) = (Watcher::new(rules, [0; 32]), Scorer::default());
     let (mut alerts, mut more) = (Vec::new(), 0);
     let mut lines = Lines { input: BufReader::new(input), line: String::new(), number: 0 };
-    let mut next = 1;
+    let (mut next, mut passed_over, mut first_passed_over) = (1, 0, None);
     while lines.advance()? {
         let parsed = Labelled::parse(lines.line.trim_end(), next);
-        let Some(labelled) = parsed.map_err(|e| e.on(format_args!("line {}", lines.number)))? else { continue };
+        let place = || format!("{}, line {}", args.file.display(), lines.number);
+        let Some(labelled) = parsed.map_err(|e| Error::new(e.id(), format!("{}: {}", place(), e.message())))? else {
+            if !Labelled::is_no_row(lines.line.trim_end()) {
+                passed_over += 1;
+                first_passed_over.get_or_insert(lines.number);
+            }
+            continue;
+        };
         next = labelled.event.seq.saturating_add(1);
         let told = watcher.observe(&labelled.event);
         scorer.observe(&labelled, &told);
@@ -91,6 +101,8 @@ pub fn replay(cx: &Context<'_>, args: &AuditReplay) -> Result<()> {
     let (rate, interval) = score.false_rate();
     let report = Replayed {
         events: score.events(),
+        passed_over,
+        first_passed_over,
         principal_days: score.principal_days(),
         alerts,
         more_alerts: more,
@@ -131,6 +143,15 @@ fn text(report: &Replayed, score: &Score, styled: bool) -> String {
     text += "\n";
     text += &facts([
         ("read", Some(events)),
+        (
+            "passed over",
+            report.first_passed_over.map(|first| {
+                format!(
+                    "{} lines with an act that this release does not know, line {first} the first",
+                    report.passed_over
+                )
+            }),
+        ),
         ("unlabelled", Some(unlabelled)),
         ("by rule", Some(by_rule.join(", ")).filter(|by| !by.is_empty())),
     ]);

@@ -1,7 +1,8 @@
 //! Facts as people read them; the same facts are the JSON documents.
 
 use model_vault::facts::{ArtifactFacts, SealedFacts, StatusFacts, VerifyFacts, VersionFacts, WorkloadFacts};
-use model_vault::names::Timestamp;
+use model_vault::marks::Marks;
+use model_vault::names::{Name, Timestamp};
 
 use crate::output::table::{Table, facts};
 use crate::output::text::{count, size};
@@ -28,7 +29,7 @@ pub fn version(v: &VersionFacts) -> String {
 
 /// A list of artifacts: the newest version of each, and where all tags are.
 pub fn artifacts(list: &[ArtifactFacts], styled: bool) -> String {
-    let mut table = Table::new(&["ARTIFACT", "KIND", ">VERSIONS", "NEWEST", ">SIZE", "SEALED", "TAGS"]);
+    let mut table = Table::new(&["ARTIFACT", "KIND", ">VERSIONS", "NEWEST", ">SIZE", "SEALED", "TAGS", "LABELS"]);
     for a in list {
         let tags: Vec<_> = a.tags.iter().map(|t| format!("{}=v{}", t.tag, t.version)).collect();
         table.row([
@@ -39,9 +40,18 @@ pub fn artifacts(list: &[ArtifactFacts], styled: bool) -> String {
             size(a.newest.size),
             time(a.newest.created),
             tags.into_iter().chain(state(&a.newest)).collect::<Vec<_>>().join(" "),
+            marks(&a.marks).unwrap_or_default(),
         ]);
     }
     table.render(styled)
+}
+
+/// Labels, then what it is part of and how sensitive it is: `approved collection=llm class=secret`.
+fn marks(marks: &Marks) -> Option<String> {
+    let named = |what: &str, name: &Option<Name>| name.as_ref().map(|name| format!("{what}={name}"));
+    let labels = marks.labels.iter().map(ToString::to_string);
+    let of = [named("collection", &marks.collection), named("class", &marks.classification)];
+    joined(&labels.chain(of.into_iter().flatten()).collect::<Vec<_>>())
 }
 
 /// The versions of an artifact.
@@ -71,6 +81,7 @@ pub fn sealed(s: &SealedFacts, styled: bool) -> String {
     let moves: Vec<_> = s.tags.iter().map(|t| format!("{}={}", t.tag, t.sequence)).collect();
     text += &facts([
         ("tag moves", joined(&moves)),
+        ("labels", s.marks.as_ref().and_then(marks)),
         ("format", Some(s.format.clone())),
         ("file id", Some(s.file_id.to_string())),
         ("root", s.root.filter(|_| s.version.is_none()).map(|r| format!("b3:{r}"))),

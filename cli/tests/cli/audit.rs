@@ -49,6 +49,33 @@ fn an_export_is_verified_without_a_vault_and_every_edit_is_found() {
     fs::copy(younger.path("log"), auditor.path("log")).unwrap();
     auditor.ok(&["audit", "verify", "log"]);
     auditor.fails(&["audit", "verify", "log", "--checkpoint", "kept"], 3, "AuditBroken");
+    // One from before the checkpoint is not called cut off.
+    m.ok(&["audit", "export", "-o", "old"]);
+    fs::write(m.path("newer"), m.text(&["audit", "verify"])).unwrap();
+    let older = m.fails(&["audit", "verify", "old", "--key", &key, "--checkpoint", "newer"], 3, "AuditBroken");
+    let said = older["error"]["message"].as_str().unwrap();
+    assert!(said.contains("exported before") && !said.contains("broken"), "{said}");
+}
+
+#[test]
+fn a_replay_reads_every_form_of_the_log_and_names_the_line_it_cannot_read() {
+    let (m, _) = logged();
+    m.ok(&["audit", "export", "-o", "log"]);
+    m.ok(&["audit", "export", "--format", "jsonl", "-o", "log.jsonl"]);
+    let read = |file: &str| m.checked("audit-replay", &["audit", "replay", file, "--json"]);
+    let (of_log, of_lines) = (read("log"), read("log.jsonl"));
+    assert!(of_log["events"].as_u64().unwrap() > 3);
+    // The second export has the row of the first.
+    assert_eq!(of_lines["events"].as_u64().unwrap() - of_log["events"].as_u64().unwrap(), 2);
+    assert_eq!(of_log["passed_over"], 0);
+    let good = r#"{"time":"2026-11-23T09:30:00Z","actor":"anonymous","act":"vault.status"}"#;
+    let unknown = good.replace("vault.status", "vault.sttus");
+    fs::write(m.path("mine"), format!("{good}\n{unknown}\n\n{unknown}\n")).unwrap();
+    let told = read("mine");
+    assert_eq!((&told["events"], &told["passed_over"], &told["first_passed_over"]), (&1.into(), &2.into(), &2.into()));
+    fs::write(m.path("bad"), format!("{good}\n{{\"end\":\n")).unwrap();
+    let bad = m.fails(&["audit", "replay", "bad"], 2, "InvalidArgument");
+    assert!(bad["error"]["message"].as_str().unwrap().starts_with("bad, line 2: "), "{bad}");
 }
 
 #[test]

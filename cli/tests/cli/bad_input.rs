@@ -21,6 +21,15 @@ fn a_machine_without_a_vault_says_how_to_make_one() {
 }
 
 #[test]
+fn a_workload_is_enrolled_by_its_name_and_its_namespace_apart() {
+    let m = Machine::bare();
+    for command in [&["workload", "enroll", "prod/x", "-o", "x"][..], &["workload", "revoke", "prod/x"]] {
+        let said = String::from_utf8(m.run(command).stderr).unwrap();
+        assert!(said.contains("x --namespace prod"), "{said}");
+    }
+}
+
+#[test]
 fn init_is_all_or_nothing() {
     let m = Machine::bare();
     // No terminal and no credential.

@@ -94,6 +94,24 @@ fn a_workload_fetches_what_it_was_granted_until_it_is_revoked() {
     m.fails(&["policy", "get", "--context", "remote"], 5, "Denied");
     m.fails(&["workload", "enroll", "x", "-o", "x", "--context", "remote"], 5, "Denied");
 
+    // The environment names one as well, where it names no home.
+    let told = |args: &[&str]| m.command(args).env("MODELVAULT_ENROLMENT", &enrolment).output().unwrap();
+    let told_alone = |args: &[&str]| {
+        m.command(args).env_remove("MODELVAULT_HOME").env("MODELVAULT_ENROLMENT", &enrolment).output().unwrap()
+    };
+    let kind = |out: std::process::Output| {
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()["kind"].clone()
+    };
+    assert_eq!(kind(told_alone(&["whoami", "--json"])), "workload");
+    assert_eq!(kind(told(&["whoami", "--json"])), "operator");
+    assert_eq!(told_alone(&["policy", "get"]).status.code(), Some(5));
+    assert!(told_alone(&["ls", "--json"]).status.success());
+
+    // Whose signatures count, for those who have no enrolment to tell them.
+    fs::write(m.path("signer.pem"), m.ok(&["key", "show", "--namespace", "default"])).unwrap();
+    m.ok(&[&fetch[..], &["by-key", "--signer-key", "signer.pem"]].concat());
+
     let listed = m.checked("workloads", &["workload", "ls", "--json"]);
     assert_eq!(listed["workloads"][0]["grants"][0], "default/model");
     let before = fs::read(m.path("enrolment/client.crt")).unwrap();

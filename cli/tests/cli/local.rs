@@ -316,6 +316,9 @@ fn what_is_in_quarantine_is_not_opened_until_it_is_released() {
     m.ok(&["seal", "a"]);
     m.checked("hold", &["quarantine", "artifact", "a", "--reason", "a test", "--for", "1h", "--json"]);
     m.fails(&["open", "a", "-o", "out"], 5, "Denied");
+    // A name that nobody has holds nobody.
+    m.fails(&["quarantine", "principal", "serve-1", "--kind", "throttle"], 6, "NotFound");
+    m.ok(&["workload", "enroll", "serve-1", "-o", "serve-1"]);
     m.checked("hold", &["quarantine", "principal", "serve-1", "--kind", "throttle", "--json"]);
     let held = m.checked("holds", &["quarantine", "ls", "--json"]);
     let names: Vec<_> = held["holds"].as_array().unwrap().iter().map(|h| h["name"].as_str().unwrap()).collect();

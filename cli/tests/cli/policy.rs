@@ -50,6 +50,7 @@ fn policies_are_checked_and_tested_without_a_vault() {
     let output = m.run(&["policy", "check", "typo.cedar"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("night") && said.contains("huor"), "{said}");
+    assert!(said.contains("typo.cedar:2:"), "{said}");
 
     // Another policy: one decision is not as expected, and the report says which.
     fs::write(m.path("other.cedar"), policy).unwrap();
@@ -64,6 +65,37 @@ fn policies_are_checked_and_tested_without_a_vault() {
         fs::write(m.path(file), TESTS.replace("context = { hour = 2 }", wrong)).unwrap();
         m.fails(&["policy", "test", file], 2, "InvalidArgument");
     }
+}
+
+#[test]
+fn a_policy_is_given_with_its_signature_and_checked_where_there_is_no_vault() {
+    let m = Machine::new();
+    // The built-in policy is the same everywhere: nobody signed it.
+    m.fails(&["policy", "get", "--bundle", "-o", "none.json"], 6, "NotFound");
+    assert!(!m.path("none.json").exists());
+    fs::write(m.path("policy.cedar"), with_defaults(&m, POLICY)).unwrap();
+    m.ok(&["policy", "set", "policy.cedar"]);
+    m.ok(&["policy", "get", "--bundle", "-o", "policy.json"]);
+    fs::write(m.path("vault.pub.pem"), m.text(&["key", "show", "--namespace", "default"])).unwrap();
+    let elsewhere = Machine::bare();
+    for file in ["policy.json", "policy.cedar", "vault.pub.pem"] {
+        fs::copy(m.path(file), elsewhere.path(file)).unwrap();
+    }
+    let check = |file: &'static str, key: &'static str| ["policy", "check", file, "--signer-key", key];
+    let told = [&check("policy.json", "vault.pub.pem")[..], &["--json"]].concat();
+    let told = elsewhere.checked("policy-check", &told);
+    let log = m.json(&["policy", "log", "--json"]);
+    assert_eq!((&told["signed"]["version"], &told["sha256"]), (&1.into(), &log["versions"][0]["sha256"]));
+    assert_eq!(told["signed"]["author"], format!("operator local:uid:{}", rustix::process::getuid().as_raw()));
+    // Another text, another signer, and no word of whose signature counts.
+    let bundle = String::from_utf8(elsewhere.read("policy.json")).unwrap();
+    fs::write(elsewhere.path("changed.json"), bundle.replace("context.hour < 6", "context.hour < 5")).unwrap();
+    elsewhere.fails(&check("changed.json", "vault.pub.pem"), 3, "BindingMismatch");
+    let other = Machine::new().text(&["key", "show", "--namespace", "default"]);
+    fs::write(elsewhere.path("other.pem"), other).unwrap();
+    elsewhere.fails(&check("policy.json", "other.pem"), 3, "SignatureMissing");
+    elsewhere.fails(&["policy", "check", "policy.json"], 2, "InvalidArgument");
+    elsewhere.fails(&check("policy.cedar", "vault.pub.pem"), 3, "SignatureMissing");
 }
 
 #[test]

@@ -46,6 +46,22 @@ impl FetchSink for Counter {
 }
 
 #[test]
+fn what_was_counted_is_set_back_by_an_operator() {
+    let m = machine(3 * MIB as usize, "bytes_per_hour = \"3 MiB\"");
+    let daemon = Daemon::start(&m, &FREE_PORT);
+    let fetch = |to| ["fetch", "model", "--enrolment", "enrolment", "-o", to, "--no-state"];
+    m.ok(&fetch("first"));
+    m.fails(&fetch("second"), 7, "QuotaExceeded");
+    let reset = m.checked("quota-reset", &["quota", "reset", "serve-1", "--json"]);
+    assert!(reset["accounts"].as_u64().unwrap() >= 1, "{reset}");
+    m.ok(&fetch("third"));
+    m.fails(&["quota", "reset"], 2, "InvalidArgument");
+    m.fails(&["quota", "reset", "--artifact", "nothing"], 6, "NotFound");
+    assert!(m.text(&["audit", "tail", "-n", "50"]).contains("quota.reset"));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_hundred_clients_of_one_workload_get_no_more_than_its_quota_and_kill_9_gives_nothing_back() {
     let most = 50 * MIB;
     let m = machine(3 * MIB as usize, &format!("bytes_per_hour = {most}"));

@@ -294,17 +294,11 @@ fn a_connection_that_breaks_loses_no_message() {
 }
 
 #[test]
-fn a_unix_socket_gets_messages_and_plain_tcp_goes_nowhere_else() {
+fn a_unix_socket_gets_messages() {
     let m = Machine::new();
     let path = m.home().with_file_name("log");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    set(
-        &m,
-        &format!(
-            "[[sink]]\nname = \"log\"\nformat = \"syslog\"\nto = \"unix\"\npath = {path:?}\n[[sink]]\nname = \"far\"\nformat = \"cef\"\nto = \"tcp\"\naddress = \"192.0.2.1:514\"\n[[sink]]\nname = \"in\"\nformat = \"cef\"\nto = \"file\"\npath = {:?}\n",
-            m.home().join("catalogue.db")
-        ),
-    );
+    set(&m, &format!("[[sink]]\nname = \"log\"\nformat = \"syslog\"\nto = \"unix\"\npath = {path:?}\n"));
     let daemon = Daemon::start(&m, &FREE_PORT);
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut message = vec![0; 64 << 10];
@@ -312,10 +306,41 @@ fn a_unix_socket_gets_messages_and_plain_tcp_goes_nowhere_else() {
         let length = socket.recv(&mut message).unwrap();
         assert_eq!(number_of(std::str::from_utf8(&message[..length]).unwrap()), n);
     }
-    let error =
-        |nth: usize| m.json(&["sink", "ls", "--json"])["sinks"][nth]["error"].as_str().unwrap_or_default().to_owned();
-    until("plain TCP is refused", || error(1).contains("for this machine only"));
-    until("the vault's own files are refused", || error(2).contains("not into the vault"));
-    m.ok(&["audit", "verify"]);
     daemon.stop();
+}
+
+#[test]
+fn what_can_be_used_by_nobody_is_refused_when_it_is_set() {
+    let m = Machine::new();
+    fs::create_dir(m.path("directory")).unwrap();
+    fs::write(m.path("no.pem"), "nothing").unwrap();
+    std::os::unix::fs::symlink("no.pem", m.path("link")).unwrap();
+    let try_it = |sink: &str, check: bool| {
+        fs::write(m.path("sinks.toml"), format!("[[sink]]\nname = \"s\"\nformat = \"cef\"\n{sink}\n")).unwrap();
+        if check {
+            m.fails(&["config", "check", "sinks", "sinks.toml"], 2, "ConfigInvalid");
+        }
+        let refused = m.fails(&["config", "set", "sinks", "sinks.toml"], 2, "ConfigInvalid");
+        refused["error"]["message"].as_str().unwrap().to_owned()
+    };
+    for address in ["host", "host:0", "ho st:1", "[::1:514", ":514", "host:514:1"] {
+        assert!(try_it(&format!("to = \"tls\"\naddress = {address:?}"), true).contains("HOST:PORT"), "{address}");
+    }
+    assert!(try_it("to = \"tcp\"\naddress = \"192.0.2.1:514\"", true).contains("this machine only"));
+    assert!(try_it("to = \"otlp\"\naddress = \"http://192.0.2.1:4318\"", true).contains("only this machine"));
+    assert!(try_it("to = \"otlp\"\naddress = \"ftp://host\"", true).contains("https://"));
+    let file = |path: PathBuf| format!("to = \"file\"\npath = {path:?}");
+    assert!(try_it(&file(m.home().join("catalogue.db")), false).contains("not into the vault"));
+    assert!(try_it(&file(m.path("directory")), false).contains("not a file"));
+    assert!(try_it(&file(m.path("link")), false).contains("not a file"));
+    assert!(try_it(&file(m.path("nowhere/log")), false).contains("nowhere/log"));
+    // Nobody, root neither, makes a file there.
+    assert!(try_it(&file("/proc/modelvault".into()), false).contains("/proc/modelvault"));
+    assert!(try_it(&format!("to = \"unix\"\npath = {:?}", m.path("no.pem")), false).contains("not a socket"));
+    let ca = format!("to = \"tls\"\naddress = \"localhost:6514\"\nca = {:?}", m.path("no.pem"));
+    assert!(try_it(&ca, false).contains("no.pem"));
+    fs::write(m.path("alerts.toml"), "[webhook]\nurl = \"http://127.0.0.1.example.com/\"\nkey-file = \"/k\"\n")
+        .unwrap();
+    m.fails(&["config", "set", "alerts", "alerts.toml"], 2, "ConfigInvalid");
+    assert_eq!(m.json(&["sink", "ls", "--json"])["sinks"], serde_json::json!([]));
 }

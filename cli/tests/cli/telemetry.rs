@@ -53,6 +53,9 @@ fn a_scraper_sees_numbers_and_no_names() {
     let address = url.strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap().to_owned();
     let page = || get(&address, "GET /metrics").1;
     busy(&m);
+    m.ok(&["quarantine", "principal", "canary-workload", "--reason", "canary"]);
+    fs::write(m.path("list"), format!("key:{}\n", "5".repeat(64))).unwrap();
+    m.ok(&["intel", "import", "list", "--source", "canary-list"]);
     until("the sink is up to date", || value(&page(), "modelvault_sink_lag_records{sink=\"file\"}") == 0.0);
     let page = page();
     assert!(!page.contains(CANARY), "{page}");
@@ -62,6 +65,10 @@ fn a_scraper_sees_numbers_and_no_names() {
     assert!(value(&page, "modelvault_errors_total{id=\"NotFound\"}") >= 1.0);
     assert!(value(&page, "modelvault_audit_records_total") > 5.0);
     assert!(value(&page, "modelvault_sink_events_total{sink=\"file\"}") > 5.0);
+    assert_eq!(value(&page, "modelvault_holds{on=\"principal\",kind=\"suspend\"}"), 1.0);
+    assert_eq!(value(&page, "modelvault_holds{on=\"artifact\",kind=\"suspend\"}"), 0.0);
+    assert_eq!(value(&page, "modelvault_deny_list_hits_total"), 0.0);
+    well_formed(&page);
     assert!(value(&page, "process_resident_memory_bytes") > 1e6);
     assert_eq!(
         value(&page, "modelvault_call_duration_seconds_bucket{le=\"+Inf\"}"),
@@ -76,6 +83,31 @@ fn a_scraper_sees_numbers_and_no_names() {
     drop(silent);
     until("numbers again", || get_maybe(&address).is_some_and(|p| p.contains("modelvault_build_info")));
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// What `promtool check metrics` asks of the text format: each family described once and before its samples, each series once.
+fn well_formed(page: &str) {
+    let (mut families, mut series) = (std::collections::HashMap::new(), std::collections::HashSet::new());
+    let mut described = "";
+    for line in page.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            described = help.split(' ').next().unwrap();
+            assert!(help.len() > described.len() + 1, "{line}");
+        } else if let Some(of) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = of.split_once(' ').unwrap();
+            assert!(name == described && ["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(families.insert(name, kind).is_none(), "{line}");
+            assert!(kind != "counter" || name.ends_with("_total"), "{line}");
+        } else {
+            let (sample, number) = line.rsplit_once(' ').unwrap();
+            assert!(number.parse::<f64>().is_ok() && series.insert(sample), "{line}");
+            let name = sample.split('{').next().unwrap();
+            let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let of = histogram.filter(|name| families.get(name) == Some(&"histogram")).unwrap_or(name);
+            assert!(of == described && families.contains_key(of), "{line}");
+        }
+    }
+    assert!(families.len() > 20);
 }
 
 fn get_maybe(address: &str) -> Option<String> {

@@ -172,12 +172,14 @@ class GetPolicyRequest(_message.Message):
     def __init__(self, version: _Optional[int] = ...) -> None: ...
 
 class GetPolicyResponse(_message.Message):
-    __slots__ = ("version", "text")
+    __slots__ = ("version", "text", "envelope")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     version: int
     text: str
-    def __init__(self, version: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+    envelope: str
+    def __init__(self, version: _Optional[int] = ..., text: _Optional[str] = ..., envelope: _Optional[str] = ...) -> None: ...
 
 class SetPolicyRequest(_message.Message):
     __slots__ = ("text", "request_id", "over")

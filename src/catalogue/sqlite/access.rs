@@ -10,10 +10,16 @@ use super::requests;
 use super::rows::Db;
 use crate::marks::Marks;
 
-pub(super) fn set_policy(db: &Db<'_>, text: String, entry: &Entry) -> Result<(u64, Sequence)> {
+pub(super) fn set_policy(db: &Db<'_>, new: NewPolicy, entry: &Entry) -> Result<(u64, Sequence)> {
+    let NewPolicy { text, envelope, over } = new;
     short("the policy", &text, MAX_POLICY)?;
-    let version = policy(db)?.map_or(1, |p| p.version + 1);
-    db.insert(&PolicyRecord { version, text, created: db.now })?;
+    short("the signature of the policy", envelope.as_deref().unwrap_or("{}"), MAX_POLICY_ENVELOPE)?;
+    let before = policy(db)?.map_or(0, |p| p.version);
+    if over.is_some_and(|over| over != before) {
+        return Err(CatalogueError::AlreadyExists(format!("the policy is at version {before} by now")));
+    }
+    let version = before + 1;
+    db.insert(&PolicyRecord { version, text, envelope, created: db.now })?;
     Ok((version, requests::append(db, entry, version)?))
 }
 

@@ -41,6 +41,7 @@ pub(super) const CATALOGUE: Kind = Kind {
             include_str!("v4_documents.sql"),
             include_str!("v4_sessions.sql"),
             include_str!("v4_labels.sql"),
+            include_str!("v4_policies.sql"),
             include_str!("v4_usage.sql"),
             include_str!("v4_operators.sql"),
             include_str!("v4_holds.sql"),

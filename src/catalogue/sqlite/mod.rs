@@ -272,8 +272,8 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| attestations::body(db, version, digest))
     }
 
-    fn set_policy(&self, text: String, entry: Entry) -> Result<(u64, Sequence)> {
-        self.write(move |db| access::set_policy(db, text, &entry))
+    fn set_policy(&self, policy: NewPolicy, entry: Entry) -> Result<(u64, Sequence)> {
+        self.write(move |db| access::set_policy(db, policy, &entry))
     }
 
     fn policy(&self) -> Result<Option<PolicyRecord>> {

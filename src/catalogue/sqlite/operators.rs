@@ -263,10 +263,14 @@ fn cast(db: &Db<'_>, vote: VoteRecord, entry: &Entry) -> Result<Approval> {
 /// Uses an approval up, in the transaction of its act.
 pub(super) fn spend(db: &Db<'_>, spend: Option<&Spend>) -> Result<()> {
     let Some(spend) = spend else { return Ok(()) };
-    let approval = approval(db, spend.id)?;
+    let over = || CatalogueError::NotApproved(format!("approval {} was used, refused or has ended", spend.id));
+    let approval = match approval(db, spend.id) {
+        Err(CatalogueError::NotFound(_)) => return Err(over()),
+        approval => approval?,
+    };
     let enough = approval.approvals() >= spend.approvals && approval.record.new.asked == spend.asked;
     if !enough || !approval.record.waits(db.now) {
-        return Err(CatalogueError::NotApproved(format!("approval {} was used, refused or has ended", spend.id)));
+        return Err(over());
     }
     db.update(&ApprovalRecord { used: Some(db.now), ..approval.record })
 }

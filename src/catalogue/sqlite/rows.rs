@@ -122,6 +122,13 @@ impl Db<'_> {
         Ok(self.conn.prepare_cached(sql)?.execute(params)?)
     }
 
+    /// The first column of every row: texts that nothing authenticates.
+    pub fn texts(&self, sql: &str) -> Result<Vec<String>> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let texts = statement.query_map([], |row| row.get(0))?;
+        Ok(texts.collect::<std::result::Result<_, _>>()?)
+    }
+
     /// The first column of the first row, if there is one.
     pub fn value<V: rusqlite::types::FromSql>(&self, sql: &str, params: impl Params) -> Result<Option<V>> {
         Ok(self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?)

@@ -212,14 +212,16 @@ impl Row for TagRecord {
 }
 
 impl Row for PolicyRecord {
-    const TABLE: Table = Table { name: "policies", columns: &["version", "text", "created"], key: 1, added: 0 };
+    const TABLE: Table =
+        Table { name: "policies", columns: &["version", "text", "created", "envelope"], key: 1, added: 1 };
 
     fn values(&self) -> Result<Vec<Value>> {
-        Ok(vec![number(self.version)?, text(&self.text), time(self.created)])
+        let envelope = self.envelope.as_deref().map_or(Value::Null, text);
+        Ok(vec![number(self.version)?, text(&self.text), time(self.created), envelope])
     }
 
     fn read(c: &mut Columns<'_>) -> Result<Self> {
-        Ok(Self { version: c.number()?, text: c.text()?, created: c.time()? })
+        Ok(Self { version: c.number()?, text: c.text()?, created: c.time()?, envelope: c.text_if_any()? })
     }
 }
 

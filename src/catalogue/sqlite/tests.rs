@@ -142,6 +142,7 @@ fn an_altered_row_is_refused_not_believed() {
         ("catalogue.db", "UPDATE grants SET enrolment = 2", granted),
         ("catalogue.db", "UPDATE policies SET text = 'permit(principal, action, resource);' WHERE version = 2", policy),
         ("catalogue.db", "DELETE FROM policies WHERE version = 1", policy),
+        ("catalogue.db", "UPDATE policies SET envelope = '{}' WHERE version = 2", policy),
         ("catalogue.db", "UPDATE policies SET mac = zeroblob(32)", policy),
         ("catalogue.db", "UPDATE policies SET mac = x''", policy),
         ("catalogue.db", "UPDATE signers SET text = replace(text, '2', '3') WHERE version = 2", signers),
@@ -155,7 +156,7 @@ fn an_altered_row_is_refused_not_believed() {
         assert_eq!(prod(&catalogue), NS);
         for n in 1..=2 {
             publish(&catalogue, NS, "resnet", n);
-            catalogue.set_policy(format!("policy {n}"), b"policy".to_vec().into()).unwrap();
+            catalogue.set_policy(format!("policy {n}").into(), b"policy".to_vec().into()).unwrap();
             catalogue.set_signers(format!("signers {n}"), None, b"signers".to_vec().into()).unwrap();
         }
         let new = NewCertificate {

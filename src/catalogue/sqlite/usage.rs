@@ -8,6 +8,7 @@ use super::SqliteCatalogue;
 use super::artifacts::short;
 use super::log;
 use super::page::{bounded, page};
+use super::requests;
 use super::rows::{Columns, Db, Row, Table, blob, number, text, time};
 use crate::names::ArtifactId;
 
@@ -90,6 +91,32 @@ impl Usage for SqliteCatalogue {
             })
         })?;
         Ok(newest)
+    }
+
+    fn usage_callers(&self) -> Result<Vec<String>> {
+        // Names alone, to be compared with one that is given: what is in the rows is not believed.
+        self.read(|db| db.texts("SELECT DISTINCT principal FROM usage WHERE principal <> ''"))
+    }
+
+    fn drop_usage(
+        &self,
+        callers: Option<Vec<String>>,
+        artifact: Option<ArtifactId>,
+        entry: Entry,
+    ) -> Result<(u64, Sequence)> {
+        let artifact = artifact.map_or(Value::Null, |artifact| blob(&column(Some(artifact))));
+        self.write(move |db| {
+            let callers = callers.as_ref().map_or_else(|| vec![None], |callers| callers.iter().map(Some).collect());
+            let mut dropped = 0;
+            for caller in callers {
+                dropped += db.execute(
+                    "DELETE FROM usage WHERE principal <> '' AND (?1 IS NULL OR principal = ?1)
+                     AND (?2 IS NULL OR artifact = ?2)",
+                    params![caller, artifact],
+                )?;
+            }
+            Ok((dropped as u64, requests::append(db, &entry, dropped as u64)?))
+        })
     }
 
     fn forget_usage(&self, before: Timestamp) -> Result<u64> {

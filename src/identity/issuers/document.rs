@@ -11,9 +11,10 @@ use super::super::peer::ForeignId;
 use super::{
     Bundle, Groups, Issuer, Issuers, KeySource, Kind, LONGEST_LEEWAY, Namespaces, Subjects, TrustDomain, WebSource,
 };
+use crate::crypto::hash::sha256;
 use crate::crypto::jws::JwsAlgorithm;
 use crate::error::{Error, ErrorId, Result};
-use crate::names::{Name, Principal};
+use crate::names::{Name, Principal, Sha256};
 use crate::net::Url;
 
 /// Issuers and trust domains in one document.
@@ -25,7 +26,6 @@ const MAX_TEXT: usize = 1024;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    version: u64,
     #[serde(default)]
     issuer: Vec<IssuerText>,
     #[serde(default, rename = "trust-domain")]
@@ -125,18 +125,17 @@ struct DomainText {
 enum BundleText {
     File(PathBuf),
     Inline(String),
+    WorkloadApi(String),
 }
 
 /// Reads a document.
 pub(super) fn parse(text: &str) -> Result<Issuers> {
+    let text = &*crate::settings::without_form_version(text)?;
     let document: Document = toml::from_str(text).map_err(|e| bad(e.to_string().trim()))?;
-    if document.version != 1 {
-        return Err(bad("version must be 1"));
-    }
     if document.issuer.len() + document.trust_domain.len() > MAX_ISSUERS {
         return Err(bad("more than 64 issuers and trust domains"));
     }
-    let tokens = document.issuer.into_iter().map(issuer).collect::<Result<Vec<_>>>()?;
+    let tokens = document.issuer.into_iter().zip(digests(text)?).map(issuer).collect::<Result<Vec<_>>>()?;
     let domains = document.trust_domain.into_iter().map(domain).collect::<Result<Vec<_>>>()?;
     let mut names = HashSet::new();
     for name in tokens.iter().map(|i| &i.name).chain(domains.iter().map(|d| &d.name)) {
@@ -166,12 +165,31 @@ pub(super) fn parse(text: &str) -> Result<Issuers> {
     Ok(Issuers { tokens, domains })
 }
 
-fn issuer(text: IssuerText) -> Result<Issuer> {
-    let name = text.name.clone();
-    issuer_of(text).map_err(|e| bad(&format!("issuer {name}: {}", e.message())))
+/// Of each issuer's entry: of its keys in order and their values, not of how they are laid out.
+fn digests(text: &str) -> Result<Vec<Sha256>> {
+    let document: toml::Table = toml::from_str(text).map_err(|e| bad(e.to_string().trim()))?;
+    let entries = document.get("issuer").and_then(toml::Value::as_array).into_iter().flatten();
+    let digest = |entry| toml::to_string(&sorted(entry)).map(|text| sha256(text.as_bytes()));
+    entries.map(digest).collect::<Result<_, _>>().map_err(|e| bad(&e.to_string()))
 }
 
-fn issuer_of(text: IssuerText) -> Result<Issuer> {
+fn sorted(value: &toml::Value) -> toml::Value {
+    match value {
+        toml::Value::Table(table) => {
+            let members: BTreeMap<_, _> = table.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            toml::Value::Table(members.into_iter().collect())
+        }
+        toml::Value::Array(list) => toml::Value::Array(list.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+fn issuer((text, digest): (IssuerText, Sha256)) -> Result<Issuer> {
+    let name = text.name.clone();
+    issuer_of(text, digest).map_err(|e| bad(&format!("issuer {name}: {}", e.message())))
+}
+
+fn issuer_of(text: IssuerText, digest: Sha256) -> Result<Issuer> {
     let kind = match (text.kind, text.trust_domain) {
         (KindText::SpiffeJwt, Some(trust_domain)) => Kind::SpiffeJwt { trust_domain: domain_name(trust_domain)? },
         (KindText::SpiffeJwt, None) => return Err(bad("spiffe-jwt takes a trust-domain")),
@@ -236,6 +254,7 @@ fn issuer_of(text: IssuerText) -> Result<Issuer> {
     Ok(Issuer {
         name: text.name,
         keys,
+        digest,
         rules: Rules { issuer: text.issuer, audience: text.audience, algorithms, leeway },
         kind,
         subjects: Subjects { accepted: patterns(text.subjects)?, namespace },
@@ -252,6 +271,7 @@ fn domain(text: DomainText) -> Result<TrustDomain> {
 fn domain_of(text: DomainText) -> Result<TrustDomain> {
     let bundle = match text.bundle {
         BundleText::File(path) => Bundle::File(absolute(path)?),
+        BundleText::WorkloadApi(place) => Bundle::Agent(agent(&place)?),
         BundleText::Inline(inline) => {
             super::super::foreign::authorities(inline.as_bytes())?;
             Bundle::Inline(inline)
@@ -265,6 +285,15 @@ fn domain_of(text: DomainText) -> Result<TrustDomain> {
         namespace: text.namespace,
         groups: text.groups,
     })
+}
+
+/// The socket of an agent; `None`: the environment of the daemon names it.
+fn agent(place: &str) -> Result<Option<PathBuf>> {
+    if place == Bundle::SOCKET {
+        return Ok(None);
+    }
+    let bad = || bad(&format!("workload-api is unix:///PATH or {}, not {place:?}", Bundle::SOCKET));
+    Bundle::socket(place).map(Some).ok_or_else(bad)
 }
 
 fn domain_name(text: String) -> Result<String> {

@@ -1,13 +1,11 @@
 //! The log itself: numbers that are missing, time that runs backwards, streams without an end.
 
-use std::collections::HashMap;
-
 use super::Finding;
 use crate::audit::Act;
-use crate::names::RequestId;
 use crate::watch::document::parameters;
 use crate::watch::event::Event;
 use crate::watch::flow::MINUTE;
+use crate::watch::streams::Streams;
 
 parameters! {
     /// What a log that was tampered with, or a machine that was, looks like from inside. The proof is `vault audit verify`.
@@ -16,61 +14,6 @@ parameters! {
     back_minutes: u32 = 5, 0..=1440;
     /// So many streams may be without an end when a daemon starts: those it was killed in.
     open_streams: u32 = 32, 0..=65_536;
-}
-
-/// Streams that began and have not ended.
-#[derive(Clone, Debug, Default)]
-pub(in crate::watch) struct Streams(HashMap<RequestId, Stream>);
-
-/// One of them.
-#[derive(Clone, Copy, Debug)]
-struct Stream {
-    /// Bytes that renewals told of.
-    counted: u64,
-    /// Bytes of the whole version.
-    size: Option<u64>,
-}
-
-impl Streams {
-    /// More are not followed.
-    const MAX: usize = 65_536;
-
-    /// Takes an event. Returns the bytes of it that were not counted yet (a renewal tells of some, the end of all), and the size of
-    /// the version, which the start of a stream tells.
-    pub fn follow(&mut self, event: &Event) -> (u64, Option<u64>) {
-        let before = self.0.get(&event.request).and_then(|stream| stream.size);
-        (self.count(event), event.size.or(before))
-    }
-
-    fn count(&mut self, event: &Event) -> u64 {
-        match event.act {
-            _ if event.refused.is_some() => 0,
-            Act::ArtifactFetchStart | Act::ArtifactExport => {
-                if self.0.len() < Self::MAX {
-                    self.0.insert(event.request, Stream { counted: 0, size: event.size });
-                }
-                event.bytes
-            }
-            Act::LeaseRenew => match self.0.get_mut(&event.request) {
-                Some(stream) => {
-                    let fresh = event.bytes.saturating_sub(stream.counted);
-                    stream.counted = event.bytes.max(stream.counted);
-                    fresh
-                }
-                None => 0,
-            },
-            Act::ArtifactFetchEnd | Act::ArtifactExportEnd => {
-                let counted = self.0.remove(&event.request).map_or(0, |stream| stream.counted);
-                event.bytes.saturating_sub(counted)
-            }
-            _ => event.bytes,
-        }
-    }
-
-    #[cfg(test)]
-    pub fn open(&self) -> usize {
-        self.0.len()
-    }
 }
 
 pub(in crate::watch) fn check(
@@ -88,14 +31,14 @@ pub(in crate::watch) fn check(
         return Some(Finding::new(seen, format!("at most {}", parameters.back_minutes)));
     }
     // Whatever is open now was cut by the end of the daemon before.
-    let cut = if event.act == Act::DaemonStart { std::mem::take(&mut streams.0).len() } else { 0 };
-    (cut > parameters.open_streams as usize)
+    let cut = if event.act == Act::DaemonStart { streams.cut() } else { 0 };
+    (cut > parameters.open_streams)
         .then(|| Finding::new(format!("{cut} streams without an end"), format!("at most {}", parameters.open_streams)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::test::{Fed, GIB, ids};
+    use super::super::test::{Fed, ids};
     use crate::audit::Act;
     use crate::names::RequestId;
 
@@ -133,23 +76,5 @@ mod tests {
             let start = fed.event(2, "op:a", Act::DaemonStart);
             assert_eq!(ids(&fed.feed(&start)).len(), told);
         }
-    }
-
-    #[test]
-    fn bytes_of_renewals_and_of_the_end_are_counted_once() {
-        let mut streams = super::Streams::default();
-        let mut fed = Fed::new();
-        let mut follow = |act, bytes| {
-            let mut event = fed.event(0, "w", act);
-            event.bytes = bytes;
-            event.size = (act == Act::ArtifactFetchStart).then_some(9 * GIB);
-            let (fresh, size) = streams.follow(&event);
-            assert_eq!(size, Some(9 * GIB));
-            fresh
-        };
-        follow(Act::ArtifactFetchStart, 0);
-        let counted = [(Act::LeaseRenew, GIB), (Act::LeaseRenew, 3 * GIB), (Act::ArtifactFetchEnd, 4 * GIB)];
-        assert_eq!(counted.map(|(act, bytes)| follow(act, bytes)), [GIB, 2 * GIB, GIB]);
-        assert_eq!(streams.open(), 0);
     }
 }

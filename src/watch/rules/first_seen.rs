@@ -67,4 +67,15 @@ mod tests {
         assert!(fed.read(0, "a", "prod/model", GIB, GIB).is_empty());
         assert_eq!(ids(&fed.read(1, "a", "prod/secret-1", GIB, GIB)), ["first-seen"]);
     }
+
+    #[test]
+    fn a_label_makes_an_artifact_sensitive() {
+        for (label, told) in [("sensitive", 1), ("gold-1", 1), ("silver", 0)] {
+            let text = "learn-days = 0\nsensitive = [\"prod/secret-*\", \"label:gold-*\"]";
+            let mut fed = Fed::under(crate::settings::Setting::parse(text).unwrap());
+            let mut start = fed.event(0, "a", crate::audit::Act::ArtifactFetchStart);
+            start.labels = vec!["other".into(), label.into()];
+            assert_eq!(fed.feed(&start).len(), told, "{label}");
+        }
+    }
 }

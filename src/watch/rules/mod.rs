@@ -23,8 +23,6 @@ pub use read_volume::ReadVolume;
 pub use replay::Replay;
 pub use slow_extraction::SlowExtraction;
 
-pub(super) use audit_gap::Streams;
-
 use super::event::Event;
 use super::flow::Flow;
 
@@ -52,6 +50,8 @@ pub(super) struct Scene<'a> {
     pub fresh: u64,
     /// Bytes of the whole version, as far as they are known.
     pub size: Option<u64>,
+    /// Its request id was used by somebody else before.
+    pub foreign: bool,
     /// Fingerprint of the artifact.
     pub artifact: Option<u64>,
     /// It is one that the stricter rules are about.

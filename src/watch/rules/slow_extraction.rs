@@ -77,6 +77,8 @@ fn slot(places: &mut [Pieces; 8], artifact: u64, size: u64, hour: u32) -> Option
 #[cfg(test)]
 mod tests {
     use super::super::test::{Fed, GIB, MIB, ids};
+    use crate::audit::Act;
+    use crate::names::RequestId;
 
     /// Reads pieces of 10 GiB every so many minutes; how many it took to be told of.
     fn until_told(fed: &mut Fed, object: &str, piece: u64, every: i64, times: i64) -> Option<i64> {
@@ -120,5 +122,29 @@ mod tests {
             told += i64::from(ids(&alerts).contains(&"slow-extraction"));
         }
         assert_eq!(told, 2);
+    }
+
+    #[test]
+    fn request_ids_that_are_used_again_hide_nothing() {
+        let mut fed = Fed::new();
+        fed.grant(0, "viewer", "prod/model");
+        let mut told = Vec::new();
+        for i in 0..200 {
+            // Another stream under the same id ends within the one that matters.
+            let mut stream = |act, object: &str, bytes| {
+                let mut event = fed.event(i * 120, "viewer", act);
+                event.request = RequestId([7; 16]);
+                (event.object, event.bytes) = (Some(object.into()), bytes);
+                event.size = (act == Act::ArtifactFetchEnd).then_some(10 * GIB);
+                told.extend(fed.feed(&event));
+            };
+            stream(Act::ArtifactFetchStart, "prod/model", 0);
+            stream(Act::ArtifactFetchStart, "prod/other", 0);
+            stream(Act::ArtifactFetchEnd, "prod/other", 1);
+            stream(Act::ArtifactFetchStart, "prod/model", 0);
+            stream(Act::ArtifactFetchEnd, "prod/model", 1);
+            stream(Act::ArtifactFetchEnd, "prod/model", 100 * MIB);
+        }
+        assert_eq!(ids(&told).into_iter().filter(|id| *id == "slow-extraction").count(), 2);
     }
 }

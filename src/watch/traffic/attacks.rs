@@ -1,6 +1,6 @@
 //! Attacks, each in several strengths, by those who are in the company or hold what they stole from it.
 
-use super::{Act, Actor, ActorKind, DAY, GIB, HOUR, MINUTE, Principal, World};
+use super::{Act, Actor, ActorKind, DAY, GIB, HOUR, MINUTE, Principal, RequestId, Timestamp, World};
 use core::net::Ipv4Addr;
 
 type Attack = fn(&mut World, i64, &str);
@@ -19,6 +19,7 @@ const KINDS: &[(&str, Attack)] = &[
     ("patient", patient),
     ("rows-removed", rows_removed),
     ("clock-back", clock_back),
+    ("reused-ids", reused_ids),
 ];
 
 /// So many of each kind, in the last two thirds of the time.
@@ -100,6 +101,24 @@ fn slow(world: &mut World, at: i64, label: &str) {
         let when = day * DAY + ((of.morning + world.rng.share() * 8.0) * HOUR as f64) as i64;
         world.read(when, &of.principal, artifact, size / pieces as u64, from, Some(label));
     }
+}
+
+/// Small ranges again, all under one request id, with another stream in each so that their rows look like one another's.
+fn reused_ids(world: &mut World, at: i64, label: &str) {
+    let before = world.events.len();
+    slow(world, at, label);
+    let id = RequestId(world.rng.bytes());
+    let mut hiding = Vec::new();
+    for labelled in &mut world.events[before..] {
+        labelled.event.request = id;
+        let mut other = labelled.clone();
+        other.event.bytes = other.event.bytes.min(1);
+        if other.event.act == Act::ArtifactFetchEnd {
+            other.event.time = Timestamp::from_millis(other.event.time.as_millis() - 100);
+        }
+        hiding.push(other);
+    }
+    world.events.append(&mut hiding);
 }
 
 /// Somebody with office hours reads at night what it reads by day.

@@ -51,6 +51,18 @@ impl Stage {
         self.dir.join("home")
     }
 
+    /// Puts a file there, readable by its owner alone.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = self.dir.join(name);
+        if let Some(parent) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(bytes)).map_err(|e| Error::from(e).on(path.display()))
+    }
+
     /// Whether it stays.
     pub fn is_kept(&self) -> bool {
         self.temporary.is_none()
@@ -122,6 +134,35 @@ impl<'a> Play<'a> {
         }
         self.record(args, 0, None);
         Ok(())
+    }
+
+    /// The same, with what it prints in a file.
+    pub fn run_into(&mut self, args: &[&str], file: &str) -> Result<()> {
+        let shown = [args, &[">", file]].concat();
+        self.prompt(&shown);
+        let output = self.command(args).output()?;
+        if !output.status.success() {
+            self.shown(&String::from_utf8_lossy(&output.stderr));
+            return Err(Error::new(
+                ErrorId::Internal,
+                format!("vault {} ended with {}", args.join(" "), output.status),
+            ));
+        }
+        self.stage.write(file, &output.stdout)?;
+        self.record(&shown, 0, None);
+        Ok(())
+    }
+
+    /// What a command says as JSON; not part of the story.
+    pub fn ask(&self, args: &[&str]) -> Result<serde_json::Value> {
+        let output = self.command(&[args, &["--json"]].concat()).output()?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|e| Error::new(ErrorId::Internal, format!("vault {} printed no document: {e}", args.join(" "))))
+    }
+
+    /// Shows a file that somebody wrote.
+    pub fn show(&self, text: &str) {
+        self.shown(text);
     }
 
     /// Runs a command that must be refused with one of these ids, and shows the refusal.
