@@ -1,12 +1,14 @@
 //! A file of a dataset, measured: its records, their hashes, its root.
 
 use super::blocks::{Done, work};
+use super::compare::RecordKey;
 use super::frame::csv::{Csv, Header};
 use super::frame::jsonl::Jsonl;
 use super::frame::lines::Lines;
+use super::frame::whole::Whole;
 use super::frame::{Format, Frame};
 use super::schema::{Schema, Survey, Type};
-use super::value::record_hash;
+use super::value::{record_hash, record_key};
 use crate::crypto::hash::Sha256Hasher;
 use crate::crypto::merkle::Frontier;
 use crate::error::{Error, ErrorId, Result};
@@ -64,7 +66,7 @@ impl Source<'_> {
         let frame: Box<dyn Frame> = match self.format {
             Format::Csv(separator) => Box::new(Csv::survey_of(self.header(separator)?)),
             Format::Jsonl => Box::new(Jsonl::survey_of(&self.start()?).map_err(|e| e.on(self.path))?),
-            Format::Lines => return Ok(()),
+            Format::Lines | Format::Whole => return Ok(()),
         };
         let look = |block: &[u8]| {
             let mut seen = Survey::default();
@@ -77,6 +79,7 @@ impl Source<'_> {
 
     fn frame(&self, schema: &Schema) -> Result<Box<dyn Frame>> {
         let frame: Result<Box<dyn Frame>> = match self.format {
+            Format::Whole => Ok(Box::new(Whole)),
             Format::Csv(separator) => Csv::new(self.header(separator)?, schema).map(|f| Box::new(f) as _),
             Format::Jsonl => Jsonl::new(&self.start()?, schema).map(|f| Box::new(f) as _),
             Format::Lines => Lines::new(schema).map(|f| Box::new(f) as _),
@@ -84,30 +87,35 @@ impl Source<'_> {
         frame.map_err(|e| e.on(self.path))
     }
 
-    /// Hashes all records under a schema. `leaves` is given their hashes, in order.
+    /// Hashes all records under a schema. `leaves` is given their hashes, in order, and with `key`, a column, a digest of what each has
+    /// there.
     ///
     /// # Errors
     /// `RecordInvalid`, with the place; `DatasetChanged` for other columns than the schema's; those of `leaves`.
     pub fn measure(
         &self,
         schema: &Schema,
+        key: Option<usize>,
         threads: usize,
-        leaves: &mut dyn FnMut(&[Sha256]) -> Result<()>,
+        leaves: &mut dyn FnMut(&[Sha256], &[RecordKey]) -> Result<()>,
     ) -> Result<Measured> {
         let (frame, id) = (self.frame(schema)?, schema.id());
         let hash = |block: &[u8]| {
-            let mut hashes = Vec::with_capacity(block.len() / 64);
-            frame.records(block, &mut |record| hashes.push(record_hash(&id, record)))?;
-            Ok(Done { records: hashes.len() as u64, value: hashes })
+            let (mut hashes, mut keys) = (Vec::with_capacity(block.len() / 64), Vec::new());
+            frame.records(block, &mut |record| {
+                hashes.push(record_hash(&id, record));
+                keys.extend(key.map(|column| record_key(record, column)));
+            })?;
+            Ok(Done { records: hashes.len() as u64, value: (hashes, keys) })
         };
         let (mut whole, mut size, mut tree) = (Sha256Hasher::default(), 0, Frontier::default());
         let mut read = |bytes: &[u8]| {
             whole.update(bytes);
             size += bytes.len() as u64;
         };
-        let mut take = |done: Done<Vec<Sha256>>| {
-            done.value.iter().for_each(|leaf| tree.push(*leaf));
-            leaves(&done.value)
+        let mut take = |Done { value: (hashes, keys), .. }: Done<(Vec<Sha256>, Vec<RecordKey>)>| {
+            hashes.iter().for_each(|leaf| tree.push(*leaf));
+            leaves(&hashes, &keys)
         };
         work((self.path, self.bytes), &*frame, threads, &mut read, &hash, &mut take)?;
         let (records, root) = (tree.size(), tree.root());
@@ -115,24 +123,45 @@ impl Source<'_> {
     }
 }
 
-/// The schema of what lies in these files: one for all of them.
-///
-/// # Errors
-/// `RecordInvalid`; `InvalidArgument` for files whose records are of several kinds, and for no file.
-pub fn survey(sources: &[Source<'_>], threads: usize) -> Result<Schema> {
-    let lines = sources.iter().filter(|s| s.format == Format::Lines).count();
-    match sources.len() {
-        0 => Err(Error::new(ErrorId::InvalidArgument, "there are no records in it")
-            .hint("records lie in files named .csv, .tsv, .jsonl or .txt")),
-        n if n == lines => Ok(Schema::Lines),
-        _ if lines > 0 => Err(Error::new(ErrorId::InvalidArgument, "both lines of text and rows of tables")
-            .hint("sign them as two datasets")),
-        _ => {
-            let mut seen = Survey::default();
-            sources.iter().try_for_each(|source| source.survey(&mut seen, threads))?;
-            // A column of several types: in JSON each value has its own, in CSV all of them are text.
-            let json = sources.iter().all(|s| s.format == Format::Jsonl);
-            seen.schema(if json { Type::Any } else { Type::Text })
+/// Looks through the files of a dataset for the one schema of all their records.
+#[derive(Default)]
+pub struct Surveyor {
+    seen: Survey,
+    lines: bool,
+    tables: bool,
+    /// A table that is no JSON: what is of several types is text in it.
+    flat: bool,
+}
+
+impl Surveyor {
+    /// Looks through a file.
+    ///
+    /// # Errors
+    /// `RecordInvalid`, with the place.
+    pub fn add(&mut self, source: &Source<'_>, threads: usize) -> Result<()> {
+        match source.format {
+            Format::Whole => return Ok(()),
+            Format::Lines => self.lines = true,
+            Format::Jsonl => self.tables = true,
+            Format::Csv(_) => (self.tables, self.flat) = (true, true),
+        }
+        source.survey(&mut self.seen, threads)
+    }
+
+    /// The schema.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for records of several kinds, and for none.
+    pub fn schema(&self) -> Result<Schema> {
+        let refused = |why: &str, hint: &str| Err(Error::new(ErrorId::InvalidArgument, why).hint(hint));
+        match (self.lines, self.tables) {
+            (true, false) => Ok(Schema::Lines),
+            (false, true) => self.seen.schema(if self.flat { Type::Text } else { Type::Any }),
+            (true, true) => refused("both lines of text and rows of tables", "sign them as two datasets"),
+            (false, false) => refused(
+                "there are no records in it",
+                "records lie in files named .csv, .tsv, .jsonl or .txt; or give --format",
+            ),
         }
     }
 }
@@ -165,12 +194,14 @@ mod tests {
         let schema = match schema {
             Some(schema) => schema,
             None => {
-                found = survey(std::slice::from_ref(&source), 2)?;
+                let mut surveyor = Surveyor::default();
+                surveyor.add(&source, 2)?;
+                found = surveyor.schema()?;
                 &found
             }
         };
         let mut leaves = Vec::new();
-        let file = source.measure(schema, 2, &mut |some| {
+        let file = source.measure(schema, None, 2, &mut |some, _| {
             leaves.extend_from_slice(some);
             Ok(())
         })?;

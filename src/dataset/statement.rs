@@ -129,9 +129,7 @@ impl DatasetStatement {
         let (subject, predicate) = (value.get("subject"), value.get("predicate"));
         let read = subject.and_then(one_subject).zip(predicate);
         let ((name, root), predicate) = read.ok_or_else(|| bad("it has one subject and a predicate"))?;
-        let known = [
-            "version", "previous", "created", "expires", "schema", "records", "files", "sources", "licence",
-        ];
+        let known = ["version", "previous", "created", "expires", "schema", "records", "files", "sources", "licence"];
         predicate.exactly(&known).ok_or_else(|| bad("its predicate has other members"))?;
         let schema = Schema::from_json(predicate.get("schema").ok_or_else(|| bad("it has no schema"))?)?;
         let statement = predicate_of(predicate, name, schema).ok_or_else(|| bad("a member is malformed"))?;

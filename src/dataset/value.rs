@@ -3,7 +3,7 @@
 //! A field is a tag (u8), a length (u32, little-endian) and so many bytes. Two records have the same bytes exactly if they have
 //! the same values under the same schema, so a hash of the bytes names the record.
 
-use crate::crypto::hash::Sha256Hasher;
+use crate::crypto::hash::{Sha256Hasher, sha256};
 use crate::names::Sha256;
 
 /// Most bytes of one record in canonical form, and of one record in its file.
@@ -110,6 +110,22 @@ pub fn record_hash(schema: &Sha256, record: &[u8]) -> Sha256 {
     hasher.update(&head);
     hasher.update(record);
     hasher.finish()
+}
+
+/// Names a record by its field `index`: a digest, so that keys of any type and length have one length.
+pub(super) fn record_key(record: &[u8], index: usize) -> super::RecordKey {
+    let mut rest = record;
+    for _ in 0..index {
+        rest = rest.get(field_len(rest)..).unwrap_or_default();
+    }
+    let mut key = [0; 16];
+    key.copy_from_slice(&sha256(&rest[..field_len(rest).min(rest.len())]).0[..16]);
+    key
+}
+
+/// Bytes of the first field.
+fn field_len(fields: &[u8]) -> usize {
+    fields.get(1..5).and_then(|len| len.try_into().ok()).map_or(0, |len| 5 + u32::from_le_bytes(len) as usize)
 }
 
 #[cfg(test)]

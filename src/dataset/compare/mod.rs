@@ -418,7 +418,8 @@ mod tests {
         new.insert(9_000, "new".into());
         new.insert(12_345, "r12".into());
         let (summary, differences) = compared(&old.join(" "), &new.join(" "), 64 << 10);
-        let expected = Summary { same: 20_000 - 20 - 1 - 2, added: 1, removed: 2, changed: 20, moved: 1, duplicated: 1 };
+        let expected =
+            Summary { same: 20_000 - 20 - 1 - 2, added: 1, removed: 2, changed: 20, moved: 1, duplicated: 1 };
         assert_eq!(summary, expected);
         assert!(differences.contains(&Difference::Removed { at: 7777 }));
         assert!(differences.iter().any(|d| matches!(d, Difference::Moved { from: 300, .. })));

@@ -50,11 +50,6 @@ impl Header {
         Schema::table(columns).map_err(|e| bad(e.message()))?;
         Ok(Self { separator, names, len: skipped + end.next })
     }
-
-    /// The columns, in their order.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
 }
 
 /// Rows of one file.

@@ -5,6 +5,7 @@ pub mod csv;
 pub mod jsonl;
 pub mod lines;
 mod number;
+pub mod whole;
 
 use super::schema::{Schema, Survey};
 use super::value::Encoder;
@@ -19,6 +20,8 @@ pub enum Format {
     Jsonl,
     /// One record a line.
     Lines,
+    /// No records: the file counts as a whole.
+    Whole,
 }
 
 impl Format {
@@ -41,12 +44,15 @@ impl Format {
             Self::Csv(_) => "csv",
             Self::Jsonl => "jsonl",
             Self::Lines => "lines",
+            Self::Whole => "file",
         }
     }
 
     /// What [`as_str`](Self::as_str) says.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Csv(b','), Self::Csv(b'\t'), Self::Jsonl, Self::Lines].into_iter().find(|f| f.as_str() == text)
+        [Self::Csv(b','), Self::Csv(b'\t'), Self::Jsonl, Self::Lines, Self::Whole]
+            .into_iter()
+            .find(|f| f.as_str() == text)
     }
 }
 
