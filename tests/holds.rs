@@ -124,10 +124,19 @@ impl Fixture {
         text.filter(|row| row.contains(&format!("\"act\":\"{act}\""))).collect()
     }
 
+    /// An operator who is not the owner, from this address.
+    fn person(&self, peer: &str) -> Caller {
+        let channel = Channel { transport: Transport::Unix, peer: Some(peer.into()), ..Channel::local() };
+        Caller { principal: Principal::unix_operator(4711), channel, ..self.caller() }
+    }
+
     /// Reads all of it, over a week.
     fn habit(&self, caller: &Caller, name: &str) {
         for _ in 0..7 {
-            self.read(caller, name).unwrap();
+            for _ in 0..5 {
+                let again = Caller { request_id: self.caller().request_id, ..caller.clone() };
+                self.read(&again, name).unwrap();
+            }
             self.step(86_400);
         }
     }
@@ -348,11 +357,6 @@ fn nobody_releases_what_holds_them_and_no_hold_is_for_ever_by_accident() {
     let text = fixture.vault.policy(&fixture.caller()).unwrap().text;
     let admins = "@id(\"corp\") permit (principal is ModelVault::Operator, action, resource);";
     fixture.vault.set_policy(&fixture.caller(), &format!("{text}{admins}")).unwrap();
-    // Eve comes from an issuer, and can be held before she comes.
-    assert_eq!(fixture.hold(principal(&eve()), "throttle", None).unwrap_err().id(), ErrorId::NotFound);
-    let issuers = "[[issuer]]\nname = \"corp\"\nkind = \"oidc\"\nissuer = \"https://login.example\"\naudience = \"model-vault\"\n\
-                   algorithms = [\"EdDSA\"]\nbecome = \"operator\"\nsubjects = [\"*\"]\n";
-    fixture.vault.change_setting(&fixture.caller(), SettingKind::Issuers, issuers, None).unwrap();
     fixture.hold(principal(&eve()), "throttle", None).unwrap();
     assert_ne!(fixture.vault.release_hold(&eve(), &principal(&eve())).unwrap_err().id(), ErrorId::NotFound);
     assert_eq!(fixture.vault.list_holds(&fixture.caller()).unwrap().len(), 1);
@@ -371,22 +375,20 @@ fn what_was_learned_outlives_a_restart_and_little_is_read_again() {
     fixture.seal("m", 1000);
     fixture.rules(NEW_ADDRESS);
     fixture.vault.watch().unwrap();
-    let serve = fixture.workload("serve", "m");
-    fixture.habit(&serve, "m");
+    fixture.habit(&fixture.person("10.0.0.7:4711"), "m");
     assert!(fixture.vault.watch().unwrap().is_empty());
     let read = fixture.number("modelvault_alert_rows_total");
     fixture.vault.end_watching();
     let snapshot = fixture.dir.path().join("home/watch.snapshot");
     assert!(std::fs::metadata(&snapshot).unwrap().len() < 200_000);
-    let elsewhere =
-        Caller { channel: Channel { peer: Some("192.0.2.9:4711".into()), ..serve.channel.clone() }, ..serve.clone() };
     let kept = std::fs::read(&snapshot).unwrap();
-    assert!(!String::from_utf8_lossy(&kept).contains("serve"), "it is sealed");
+    assert!(!String::from_utf8_lossy(&kept).contains("uid:4711"), "it is sealed");
     let fixture = fixture.reopen();
-    fixture.read(&elsewhere, "m").unwrap();
+    fixture.read(&fixture.person("192.0.2.9:4711"), "m").unwrap();
     let raised = fixture.vault.watch().unwrap();
     assert_eq!(raised.iter().map(|r| r.alert.rule.as_str()).collect::<Vec<_>>(), ["new-address"]);
-    assert!(fixture.number("modelvault_alert_rows_total") < read / 2, "{read}");
+    let again = fixture.number("modelvault_alert_rows_total");
+    assert!(read > 70 && again < 10, "{read} {again}");
     assert_eq!(fixture.number("modelvault_alerts_total{rule=\"new-address\"}"), 1);
     // Whoever can write to the home makes it learn anew, and no more.
     let mut flipped = kept.clone();
@@ -396,8 +398,7 @@ fn what_was_learned_outlives_a_restart_and_little_is_read_again() {
         std::fs::write(&snapshot, damaged).unwrap();
         fixture = fixture.reopen();
         fixture.step(86_400);
-        let peer = Some(format!("198.{}.100.9:4711", 18 + nth));
-        fixture.read(&Caller { channel: Channel { peer, ..serve.channel.clone() }, ..serve.clone() }, "m").unwrap();
+        fixture.read(&fixture.person(&format!("198.{}.100.9:4711", 18 + nth)), "m").unwrap();
         assert_eq!(fixture.vault.watch().unwrap().len(), 1, "it learned from the log");
         assert!(fixture.number("modelvault_alert_rows_total") > read);
     }
@@ -428,7 +429,7 @@ fn what_fails_between_rows_loses_no_alert_and_no_hold_and_raises_none_twice() {
     flaky.0.store(false, Ordering::Relaxed);
     // Between that row and the hold.
     let db = rusqlite::Connection::open(fixture.dir.path().join("home/catalogue.db")).unwrap();
-    db.execute_batch("CREATE TRIGGER t BEFORE INSERT ON holds BEGIN SELECT RAISE(ABORT, 'full'); END").unwrap();
+    db.execute_batch("CREATE TRIGGER t BEFORE INSERT ON holds BEGIN SELECT no_such_function(); END").unwrap();
     for _ in 0..3 {
         fixture.vault.watch().unwrap_err();
     }
@@ -459,14 +460,16 @@ fn an_artifact_with_the_label_sensitive_is_sensitive() {
     fixture.vault.watch().unwrap();
     for (name, told) in [("plain", 0), ("marked", 1)] {
         fixture.seal(name, 1000);
-        let who = fixture.workload(&format!("reader-of-{name}"), name);
         if told == 1 {
             let change = MarksChange { add: ["sensitive".parse().unwrap()].into(), ..MarksChange::default() };
             fixture.vault.mark(&fixture.caller(), &name.parse().unwrap(), change).unwrap();
         }
-        // What was announced is long past.
-        fixture.step(9 * 86_400);
-        fixture.read(&who, name).unwrap();
+        // What was announced is long past; no single row moves the watcher's time by more than a day.
+        for _ in 0..9 {
+            fixture.step(86_400);
+            fixture.vault.status(&fixture.caller()).unwrap();
+        }
+        fixture.read(&fixture.person("10.0.0.7:4711"), name).unwrap();
         assert_eq!(fixture.vault.watch().unwrap().len(), told, "{name}");
     }
 }

@@ -141,8 +141,13 @@ fn a_hundred_threads_on_one_quota_get_no_more_than_a_segment_over() {
             });
         }
     });
-    let had = had.into_inner();
-    assert!((38 * MIB..=41 * MIB).contains(&had), "{had}");
+    // What was kept from some by others that did not need it came back: the next ones get all of it, and no more.
+    let mut had = had.into_inner();
+    assert!(had <= 41 * MIB, "{had}");
+    while let (got @ 1.., _) = fixture.read(0, 8 * MIB) {
+        had += got;
+    }
+    assert!((40 * MIB..=41 * MIB).contains(&had), "{had}");
 }
 
 #[test]
@@ -221,6 +226,7 @@ fn concurrent_streams_are_limited_and_a_place_is_free_when_one_ends() {
 #[test]
 fn a_hot_loop_of_refused_calls_costs_the_log_two_rows() {
     let fixture = Fixture::new(1000, "requests_per_minute = 5");
+    fixture.hands.run(61);
     for _ in 0..2000 {
         let _ = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap());
     }
@@ -278,20 +284,20 @@ fn a_row_of_an_account_that_was_altered_refuses_its_caller_and_no_other() {
     assert_eq!(fixture.read(0, 1).1.unwrap().id(), ErrorId::CatalogueDamaged);
     let channel = Channel { transport: Transport::Unix, ..Channel::local() };
     let uid = fixture.vault.owner_uid();
-    let other = Caller { principal: Principal::unix_operator(uid), channel, ..fixture.caller() };
-    drop(fixture.vault.open(&other, &"m".parse().unwrap()).unwrap());
+    let other = || Caller { principal: Principal::unix_operator(uid), channel: channel.clone(), ..fixture.caller() };
+    drop(fixture.vault.open(&other(), &"m".parse().unwrap()).unwrap());
     // An operator sets it back, on record; what was used before is forgotten then, and counts from there.
     let whom = format!("operator:local:uid:{uid}");
-    assert!(fixture.vault.reset_quota(&other, Some(&whom), None).unwrap() >= 2);
+    assert!(fixture.vault.reset_quota(&other(), Some(&whom), None).unwrap() >= 2);
     assert_eq!(fixture.read(0, MIB).0, MIB);
     let row = fixture.rows("\"quota.reset\"").pop().unwrap();
     assert!(row.contains(&format!("operator local:uid:{uid}")) && row.contains("unix"), "{row}");
     refused(fixture.read(0, 1));
     let (namespace, name) = ("default".parse().unwrap(), "m".parse().unwrap());
-    assert!(fixture.vault.reset_quota(&other, Some(&whom), Some((&namespace, &name))).unwrap() >= 1);
+    assert!(fixture.vault.reset_quota(&other(), Some(&whom), Some((&namespace, &name))).unwrap() >= 1);
     refused(fixture.read(0, 1));
-    assert_eq!(fixture.vault.reset_quota(&other, None, None).unwrap_err().id(), ErrorId::InvalidArgument);
-    let nothing = fixture.vault.reset_quota(&other, None, Some((&namespace, &"x".parse().unwrap()))).unwrap_err();
+    assert_eq!(fixture.vault.reset_quota(&other(), None, None).unwrap_err().id(), ErrorId::InvalidArgument);
+    let nothing = fixture.vault.reset_quota(&other(), None, Some((&namespace, &"x".parse().unwrap()))).unwrap_err();
     assert_eq!(nothing.id(), ErrorId::NotFound);
     assert!(fixture.vault.reset_quota(&fixture.caller(), Some(&whom), None).unwrap() >= 1);
     assert_eq!(fixture.read(0, MIB).0, MIB);
@@ -306,7 +312,8 @@ fn every_call_is_counted_once_and_the_owner_keeps_the_way_back() {
         channel: channel.clone(),
         ..fixture.caller()
     };
-    let calls: [&dyn Fn(&Caller) -> Result<()>; 5] = [
+    type Call<'a> = &'a dyn Fn(&Caller) -> Result<()>;
+    let calls: [Call<'_>; 5] = [
         &|caller| fixture.vault.open(caller, &"m".parse().unwrap())?.finish(0, "complete"),
         &|caller| fixture.vault.version(caller, &"m".parse().unwrap()).map(drop),
         &|caller| fixture.vault.whoami(caller).map(drop),

@@ -589,7 +589,7 @@ fn an_export_ends_when_its_caller_is_revoked_and_its_end_is_on_record() {
     assert_eq!(refused.as_ref().unwrap_err().id(), ErrorId::BadCredential);
     export.finish(1 << 20, &refused).unwrap();
     let end = fixture.acts().into_iter().find(|r| r.contains("\"artifact.export.end\"")).unwrap();
-    assert!(end.contains(r#""details":{"bytes":"1048576","reason":"BadCredential"}"#), "{end}");
+    assert!(end.contains(r#""details":{"bytes":"1048576","reason":"BadCredential","size":""#), "{end}");
     assert!(end.contains(r#""name":"m","version":1"#), "{end}");
     // One that nobody finishes has an end too.
     drop(fixture.vault.export(&fixture.caller(), &"m".parse().unwrap()).unwrap());

@@ -42,6 +42,8 @@ ERRORS: dict[str, tuple[str, str, str | None]] = {
     'UnwrapFailed': ('Unauthenticated', 'the passphrase or key does not open this file, or its slot is damaged', 'check the passphrase or key; if it is right, the file is damaged: fetch it again from its source'),
     'Sealed': ('Unauthenticated', 'the vault is sealed', 'give its passphrase or key file to the process that is to open it'),
     'Denied': ('Denied', 'the policy does not permit this', 'ask an administrator: a workload needs a grant (vault grant WORKLOAD REF), a person a role (vault group add ROLE operator:ISSUER:SUBJECT)'),
+    'OnHold': ('Denied', 'a hold is on this caller or artifact', 'ask an operator why: vault quarantine ls shows the holds in force, vault release ends one'),
+    'DenyListed': ('Denied', 'a deny list of the vault names this content or who signed it', 'do not use it; ask an operator: the audit log says which list it was'),
     'MfaRequired': ('Denied', 'a second factor is required', 'prove who you are with a second factor, then run the command again'),
     'ApprovalRequired': ('Denied', "another person's approval is required", 'ask a second operator to approve it, then run the command again'),
     'AttestationRequired': ('Denied', 'attestation evidence is required', 'run the workload where it can attest itself, or ask an operator which evidence the policy wants'),

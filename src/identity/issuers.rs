@@ -368,7 +368,7 @@ mod tests {
         assert!(Issuers::parse(GOOD).is_ok());
         for (from, to) in [
             ("version = 1", "version = 2"),
-            ("version = 1", ""),
+            ("version = 1", "version = \"1\""),
             ("\"RS256\"", "\"HS256\""),
             ("\"RS256\"", "\"none\""),
             ("[\"RS256\"]", "[]"),

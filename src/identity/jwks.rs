@@ -41,6 +41,21 @@ impl KeyCache {
     /// Keys for a token with this `kid`. Answers [`Keys::Ask`] at most once a minute for an issuer: an unknown `kid` costs it no
     /// more than that.
     pub fn keys(&self, source: &WebSource, kid: Option<&str>, algorithms: &[JwsAlgorithm], now: Timestamp) -> Keys {
+        self.look(source, (kid, algorithms), now, true)
+    }
+
+    /// The same without being about to ask: [`Keys::Ask`] may come again.
+    pub fn peek(&self, source: &WebSource, kid: Option<&str>, algorithms: &[JwsAlgorithm], now: Timestamp) -> Keys {
+        self.look(source, (kid, algorithms), now, false)
+    }
+
+    fn look(
+        &self,
+        source: &WebSource,
+        (kid, algorithms): (Option<&str>, &[JwsAlgorithm]),
+        now: Timestamp,
+        asks: bool,
+    ) -> Keys {
         let mut all = self.all();
         let known = all.entry(source.clone()).or_default();
         // A time in the future was noted before the clock was set back: it says nothing.
@@ -51,7 +66,9 @@ impl KeyCache {
             !elapsed(*at, FRESH) && algorithms.iter().any(|algorithm| keys.find(kid, *algorithm).is_ok())
         });
         if !fresh && may_ask {
-            known.asked = Some(now);
+            if asks {
+                known.asked = Some(now);
+            }
             return Keys::Ask;
         }
         match usable {

@@ -56,12 +56,13 @@ impl World {
         use Action::{Approve, ChangeSettings, ImportIntel, Quarantine, ReadSettings, ResetFactor, RevokeSession};
         use Action::{Enroll, Init, List, ListWorkloads, ReadAudit, ReadPolicy, ReadSigners};
         use Action::{NewKey, Serve, SetPolicy, Sign, Status, TrustSigner, Whoami};
+        use Action::{ReadApprovals, ReadHolds, ReadSessions};
         match action {
             List | Enroll | ListWorkloads => Resource::Namespace(&self.namespace),
             Action::Revoke | Action::Renew => self.own(),
             Init | Serve | Status | SetPolicy | ReadPolicy | TrustSigner | ReadSigners | NewKey | Sign | ReadAudit
             | Whoami | Approve | ChangeSettings | ImportIntel | Quarantine | ReadSettings | ResetFactor
-            | RevokeSession => Resource::Vault,
+            | RevokeSession | ReadApprovals | ReadHolds | ReadSessions => Resource::Vault,
             _ => self.artifact(),
         }
     }

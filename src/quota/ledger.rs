@@ -198,6 +198,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// Counts a request that no limit is asked about.
+    ///
+    /// # Errors
+    /// Those of the books.
+    pub fn note(&self, now: Timestamp, who: &Principal, books: &dyn Books) -> Result<()> {
+        let key = Key { principal: who.clone(), artifact: None };
+        let mut open = self.with([&key], now, books)?;
+        at_work(&mut open, &key).count(now, Amounts { requests: 1, ..Amounts::default() });
+        Ok(())
+    }
+
     /// Begins a stream with its first slice, or as much of it as there is.
     ///
     /// # Errors

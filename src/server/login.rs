@@ -72,18 +72,17 @@ impl Logins {
     }
 
     async fn keys(&self, call: &Call, token: &Arc<String>) -> Outcome<(Name, Arc<KeySet>)> {
-        let look = async || {
-            // Reading a token costs little, and its issuer is not known before.
-            let _share = self.from.of(&address_of(call)).acquire_owned().await;
-            let (vault, token) = (Arc::clone(&self.vault), Arc::clone(token));
-            self.calls.compute(move || vault.token_keys(&token)).await
-        };
-        let issuer = match look().await? {
-            (issuer, TokenKeys::Known(keys)) => return Ok((issuer, keys)),
-            (issuer, TokenKeys::Ask(_)) => issuer,
-        };
+        // Reading a token costs little, and its issuer is not known before.
+        let share = self.from.of(&address_of(call)).acquire_owned().await;
+        let (vault, text) = (Arc::clone(&self.vault), Arc::clone(token));
+        let (issuer, at_hand) = self.calls.compute(move || vault.keys_at_hand(&text)).await?;
+        drop(share);
+        if let Some(keys) = at_hand {
+            return Ok((issuer, keys));
+        }
         let turn = self.asking.of(&issuer).acquire_owned().await.ok();
-        let source = match look().await? {
+        let (vault, text) = (Arc::clone(&self.vault), Arc::clone(token));
+        let source = match self.calls.compute(move || vault.token_keys(&text)).await? {
             (issuer, TokenKeys::Known(keys)) => return Ok((issuer, keys)),
             (_, TokenKeys::Ask(source)) => source,
         };

@@ -32,6 +32,7 @@
 //! | `sessions` | callers whom others vouch for: tokens, other trust domains |
 //! | `cutting` | what was taken back ends what runs |
 //! | `settings` | documents that operators put in force |
+//! | `targets` | whether what settings name can be sent to at all |
 //! | `record` | the audit log as a whole, status |
 //! | `sinks` | how far each receiver of the audit log has come |
 //! | `tree` | the audit log's tree: its stored tiles, checkpoints, proofs |

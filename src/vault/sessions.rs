@@ -11,16 +11,17 @@ use super::{Caller, Evidence, Vault};
 use crate::audit::Act;
 use crate::catalogue::{SessionRecord, UsedToken};
 use crate::crypto;
+use crate::crypto::jws::JwsAlgorithm;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{RefusedFacts, SessionFacts, SessionsFacts};
 use crate::home::read_bounded;
 use crate::identity::issuers::{Issuers, KeySource, WebSource};
-use crate::identity::jwks::Keys;
+use crate::identity::jwks::{KeyCache, Keys};
 use crate::identity::jwt::{Confirmation, KeySet, Refused, Token};
 use crate::identity::{
     AgentBundles, Bundles, ForeignCertificate, SessionCertificate, ShownChain, TrustDomains, csr_key,
 };
-use crate::names::{KeyId, Name, Principal, PrincipalKind, SessionId};
+use crate::names::{KeyId, Name, Principal, PrincipalKind, SessionId, Timestamp};
 use crate::policy::{Action, Resource};
 
 /// Longest session. What must live longer comes back with a fresh token.
@@ -53,6 +54,24 @@ impl Vault {
     /// # Errors
     /// `BadCredential` if no configured issuer would have made it; `IssuerUnreachable` while the issuer's keys cannot be had.
     pub fn token_keys(&self, token: &str) -> Result<(Name, TokenKeys)> {
+        let (name, keys) = self.look_for_keys(token, KeyCache::keys)?;
+        Ok((name, keys?))
+    }
+
+    /// The same without being about to ask the issuer: `None` if it would have to be asked, or was and has not answered yet.
+    ///
+    /// # Errors
+    /// `BadCredential` if no configured issuer would have made it.
+    pub fn keys_at_hand(&self, token: &str) -> Result<(Name, Option<Arc<KeySet>>)> {
+        let (name, keys) = self.look_for_keys(token, KeyCache::peek)?;
+        Ok((name, keys.ok().and_then(|keys| if let TokenKeys::Known(keys) = keys { Some(keys) } else { None })))
+    }
+
+    fn look_for_keys(
+        &self,
+        token: &str,
+        look: fn(&KeyCache, &WebSource, Option<&str>, &[JwsAlgorithm], Timestamp) -> Keys,
+    ) -> Result<(Name, Result<TokenKeys>)> {
         let token = Token::parse(token)?;
         let (_, issuers) = self.setting::<Issuers>();
         let issuer = issuers.of_token(&token)?;
@@ -64,7 +83,7 @@ impl Vault {
                 keys.map(|keys| TokenKeys::Known(Arc::new(keys))).map_err(|e| unavailable(&issuer.name, &e))
             }
             KeySource::Web(source) => {
-                match self.issuer_keys.keys(source, token.kid(), &issuer.rules.algorithms, self.now()) {
+                match look(&self.issuer_keys, source, token.kid(), &issuer.rules.algorithms, self.now()) {
                     Keys::Known(keys) => Ok(TokenKeys::Known(keys)),
                     Keys::Ask => Ok(TokenKeys::Ask(source.clone())),
                     Keys::Unavailable(after) => Err(Error::new(
@@ -75,7 +94,7 @@ impl Vault {
                 }
             }
         };
-        Ok((issuer.name.clone(), keys?))
+        Ok((issuer.name.clone(), keys))
     }
 
     /// What came of asking an issuer. Keys that it gave earlier serve for a day when it does not answer.

@@ -1,10 +1,10 @@
 //! Whether what settings name can be sent to at all. Asked when settings are changed, so that a mistake is told to whoever makes it
 //! and not to a log; what is away for a while is no mistake.
 
-use std::os::unix::fs::FileTypeExt as _;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
-
-use rustix::fs::{Access, access};
 
 use crate::error::{Error, ErrorId, Result, reason};
 use crate::net::{ClientIdentity, OutboundTls, Roots, Url, is_loopback, split_host_port};
@@ -97,14 +97,18 @@ fn file(path: &Path, home: &Path) -> Result<(), String> {
     if home.canonicalize().is_ok_and(|home| directory.starts_with(home)) {
         return Err("not into the vault itself".into());
     }
-    let may = |path: &Path, how| access(path, how).map_err(|e| reason(&e.into()));
-    match path.symlink_metadata() {
-        Ok(facts) if facts.is_file() => may(path, Access::READ_OK | Access::WRITE_OK),
-        Ok(_) => Err("not a file".into()),
-        // Rotation makes it anew, too.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => may(&directory, Access::WRITE_OK | Access::EXEC_OK),
-        Err(e) => Err(reason(&e)),
-    }
+    let is_there = match path.symlink_metadata() {
+        Ok(facts) if facts.is_file() => true,
+        Ok(_) => return Err("not a file".into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+        Err(e) => return Err(reason(&e)),
+    };
+    // To try it says more than to look at permissions: file systems have a word in it too.
+    let links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(!is_there).mode(0o600).custom_flags(links);
+    options.open(path).map_err(|e| reason(&e))?;
+    if is_there { Ok(()) } else { std::fs::remove_file(path).map_err(|e| reason(&e)) }
 }
 
 fn trust(name: &str, ca: Option<&Path>, identity: Option<&ClientIdentity>) -> Result<()> {

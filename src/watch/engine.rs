@@ -341,6 +341,8 @@ mod tests {
         for day in 0..8 {
             for who in 0..principals {
                 fed.grant(day * 1440, &format!("job-{who}"), "prod/model");
+            }
+            for who in 0..principals {
                 fed.read(day * 1440 + 600, &format!("job-{who}"), "prod/model", GIB, GIB);
             }
         }

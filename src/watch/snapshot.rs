@@ -102,7 +102,9 @@ impl Kept for String {
         to.extend_from_slice(self.as_bytes());
     }
     fn take(from: &mut &[u8]) -> Option<Self> {
-        let (text, rest) = from.split_at_checked(usize::try_from(u64::take(from)?).ok()?)?;
+        // Read first: the rest begins behind it.
+        let len = usize::try_from(u64::take(from)?).ok()?;
+        let (text, rest) = from.split_at_checked(len)?;
         *from = rest;
         Self::from_utf8(text.to_vec()).ok()
     }

@@ -45,15 +45,15 @@ impl Stepping {
         let machine = Machine { clock: hands.clone(), ..Machine::default() };
         let key = InitSpec::KeyFile(dir.path().join("root.key"));
         let vault = Arc::new(Vault::init(&dir.path().join("home"), key, machine).unwrap());
-        let operator = vault.local_caller().unwrap();
         let issuers = issuer(&format!("jwks = {{ inline = '{}' }}", signer.jwks("k1")), signer);
-        vault.change_setting(&operator, SettingKind::Issuers, &issuers, None).unwrap();
+        let operator = || vault.local_caller().unwrap();
+        vault.change_setting(&operator(), SettingKind::Issuers, &issuers, None).unwrap();
         let quotas = "[[quota]]\nid = \"q\"\nwhom = \"workload:*\"\nbytes_per_hour = \"1 MiB\"\n";
-        vault.change_setting(&operator, SettingKind::Quotas, quotas, None).unwrap();
-        let policy = vault.policy(&operator).unwrap().text;
+        vault.change_setting(&operator(), SettingKind::Quotas, quotas, None).unwrap();
+        let policy = vault.policy(&operator()).unwrap().text;
         let more = "@id(\"ci-reads\") permit (principal == ModelVault::Workload::\"default/ci:repo:acme/model\", \
                     action in ModelVault::Action::\"read\", resource);";
-        vault.set_policy(&operator, &format!("{policy}\n{more}")).unwrap();
+        vault.set_policy(&operator(), &format!("{policy}\n{more}")).unwrap();
         seal_in(&vault, "model", 1 << 20);
         Self { vault, hands, _dir: dir }
     }

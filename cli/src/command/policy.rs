@@ -78,7 +78,6 @@ fn get(cx: &Context<'_>, args: &PolicyGet) -> Result<()> {
     let policy = cx.session.wait(client.policy_at(args.version))?;
     let version =
         if policy.version == 0 { "the built-in policy".into() } else { format!("policy version {}", policy.version) };
-    cx.out.message(version);
     let text = match (args.bundle, policy.envelope.clone()) {
         (false, _) => policy.text.clone(),
         (true, Some(envelope)) => PolicyBundle { text: policy.text.clone(), envelope }.to_json(),
@@ -89,6 +88,7 @@ fn get(cx: &Context<'_>, args: &PolicyGet) -> Result<()> {
             );
         }
     };
+    cx.out.message(version);
     if args.output != Path::new("-") {
         let mut to = Destination::open(&args.output, ORDINARY)?;
         to.write_all(text.as_bytes())?;

@@ -172,7 +172,7 @@ fn the_end_of_a_stream_is_told_with_bytes_and_reason() {
     let rows = m.checked("audit-tail", &["audit", "tail", "-n", "40", "--json"]);
     let end = |row: &&serde_json::Value| row["record"]["act"] == "artifact.fetch.end";
     let end = rows["rows"].as_array().unwrap().iter().find(end).unwrap();
-    assert_eq!(end["record"]["details"], serde_json::json!({ "bytes": "1234", "reason": "complete" }));
+    assert_eq!(end["record"]["details"], serde_json::json!({ "bytes": "1234", "reason": "complete", "size": "1234" }));
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn what_is_in_quarantine_is_not_opened_until_it_is_released() {
     m.file("a", 10);
     m.ok(&["seal", "a"]);
     m.checked("hold", &["quarantine", "artifact", "a", "--reason", "a test", "--for", "1h", "--json"]);
-    m.fails(&["open", "a", "-o", "out"], 5, "Denied");
+    m.fails(&["open", "a", "-o", "out"], 5, "OnHold");
     // A name that nobody has holds nobody.
     m.fails(&["quarantine", "principal", "serve-1", "--kind", "throttle"], 6, "NotFound");
     m.ok(&["workload", "enroll", "serve-1", "-o", "serve-1"]);

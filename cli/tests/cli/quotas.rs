@@ -49,7 +49,9 @@ impl FetchSink for Counter {
 fn what_was_counted_is_set_back_by_an_operator() {
     let m = machine(3 * MIB as usize, "bytes_per_hour = \"3 MiB\"");
     let daemon = Daemon::start(&m, &FREE_PORT);
-    let fetch = |to| ["fetch", "model", "--enrolment", "enrolment", "-o", to, "--no-state"];
+    let server = daemon.address.clone().unwrap();
+    let fetch =
+        |to: &'static str| ["fetch", "model", "--enrolment", "enrolment", "--server", &server, "-o", to, "--no-state"];
     m.ok(&fetch("first"));
     m.fails(&fetch("second"), 7, "QuotaExceeded");
     let reset = m.checked("quota-reset", &["quota", "reset", "serve-1", "--json"]);

@@ -97,7 +97,7 @@ pub fn nothing_left(m: &Machine, at: &str) {
         let name = file.file_name().unwrap().to_str().unwrap();
         let blob = name.ends_with(".body") || name.contains(".header.");
         blobs += usize::from(blob);
-        let known = ["vault.toml", "keyring.bin", "catalogue.db", "keys.db", "lock"].contains(&name);
+        let known = ["vault.toml", "keyring.bin", "catalogue.db", "keys.db", "lock", "watch.snapshot"].contains(&name);
         assert!(known || (blob && !name.starts_with('.')), "{at}: {} is left over", file.display());
         let bytes = std::fs::read(file).unwrap();
         assert!(!bytes.windows(CANARY.len()).any(|w| w == CANARY), "{at}: plaintext in {}", file.display());

@@ -248,3 +248,19 @@ class GetQuotasResponse(_message.Message):
     FACTS_JSON_FIELD_NUMBER: _ClassVar[int]
     facts_json: str
     def __init__(self, facts_json: _Optional[str] = ...) -> None: ...
+
+class ResetQuotaRequest(_message.Message):
+    __slots__ = ("caller", "artifact", "request_id")
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    caller: str
+    artifact: str
+    request_id: bytes
+    def __init__(self, caller: _Optional[str] = ..., artifact: _Optional[str] = ..., request_id: _Optional[bytes] = ...) -> None: ...
+
+class ResetQuotaResponse(_message.Message):
+    __slots__ = ("accounts",)
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    accounts: int
+    def __init__(self, accounts: _Optional[int] = ...) -> None: ...

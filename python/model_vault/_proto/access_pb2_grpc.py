@@ -104,6 +104,11 @@ class AccessServiceStub(object):
                 request_serializer=modelvault_dot_v1_dot_access__pb2.GetQuotasRequest.SerializeToString,
                 response_deserializer=modelvault_dot_v1_dot_access__pb2.GetQuotasResponse.FromString,
                 _registered_method=True)
+        self.ResetQuota = channel.unary_unary(
+                '/modelvault.v1.AccessService/ResetQuota',
+                request_serializer=modelvault_dot_v1_dot_access__pb2.ResetQuotaRequest.SerializeToString,
+                response_deserializer=modelvault_dot_v1_dot_access__pb2.ResetQuotaResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer(object):
@@ -201,6 +206,13 @@ class AccessServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResetQuota(self, request, context):
+        """Sets what was counted back to nothing: of a caller, of an artifact, or of both together.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -273,6 +285,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.GetQuotas,
                     request_deserializer=modelvault_dot_v1_dot_access__pb2.GetQuotasRequest.FromString,
                     response_serializer=modelvault_dot_v1_dot_access__pb2.GetQuotasResponse.SerializeToString,
+            ),
+            'ResetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetQuota,
+                    request_deserializer=modelvault_dot_v1_dot_access__pb2.ResetQuotaRequest.FromString,
+                    response_serializer=modelvault_dot_v1_dot_access__pb2.ResetQuotaResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -653,6 +670,33 @@ class AccessService(object):
             '/modelvault.v1.AccessService/GetQuotas',
             modelvault_dot_v1_dot_access__pb2.GetQuotasRequest.SerializeToString,
             modelvault_dot_v1_dot_access__pb2.GetQuotasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelvault.v1.AccessService/ResetQuota',
+            modelvault_dot_v1_dot_access__pb2.ResetQuotaRequest.SerializeToString,
+            modelvault_dot_v1_dot_access__pb2.ResetQuotaResponse.FromString,
             options,
             channel_credentials,
             insecure,

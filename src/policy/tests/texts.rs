@@ -47,10 +47,10 @@ fn a_mistake_is_where_the_message_says() {
     };
     assert_eq!(at("@id(\"b\")\npermit (principal, action resource);"), "5:27");
     assert_eq!(at("@id(\"b\") permit (principal, action, resource)\n  when { context.atested };"), "5:10");
-    assert_eq!(at("@id(\"b\") permit (principal, action == ModelVault::Action::\"opne\", resource);"), "4:39");
+    assert_eq!(at("@id(\"b\") permit (principal, action == ModelVault::Action::\"opne\", resource);"), "4:1");
     assert_eq!(at("permit (principal, action, resource);"), "4:1");
     assert_eq!(at("@id(\"a\")\npermit (principal, action, resource);"), "4:1");
-    assert_eq!(at("@id(\"b\") permit (principal, action, resource) unless { \"\u{e9}"), "4:57");
+    assert_eq!(at("@id(\"b\") permit (principal, action, resource) unless { \"\u{e9}"), "4:56");
 }
 
 #[test]
