@@ -29,6 +29,7 @@ pub mod catalogue;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod crypto;
+pub mod dataset;
 pub mod error;
 pub mod facts;
 pub mod files;

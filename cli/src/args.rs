@@ -6,6 +6,7 @@ mod artifact;
 mod attest;
 mod audit;
 mod config;
+mod dataset;
 mod group;
 mod home;
 mod intel;
@@ -32,6 +33,7 @@ pub use artifact::{ByteRange, Export, Fetch, Import, Inspect, Ls, Open, Rm, Seal
 pub use attest::{Attest, AttestAdd, AttestLs, AttestVerify};
 pub use audit::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
 pub use config::{Config, ConfigCheck, ConfigGet, ConfigSet};
+pub use dataset::{Believed, Dataset, DatasetDiff, DatasetLog, DatasetSign, DatasetVerify};
 pub use group::{Group, GroupChange};
 pub use home::{Init, Quickstart, Serve};
 pub use intel::{Intel, IntelImport};
@@ -149,6 +151,9 @@ pub enum Command {
     /// Attach, list and check signed statements about a version
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Attest(Attest),
+    /// Sign, check and compare datasets, record by record
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Dataset(Dataset),
     /// Take a portable sealed file into the vault
     Import(Import),
     /// Write an artifact's sealed bytes to a file, still encrypted

@@ -11,8 +11,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Every day",
         &[
-            "seal", "open", "inspect", "ls", "tag", "rm", "shred", "sign", "verify", "attest", "import", "export",
-            "fetch",
+            "seal", "open", "inspect", "ls", "tag", "rm", "shred", "sign", "verify", "attest", "dataset", "import",
+            "export", "fetch",
         ],
     ),
     ("Daemon and checks", &["serve", "status", "doctor", "whoami", "login", "logout"]),
@@ -98,6 +98,25 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "vault sign model@v3 --key signer.pem --signature model.sig",
         ],
     ),
+    (
+        "dataset sign",
+        &[
+            "vault dataset sign data/ --identity release         # every record of it, as the next version",
+            "vault dataset sign train.csv --key signer.pem --licence CC-BY-4.0",
+        ],
+    ),
+    (
+        "dataset verify",
+        &[
+            "vault dataset verify data/ --trust release",
+            "vault dataset verify train.csv --key signer.pub.pem --min-version 3",
+        ],
+    ),
+    (
+        "dataset diff",
+        &["vault dataset diff old/ new/", "vault dataset diff old.csv new.csv --key id        # pairs edited rows"],
+    ),
+    ("dataset log", &["vault dataset log data/ --trust release"]),
     (
         "verify",
         &[

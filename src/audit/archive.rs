@@ -4,7 +4,7 @@
 //! ```text
 //! checkpoint                       the signed note; written last, so everything it covers is there
 //! vkey                             the key as the vault names it; whether it is the vault's must be known from elsewhere
-//! tile/0/000  tile/0/001.p/17 ...  hashes (audit::tiles)
+//! tile/0/000  tile/0/001.p/17 ...  hashes (crypto::tiles)
 //! tile/entries/000 ...             256 records: u16 BE length ‖ u64 BE seq ‖ record, one after the other
 //! ```
 //! What the vault says next must extend what is there; else nothing is written any more.
@@ -14,8 +14,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::tiles::{self, Nodes, Tile, TileId, Tiles, WIDTH};
 use super::{AuditError, Checkpoint, FIRST_SEQ, Report, Verifier, VerifierKey, leaf_hash};
+use crate::crypto::tiles::{self, Nodes, Tile, TileId, Tiles, WIDTH};
 use crate::error::{Error, ErrorId, Result};
 use crate::home::{read_bounded, replace_file};
 use crate::names::Sha256;

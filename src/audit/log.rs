@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::tiles::{Tile, Tiles, WIDTH};
 use super::{AuditError, Checkpoint, FIRST_SEQ, leaf_hash};
 use crate::crypto::merkle::Frontier;
 use crate::crypto::sign::SigningIdentity;
+use crate::crypto::tiles::{Tile, Tiles, WIDTH};
 use crate::names::{Sha256, Timestamp};
 
 /// A checkpoint is due after this many records ...
@@ -161,8 +161,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::audit::tiles::TileId;
     use crate::crypto::keys::Key;
+    use crate::crypto::tiles::TileId;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const ORIGIN: &str = "modelvault.example/00/audit";

@@ -11,7 +11,6 @@ mod export;
 mod log;
 mod proof;
 mod record;
-pub mod tiles;
 mod verify;
 
 pub use archive::{Archive, ArchiveWriter};

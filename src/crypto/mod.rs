@@ -15,6 +15,7 @@
 //! | `dsse` | signed envelopes | DSSE v1 |
 //! | `outboard` | BLAKE3 trees over 1 MiB groups | docs/format.md 7.3 |
 //! | `merkle` | the append-only log tree | RFC 6962 |
+//! | `tiles` | that tree in tiles | C2SP tlog-tiles |
 //! | `random` | the system's generator, hedged | docs/format.md 5.4 |
 
 pub mod aead;
@@ -31,6 +32,7 @@ pub mod pem;
 pub mod random;
 pub mod record;
 pub mod sign;
+pub mod tiles;
 pub mod wrap;
 
 /// Authentication failed. Says no more on purpose: why it failed would help whoever altered the bytes.

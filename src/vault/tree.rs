@@ -3,10 +3,10 @@
 use super::gate::Subject;
 use super::record::BATCH;
 use super::{Caller, Vault};
-use crate::audit::tiles::{self, Nodes, ReadTiles, Tile, TileId, Tiles};
 use crate::audit::{self, Act, AuditError, Claim, FIRST_SEQ, Log, Proof, VerifierKey, leaf_hash};
 use crate::catalogue::{Catalogue, Checkpoint, TileRow};
 use crate::crypto::merkle::verify_inclusion;
+use crate::crypto::tiles::{self, Nodes, ReadTiles, Tile, TileId, Tiles};
 use crate::error::{Error, ErrorId, Result};
 use crate::keyring::Keyring;
 use crate::names::{Sha256, Timestamp, VaultId};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Vault;
 use super::tree::StoredTiles;
-use crate::audit::tiles::Nodes;
 use crate::audit::{AuditError, Checkpoint, FIRST_SEQ};
+use crate::crypto::tiles::Nodes;
 use crate::error::{Error, ErrorId, Result};
 use crate::home::{read_bounded, replace_file};
 

@@ -111,7 +111,7 @@ impl std::str::FromStr for Trusted {
 }
 
 /// A day begins at midnight, UTC.
-fn moment(text: &str) -> Result<Timestamp, &'static str> {
+pub fn moment(text: &str) -> Result<Timestamp, &'static str> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.into() };
     whole.parse().map_err(|_| "times are 2027-01-31 or 2027-01-31T12:00:00Z, in UTC")
 }

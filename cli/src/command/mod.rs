@@ -5,6 +5,7 @@ mod attest;
 mod audit;
 mod audit_offline;
 mod config;
+mod dataset;
 mod deliver;
 mod doctor;
 mod export;
@@ -100,6 +101,7 @@ pub fn run(cli: Cli, matches: &ArgMatches, out: &Output, program: &'static str) 
         Command::Sign(args) => sign::run(&cx, &args)?,
         Command::Verify(args) => return verify::run(&cx, &args),
         Command::Attest(args) => return attest::run(&cx, &args),
+        Command::Dataset(args) => return dataset::run(&cx, &args),
         Command::Import(args) => import::run(&cx, &args)?,
         Command::Export(args) => export::run(&cx, &args)?,
         Command::Fetch(args) => fetch::run(&cx, &args)?,

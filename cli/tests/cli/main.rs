@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod cases;
 mod daemon;
+mod dataset;
 mod intel;
 mod keys;
 mod local;

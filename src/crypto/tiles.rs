@@ -273,7 +273,7 @@ impl<'a, R: ReadTiles> Nodes<'a, R> {
 
 /// A tile that does not hold what it must.
 pub fn damaged(id: TileId) -> crate::Error {
-    let text = format!("tile {} of level {} of the audit log is damaged", id.index, id.level);
+    let text = format!("tile {} of level {} is damaged", id.index, id.level);
     crate::Error::new(crate::ErrorId::AuditBroken, text)
 }
 
