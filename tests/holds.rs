@@ -212,6 +212,18 @@ fn an_artifact_in_quarantine_goes_to_nobody_and_can_still_be_checked() {
 }
 
 #[test]
+fn an_artifact_or_version_that_is_not_there_is_not_held() {
+    let fixture = Fixture::new();
+    fixture.seal("m", 1000);
+    for nothing in ["nosuch", "nosuch@v1", "nowhere/m", "m@v2", "m@v18446744073709551615"] {
+        let refused = fixture.hold(HoldTarget::parse("artifact", nothing).unwrap(), "suspend", None).unwrap_err();
+        assert_eq!((refused.id(), refused.hint_text()), (ErrorId::NotFound, Some("vault ls shows what there is")));
+    }
+    assert!(fixture.vault.list_holds(&fixture.caller()).unwrap().is_empty());
+    fixture.hold(HoldTarget::parse("artifact", "m@v1").unwrap(), "suspend", None).unwrap();
+}
+
+#[test]
 fn holds_end_by_themselves_and_throttled_principals_get_little_a_minute() {
     let fixture = Fixture::new();
     fixture.seal("m", 66 << 20);
@@ -352,7 +364,7 @@ fn what_is_in_quarantine_does_not_come_back_under_another_name() {
 #[test]
 fn nobody_releases_what_holds_them_and_no_hold_is_for_ever_by_accident() {
     let fixture = Fixture::new();
-    let corp = Principal { issuer: "corp".into(), subject: "eve".into(), ..Principal::local_operator(0) };
+    let corp = Principal::unix_operator(4711);
     let eve = || Caller { principal: corp.clone(), ..fixture.caller() };
     let text = fixture.vault.policy(&fixture.caller()).unwrap().text;
     let admins = "@id(\"corp\") permit (principal is ModelVault::Operator, action, resource);";

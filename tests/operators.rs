@@ -505,6 +505,20 @@ fn other_parameters_are_another_act() {
 }
 
 #[test]
+fn what_was_approved_to_be_removed_is_not_put_back() {
+    let by_two = "@id(\"rm\") forbid (principal, action == ModelVault::Action::\"rm\", resource) unless { context.approvals >= 1 };";
+    let f = Fixture::new(&[STEP_UP, by_two]);
+    f.seal("model");
+    let model = reference("model@v1");
+    waits_as(&f.vault.remove(&f.alice(), &model, false).unwrap_err());
+    f.approve(&f.bob(), &f.waiting()[0], true).unwrap();
+    waits_as(&f.vault.restore(&f.alice(), &model, false).unwrap_err());
+    assert!(f.waiting().iter().any(|w| w.what.contains("act=artifact.restore")), "{:?}", f.waiting());
+    assert_eq!(f.vault.remove(&f.alice(), &model, false).unwrap(), 1);
+    assert!(f.rows("artifact.rm").last().unwrap().contains("\"approval\":"));
+}
+
+#[test]
 fn an_approved_act_whose_answer_was_lost_is_answered_again_and_done_once() {
     let f = Fixture::new(&[STEP_UP, TAGGED_BY_TWO]);
     let four = [STEP_UP, FOUR_EYES, TAGGED_BY_TWO].concat();

@@ -340,3 +340,15 @@ fn every_call_is_counted_once_and_the_owner_keeps_the_way_back() {
     fixture.rules("requests_per_minute = 1000");
     assert_eq!(fixture.read(0, 1).0, 1);
 }
+
+#[test]
+fn use_is_asked_for_by_the_names_that_refusals_give() {
+    let fixture = Fixture::new(1000, "requests_per_minute = 1000");
+    fixture.read(0, 1);
+    for nobody in ["workload:default/ci:repo:acme/train", "default/ci:repo:acme/train", "default/ci:*", "serve"] {
+        assert!(fixture.vault.quota_use(&fixture.caller(), nobody).unwrap().callers.is_empty(), "{nobody}");
+    }
+    let of = |callers: &str| fixture.vault.quota_use(&fixture.caller(), callers).unwrap().callers.len();
+    assert_eq!(of(&format!("operator:local:uid:{}", fixture.vault.owner_uid())), 1);
+    assert_eq!(fixture.vault.quota_use(&fixture.caller(), "ci:x").unwrap_err().id(), ErrorId::InvalidArgument);
+}

@@ -84,6 +84,23 @@ impl Fixture {
         Ok(self.vault.import(&self.caller(), input)?.version.name)
     }
 
+    /// A workload, at each call.
+    fn enrolled(&self, who: &str) -> impl Fn() -> Caller {
+        let (_key, csr) = model_vault::identity::new_key_and_csr(&name(who)).unwrap();
+        let issued = self.vault.enroll(&self.caller(), &name("default"), &name(who), &csr).unwrap();
+        let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
+        let vault = self.vault.clone();
+        move || {
+            let channel = Channel {
+                transport: Transport::Mtls,
+                tls_group: None,
+                peer: None,
+                certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
+            };
+            Caller { principal: peer.principal(), channel, ..vault.local_caller().unwrap() }
+        }
+    }
+
     fn trust(&self, who: &str, key: &SigningIdentity) -> Trusting {
         Trusting::keys(name(who), vec![(*key.public()).into()])
     }
@@ -289,18 +306,7 @@ fn whoever_is_taken_back_while_sealing_publishes_nothing() {
     };
     let (seals, tags) = (format!("{text}{}", may("seal")), may("tag"));
     f.vault.set_policy(&f.caller(), &format!("{seals}{tags}")).unwrap();
-    let (_key, csr) = model_vault::identity::new_key_and_csr(&name("builder")).unwrap();
-    let issued = f.vault.enroll(&f.caller(), &name("default"), &name("builder"), &csr).unwrap();
-    let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
-    let builder = || {
-        let channel = Channel {
-            transport: Transport::Mtls,
-            tls_group: None,
-            peer: None,
-            certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
-        };
-        Caller { principal: peer.principal(), channel, ..f.caller() }
-    };
+    let builder = f.enrolled("builder");
     let seal_as = |of: &str, tag: Option<&str>, meanwhile: Box<dyn Fn() + Send + Sync>| {
         let sealing = Sealing { progress: Box::new(move |_| meanwhile()), ..sealing(None) };
         let tag = tag.map(|tag| tag.parse().unwrap());
@@ -322,4 +328,53 @@ fn whoever_is_taken_back_while_sealing_publishes_nothing() {
     let revoke = move || vault.revoke(&operator, &name("default"), &name("builder"), None).unwrap();
     assert_eq!(seal(Box::new(revoke)).unwrap_err().id(), ErrorId::BadCredential);
     assert_eq!(f.vault.status(&f.caller()).unwrap().versions, 1);
+}
+
+#[test]
+fn a_right_to_new_names_is_none_to_what_others_made_meanwhile() {
+    let f = Fixture::new();
+    let text = f.vault.policy(&f.caller()).unwrap().text;
+    let new_names = "@id(\"new-names\") permit (principal is ModelVault::Workload, action == \
+                     ModelVault::Action::\"seal\", resource is ModelVault::Namespace);";
+    f.vault.set_policy(&f.caller(), &format!("{text}{new_names}")).unwrap();
+    let job = f.enrolled("job");
+    let seal = |caller: Caller, of: &str, meanwhile: Box<dyn Fn() + Send + Sync>| {
+        let sealing = Sealing { progress: Box::new(move |_| meanwhile()), ..sealing(None) };
+        let input = SealInput { namespace: name("default"), name: name(of), tag: None, sealing };
+        f.vault.seal(&caller, input).map(drop)
+    };
+    seal(job(), "own", Box::new(|| {})).unwrap();
+    assert_eq!(seal(job(), "own", Box::new(|| {})).unwrap_err().id(), ErrorId::Denied);
+    // An operator makes the name while the job seals its first version of it.
+    let (vault, made) = (f.vault.clone(), Mutex::new(false));
+    let meanwhile = move || {
+        if !std::mem::replace(&mut *made.lock().unwrap(), true) {
+            let input = SealInput { namespace: name("default"), name: name("m"), tag: None, sealing: sealing(None) };
+            vault.seal(&vault.local_caller().unwrap(), input).unwrap();
+        }
+    };
+    assert_eq!(seal(job(), "m", Box::new(meanwhile)).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(f.vault.status(&f.caller()).unwrap().versions, 2);
+}
+
+#[test]
+fn what_is_shredded_while_it_is_imported_does_not_come_back() {
+    let f = Fixture::new();
+    let input = SealInput { namespace: name("default"), name: name("m"), tag: None, sealing: sealing(None) };
+    f.vault.seal(&f.caller(), input).unwrap();
+    let mut export = f.vault.export(&f.caller(), &"m".parse().unwrap()).unwrap();
+    let mut bytes = vec![0; usize::try_from(export.size()).unwrap()];
+    export.read(0, &mut bytes).unwrap();
+    export.finish(bytes.len() as u64, &Ok(())).unwrap();
+    let vault = f.vault.clone();
+    let input = ImportInput {
+        namespace: name("default"),
+        name: name("copy"),
+        tag: None,
+        source: ImportSource::File(Box::new(bytes)),
+        credential: None,
+        progress: Box::new(move |_| drop(vault.shred(&vault.local_caller().unwrap(), &"m@v1".parse().unwrap()))),
+    };
+    assert_eq!(f.vault.import(&f.caller(), input).unwrap_err().id(), ErrorId::Shredded);
+    assert!(f.vault.open(&f.caller(), &"copy".parse().unwrap()).is_err());
 }

@@ -234,22 +234,24 @@ struct InForce {
 }
 
 impl TrustDomains {
-    /// Puts these in force, and no others.
-    ///
-    /// # Errors
-    /// `ConfigInvalid` if some cannot be used; then all stays as it is.
-    pub fn replace(&self, all: Authorities) -> Result<()> {
+    /// Puts these in force, and no others. Of a domain whose authorities cannot be used nobody is trusted; that is no matter of the others.
+    pub fn replace(&self, all: Authorities) {
         let verifier = |authorities: Vec<CertificateDer<'static>>| -> Result<Arc<dyn ClientCertVerifier>> {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(authorities);
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), public_provider()).build();
             verifier.map(|v| v as _).map_err(|e| Error::new(ErrorId::ConfigInvalid, format!("a trust bundle: {e}")))
         };
-        let fresh = all.into_iter().map(|(domain, authorities)| Ok((domain, verifier(authorities)?)));
-        let verifiers = fresh.collect::<Result<_>>()?;
+        let usable = |(domain, authorities)| match verifier(authorities) {
+            Ok(verifier) => Some((domain, verifier)),
+            Err(e) => {
+                tracing::error!(error = %e, domain, "the authorities of a trust domain cannot be used: nobody of it is trusted");
+                None
+            }
+        };
+        let verifiers = all.into_iter().filter_map(usable).collect();
         let mut in_force = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *in_force = InForce { number: in_force.number + 1, verifiers };
-        Ok(())
     }
 
     fn of(&self, domain: &str) -> Option<(u64, Arc<dyn ClientCertVerifier>)> {

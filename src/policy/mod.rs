@@ -32,7 +32,7 @@ mod tests_slice;
 mod why;
 
 pub use grant::{Decided, Denied, Grant, Lease};
-pub use groups::{Groups, parse_member};
+pub use groups::Groups;
 pub use lacking::Lack;
 pub use place::Place;
 pub use policies::{Decision, GRANTED, MAX_POLICIES, MAX_TEXT_BYTES, Policies, PolicyError, explain, grant_as_cedar};

@@ -11,7 +11,7 @@ const MAX_LEN: usize = 256;
 /// The callers of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
-    /// `workload:serve-*`, `workload:prod/*`: without a `/` in every namespace.
+    /// `workload:serve-*`, `workload:prod/*`, `workload:prod/ci:repo:acme/*`: without a namespace in each.
     Workload(String),
     /// `operator:*`, `operator:unix:uid:1000`.
     Operator(String),
@@ -42,9 +42,15 @@ impl Whom {
         match (self, kind) {
             (Self::Group(name), _) => groups.contains(name),
             (Self::Workload(pattern), PrincipalKind::Workload) => {
-                let home = namespace.as_ref().map_or("", Name::as_str);
-                // Without a `/` it is about names, so that `workload:prod*` does not mean whatever is in the namespace prod.
-                hit(pattern, subject) || (pattern.contains('/') && hit(pattern, &format!("{home}/{subject}")))
+                let (space, name) = space_and_name(pattern);
+                let of_space = hit(space, namespace.as_ref().map_or("", Name::as_str));
+                of_space
+                    && match name {
+                        "*" => true,
+                        _ if principal.is_enrolled() => hit(name, subject),
+                        // Others may call theirs what we call ours: they are meant with their issuer only.
+                        _ => name.contains(':') && hit(name, &format!("{issuer}:{subject}")),
+                    }
             }
             (Self::Operator(pattern), PrincipalKind::Operator) => {
                 hit(pattern, subject) || hit(pattern, &format!("{issuer}:{subject}"))
@@ -52,6 +58,13 @@ impl Whom {
             _ => false,
         }
     }
+}
+
+/// The two parts of a pattern of workloads. A `/` behind a colon is one of a subject; without one before it the pattern is about
+/// names, so that `workload:prod*` does not mean whatever is in the namespace prod.
+fn space_and_name(pattern: &str) -> (&str, &str) {
+    let colon = pattern.find(':').unwrap_or(pattern.len());
+    pattern[..colon].find('/').map_or(("*", pattern), |slash| (&pattern[..slash], &pattern[slash + 1..]))
 }
 
 impl fmt::Display for Whom {
@@ -139,6 +152,45 @@ mod tests {
         for bad in ["", "*", "workload", "workload:", "group:NO", "group:*", "user:x", "workload:a b"] {
             assert!(Whom::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_workload_that_others_vouch_for_is_named_with_its_issuer_and_never_by_the_name_of_an_enrolled_one() {
+        let vouched = |subject: &str| Principal {
+            issuer: "ci".into(),
+            subject: subject.into(),
+            ..Principal::workload(name("default"), &name("x"))
+        };
+        let train = vouched("repo:acme/train");
+        let is = |whom: &str, who: &Principal| Whom::parse(whom).unwrap().is(who, &[]);
+        for hit in [
+            "workload:default/ci:repo:acme/train",
+            "workload:default/ci:*",
+            "workload:default/ci:repo:acme/*",
+            "workload:ci:repo:acme/train",
+            "workload:*/ci:*",
+            "workload:default/*",
+            "workload:*",
+        ] {
+            assert!(is(hit, &train), "{hit}");
+        }
+        for miss in [
+            "workload:default/repo:acme/train",
+            "workload:default/ci2:*",
+            "workload:default/ci:repo:acme/other",
+            "workload:prod/ci:*",
+            "workload:default/mtls:*",
+            "workload:c*",
+            "operator:ci:*",
+        ] {
+            assert!(!is(miss, &train), "{miss}");
+        }
+        let (enrolled, alike) = (Principal::workload(name("default"), &name("serve")), vouched("serve"));
+        for plain in ["workload:serve", "workload:default/serve", "workload:default/s*"] {
+            assert!(is(plain, &enrolled) && !is(plain, &alike), "{plain}");
+        }
+        assert!(is("workload:default/ci:serve", &alike) && !is("workload:default/ci:serve", &enrolled));
+        assert!(!is("workload:default/mtls:serve", &enrolled));
     }
 
     #[test]

@@ -420,15 +420,11 @@ async fn upkeep(
 async fn trust(vault: &Arc<Vault>, mut bundles: Bundles, agents: AgentBundles) -> Bundles {
     let asked = Arc::clone(vault);
     let look = move || {
-        let taken_up = asked.refresh_trust(&mut bundles, &agents);
-        (bundles, taken_up)
+        asked.refresh_trust(&mut bundles, &agents);
+        bundles
     };
     match tokio::task::spawn_blocking(look).await {
-        Ok((bundles, Ok(()))) => bundles,
-        Ok((bundles, Err(e))) => {
-            tracing::error!(error = %e, "the authorities of other trust domains could not be taken up");
-            bundles
-        }
+        Ok(bundles) => bundles,
         Err(e) => {
             tracing::error!(error = %e, "the authorities of other trust domains could not be read");
             Bundles::default()

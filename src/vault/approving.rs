@@ -12,10 +12,13 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::{ApprovalFacts, VoteFacts};
 use crate::identity::Person;
 use crate::names::{ApprovalId, PrincipalKind, Sha256};
-use crate::policy::{Action, Decided, Lack, Request, Resource};
+use crate::policy::{Action, Decided, Lack, Policies, Request, Resource};
 
 /// An approver with a second factor used it at most this long ago.
 const FRESH_SECS: u64 = 300;
+
+/// Stands for an approval that was used up: nothing can be carried out by it.
+pub(super) const USED_UP: ApprovalId = ApprovalId([0; 16]);
 
 /// What became of a denial when it was looked at again.
 pub(super) enum Reconsidered<'a> {
@@ -32,10 +35,11 @@ impl Vault {
     pub(super) fn reconsider<'a>(
         &self,
         caller: &Caller,
+        act: Act,
         mut request: Request<'a>,
         subject: &Subject,
+        policies: &Policies,
     ) -> Result<Reconsidered<'a>> {
-        let (_, policies) = self.policy_in_force();
         let (action, who) = (request.action, &caller.principal);
         match policies.lacking(&request) {
             Some(Lack::SecondFactor) if who.kind == PrincipalKind::Operator => {
@@ -47,7 +51,7 @@ impl Vault {
                 Ok(Reconsidered::Lacking(Error::new(ErrorId::MfaRequired, text).hint(hint)))
             }
             Some(Lack::Approvals(needed)) => {
-                let wanted = Wanted::of(caller, &request, subject);
+                let wanted = Wanted::of(caller, act, &request, subject);
                 let what = request.resource.to_string();
                 if self.catalogue.request(caller.request_id)?.is_some() {
                     // Something was carried out under this id, and its answer may have been lost. If it was this, its memory
@@ -57,7 +61,7 @@ impl Vault {
                     if !decided.decision().allowed {
                         return Ok(Reconsidered::Denied);
                     }
-                    let used_up = Spend { id: ApprovalId([0; 16]), asked: wanted.asked, approvals: 0 };
+                    let used_up = Spend { id: USED_UP, asked: wanted.asked, approvals: 0 };
                     return Ok(Reconsidered::Approved(decided, used_up));
                 }
                 if let Some(approval) = self.catalogue.approval_of(wanted.asked)? {
@@ -189,18 +193,21 @@ struct Wanted {
 
 impl Wanted {
     /// `subject` has what the audit row of the act will say of its object and parameters.
-    fn of(caller: &Caller, request: &Request<'_>, subject: &Subject) -> Self {
+    fn of(caller: &Caller, act: Act, request: &Request<'_>, subject: &Subject) -> Self {
         let mut facts = subject.facts();
         facts.extend(request.context.tag.iter().map(|tag| ("tag", tag.to_string())));
         facts.extend(request.context.allowed.iter().map(|rule| ("allow", (*rule).to_owned())));
         let person = Person::of(&caller.principal);
         let (resource, action) = (request.resource.to_string(), request.action.as_str());
         let mut parts = vec![&b"modelvault.approval/v1/asked"[..]];
-        parts.extend([person.as_str().as_bytes(), action.as_bytes(), resource.as_bytes()]);
+        // One action may stand for several acts: to remove and to put back, to grant and to take back.
+        parts.extend([person.as_str().as_bytes(), action.as_bytes(), act.as_str().as_bytes(), resource.as_bytes()]);
         parts.extend(facts.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]));
         let named = subject.named_as().unwrap_or_else(|| resource.clone());
         let shown = subject.details().iter().map(|(key, value)| format!(" {key}={value}")).collect::<String>();
-        Self { asked: parts_digest(&parts), what: format!("{named}{shown}") }
+        let plain = act.as_str().rsplit('.').next() == Some(action);
+        let told = if plain { String::new() } else { format!(" act={}", act.as_str()) };
+        Self { asked: parts_digest(&parts), what: format!("{named}{told}{shown}") }
     }
 }
 

@@ -42,8 +42,10 @@ when {
 forbid (principal, action == ModelVault::Action::"setPolicy", resource)
 when { context.mfa_enrolled && context.mfa_age_s > 300 };
 "#;
-/// How many of the newest records are asked which policy decided.
+/// How many of the newest records that name a policy are asked which one decided ...
 const RECORDS_ASKED: u64 = 256;
+/// ... among so many of all at most.
+const RECORDS_READ: u64 = 1_000_000;
 
 /// The policy every decision is made by.
 pub(super) struct PolicyInForce {
@@ -225,22 +227,32 @@ impl Vault {
     /// At unlock: the newest records name the policy that decided, and the one that was set. One that is older now was put back.
     pub(super) fn check_policy_against_log(&self) -> Result<()> {
         let (version, policies) = self.policy_in_force();
-        let first = self.catalogue.audit_len()?.saturating_sub(RECORDS_ASKED) + FIRST_SEQ;
-        let mut newest = 0;
-        for (_, leaf) in self.rows(first, RECORDS_ASKED as usize)? {
-            let Ok(record) = Record::parse(&leaf) else { continue };
-            let decided = record.policy_version().and_then(|v| v.as_str().strip_prefix('v')?.parse().ok());
-            // A vault that did not know what was in force said so with the highest number there is.
-            newest = newest.max(decided.filter(|v| *v != u64::MAX).unwrap_or_default());
-            if record.act() == Act::PolicySet && *record.decision() == Decision::Allow {
-                let detail =
-                    |key: &str| record.details().iter().find(|(k, _)| k.as_str() == key).map(|(_, v)| v.as_str());
-                let set: u64 = detail("version").and_then(|v| v.parse().ok()).unwrap_or_default();
-                newest = newest.max(set);
-                if set == version && detail("sha256") != Some(&policies.version().to_string()) {
-                    newest = u64::MAX;
+        // Refusals and ends of streams name no policy, and anybody can make many of them: they do not count.
+        let (mut newest, mut named, mut compared) = (0, 0, false);
+        let mut end = self.catalogue.audit_len()? + FIRST_SEQ;
+        let last = end.saturating_sub(RECORDS_READ).max(FIRST_SEQ);
+        while named < RECORDS_ASKED && end > last {
+            let from = end.saturating_sub(RECORDS_ASKED).max(last);
+            for (_, leaf) in self.rows(from, (end - from) as usize)?.into_iter().rev() {
+                let Ok(record) = Record::parse(&leaf) else { continue };
+                let decided = record.policy_version().and_then(|v| v.as_str().strip_prefix('v')?.parse().ok());
+                // A vault that did not know what was in force said so with the highest number there is.
+                let decided = decided.filter(|v| *v != u64::MAX);
+                named += u64::from(decided.is_some());
+                newest = newest.max(decided.unwrap_or_default());
+                if record.act() == Act::PolicySet && *record.decision() == Decision::Allow {
+                    let detail =
+                        |key: &str| record.details().iter().find(|(k, _)| k.as_str() == key).map(|(_, v)| v.as_str());
+                    let set: u64 = detail("version").and_then(|v| v.parse().ok()).unwrap_or_default();
+                    newest = newest.max(set);
+                    // After a repair two rows say that they set this version: the newer one counts.
+                    if set == version && !std::mem::replace(&mut compared, true) {
+                        let same = detail("sha256") == Some(&policies.version().to_string());
+                        newest = if same { newest } else { u64::MAX };
+                    }
                 }
             }
+            end = from;
         }
         if newest > version && policies.text() != REPAIR {
             let why = match newest {

@@ -126,6 +126,11 @@ impl Permit {
         self.decision.allowed
     }
 
+    /// Whether it rests on an approval that was used up before: its act can only be told of, not carried out again.
+    pub fn is_used_up(&self) -> bool {
+        self.approval.is_some_and(|spend| spend.id == super::approving::USED_UP)
+    }
+
     /// What its act uses up.
     pub fn approval(&self) -> Option<Spend> {
         self.approval
@@ -281,7 +286,7 @@ impl Vault {
         if permit.decision.allowed {
             return Ok((permit, decided));
         }
-        match self.reconsider(caller, decided.into_request(), subject)? {
+        match self.reconsider(caller, act, decided.into_request(), subject, &policies)? {
             Reconsidered::Denied => {}
             Reconsidered::Approved(decided, spend) => {
                 let decision = decided.decision().clone();
@@ -373,6 +378,9 @@ impl Vault {
         }
         if let Some(permit) = permit {
             record = record.by_policies(&permit.decision.determining, format!("v{}", permit.policy_version));
+            if let Some(spend) = permit.approval.filter(|_| !permit.is_used_up()) {
+                record = record.detail("approval", &spend.id.to_string());
+            }
         }
         subject.details.iter().fold(record, |record, (key, value)| record.detail(key, value))
     }

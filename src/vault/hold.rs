@@ -11,11 +11,11 @@ use super::gate::Subject;
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{Catalogue, CatalogueError, HoldRecord, NewHold};
+use crate::catalogue::{Catalogue, CatalogueError, HoldRecord, NewHold, Visibility};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::HoldFacts;
 use crate::identity::issuers::Issuers;
-use crate::names::{Principal, PrincipalKind, Reference, Timestamp};
+use crate::names::{Principal, PrincipalKind, Reference, Revision, Timestamp};
 use crate::policy::{Action, Resource};
 
 /// Plaintext that a throttled principal gets in a minute.
@@ -68,7 +68,7 @@ impl HoldTarget {
                 let reference: Reference = text.parse()?;
                 let artifact = format!("{}/{}", reference.namespace, reference.name);
                 match reference.revision {
-                    crate::names::Revision::Version(n) => Ok(Self::Artifact(format!("{artifact}@v{n}"))),
+                    Revision::Version(n) => Ok(Self::Artifact(format!("{artifact}@v{n}"))),
                     _ if !name.contains('@') => Ok(Self::Artifact(artifact)),
                     _ => Err(bad(format!("{name} may come to mean another version: name it as vN"))),
                 }
@@ -324,7 +324,7 @@ impl Vault {
             return bad("a hold lasts ten years at most");
         }
         match (&spec.target, spec.kind.as_str()) {
-            (HoldTarget::Artifact(_), "suspend") => Ok(()),
+            (HoldTarget::Artifact(name), "suspend") => self.must_be_there(name),
             (HoldTarget::Artifact(_), _) => bad("an artifact can only be suspended"),
             (HoldTarget::Principal(name), "suspend" | "throttle" | "step-up") => {
                 let owners = [Principal::local_operator(0), Principal::unix_operator(0)];
@@ -362,6 +362,26 @@ impl Vault {
             true => Ok(()),
             false => unknown("vault config get issuers names the issuers and trust domains"),
         }
+    }
+
+    /// The same for artifacts. Unlisted and shredded versions are there: one may come back, a file of the other too.
+    fn must_be_there(&self, artifact: &str) -> Result<()> {
+        let reference: Reference = artifact.parse()?;
+        let number = match reference.revision {
+            Revision::Version(number) => Some(number),
+            _ => None,
+        };
+        let before = number.and_then(|number| number.checked_add(1));
+        let found = self.catalogue.artifact_named(&reference.namespace, &reference.name);
+        let there = match found.and_then(|found| self.catalogue.versions_of(found.id, Visibility::All, before, 1)) {
+            Ok(page) => page.rows.first().is_some_and(|newest| number.is_none_or(|n| newest.facts.number == n)),
+            Err(CatalogueError::NotFound(_)) => false,
+            Err(e) => return Err(e.into()),
+        };
+        if there {
+            return Ok(());
+        }
+        Err(Error::new(ErrorId::NotFound, format!("there is no {artifact}")).hint("vault ls shows what there is"))
     }
 
     fn new_hold(&self, spec: &HoldSpec, by: &Principal, rule: &str) -> NewHold {

@@ -8,7 +8,7 @@ use super::publishing::{NewArtifact, found};
 use super::sealing::{MAX_STATEMENTS, Making, Published, SealMember, Sealing};
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::ArtifactKeyRef;
+use crate::catalogue::{ArtifactKeyRef, ArtifactRecord, VersionRecord};
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{Name, Tag, VersionId};
 use crate::policy::{Action, Resource};
@@ -44,6 +44,14 @@ pub enum ImportSource {
     },
 }
 
+/// The version that a sealed file is of, and who reads it.
+struct Source {
+    caller: Caller,
+    namespace: Name,
+    artifact: ArtifactRecord,
+    version: VersionRecord,
+}
+
 impl Vault {
     /// Takes a sealed file in: opens it, checks all of it, and seals its content anew under a key of this vault alone, so that
     /// nobody who could open the file can open the version. Statements inside are kept beside the new one.
@@ -60,8 +68,8 @@ impl Vault {
             ImportSource::File(file) => file,
             ImportSource::Stream { mut bytes, size } => self.spool(&mut *bytes, size)?,
         };
-        let reader = match input.credential {
-            Some(credential) => Reader::open(file, &credential, &OpenOptions::default())?,
+        let (reader, source) = match input.credential {
+            Some(credential) => (Reader::open(file, &credential, &OpenOptions::default())?, None),
             None => self.open_own(caller, file, act, |of| match of.named_as() {
                 // The row is about the artifact to be; what it is made of is a detail.
                 Some(source) => subject.clone().with("source", source),
@@ -91,7 +99,13 @@ impl Vault {
             return self.refuse(caller, act, &subject, Error::new(ErrorId::LimitExceeded, text));
         }
         let (namespace, name, tag) = (&input.namespace, &input.name, input.tag);
-        let still = || self.must_trust_seal(caller, act, &subject, namespace, &reader);
+        let still = || {
+            // What it is made of may have been shredded, held or taken back while it was read.
+            if let Some(source) = &source {
+                self.may_read_still(source).or_else(|e| self.refuse(caller, act, &subject, e))?;
+            }
+            self.must_trust_seal(caller, act, &subject, namespace, &reader)
+        };
         let making = Making { caller, act, action: Action::Import, namespace, name, tag, kept, still: &still };
         self.publish(making, sealing)
     }
@@ -111,7 +125,14 @@ impl Vault {
 
     /// Opens a portable file under a key of this vault.
     pub fn open_portable(self: &Arc<Self>, caller: &Caller, file: Box<dyn ReadAt>) -> Result<Reader> {
-        self.open_own(caller, file, Act::ArtifactOpen, |of| of.with("portable", true))
+        self.open_own(caller, file, Act::ArtifactOpen, |of| of.with("portable", true)).map(|(reader, _)| reader)
+    }
+
+    /// Whether the version that is read would still be opened for whoever reads it.
+    fn may_read_still(&self, Source { caller, namespace, artifact, version }: &Source) -> Result<()> {
+        self.admit(caller)?;
+        self.not_quarantined(Action::Open, super::opening::version_resource(namespace, artifact, version))?;
+        self.renew_lease(caller, namespace, artifact, version).map(drop)
     }
 
     /// Opens a sealed file by the key of this vault that a slot of it names. That needs the permit to open what the key was
@@ -123,7 +144,7 @@ impl Vault {
         file: Box<dyn ReadAt>,
         act: Act,
         subject: impl Fn(Subject) -> Subject,
-    ) -> Result<Reader> {
+    ) -> Result<(Reader, Option<Source>)> {
         let facts = HeaderFacts::read(&*file)?;
         let mut row = None;
         for slot in &facts.table.slots {
@@ -139,7 +160,7 @@ impl Vault {
         };
         let known = found(self.catalogue.version(row.version_id))?;
         let namespace = self.keyring().namespace(row.namespace_id)?.name().clone();
-        let mut due = None;
+        let (mut due, mut source) = (None, None);
         let (permit, of) = match &known {
             Some(version) => {
                 let artifact = self.catalogue.artifact(version.facts.artifact_id)?;
@@ -155,6 +176,8 @@ impl Vault {
                 meter.end(size);
                 self.throttle(caller, size).or_else(|e| self.refuse(caller, act, &told, e))?;
                 due = Some(first);
+                let (caller, version) = (self.underway(caller, &permit), version.clone());
+                source = Some(Source { caller, namespace: namespace.clone(), artifact, version });
                 (permit, of)
             }
             None => {
@@ -182,7 +205,7 @@ impl Vault {
             Some(due) => self.record_use(caller, act, &subject, &permit, due)?,
             None => self.record(caller, act, &subject, &permit)?,
         }
-        Ok(reader)
+        Ok((reader, source))
     }
 }
 

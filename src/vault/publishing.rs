@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gate::{Asked, Permit, Subject};
 use super::{Caller, Standing, Vault};
 use crate::audit::Act;
-use crate::catalogue::ArtifactRecord;
+use crate::catalogue::{ArtifactRecord, Visibility};
 use crate::crypto::sign::PublicKey;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::{ArtifactId, ArtifactKind, Name, Tag};
@@ -53,26 +53,51 @@ pub(super) struct Right<'a> {
 impl Right<'_> {
     /// May the caller make it, and move its tag, and is whoever signs it trusted?
     pub fn ask(&self) -> Result<Permit> {
-        self.ask_of(self.caller)
+        let permit = self.ask_of(self.caller, self.before.as_ref())?;
+        if permit.is_used_up() && self.vault.catalogue.publication(self.caller.request_id)?.is_none() {
+            let text = "what others approved was used up, and by another act";
+            let used_up =
+                Error::new(ErrorId::ApprovalRequired, text).hint("run the command again, and have it approved anew");
+            return self.vault.refuse(self.caller, self.act.0, self.subject, used_up);
+        }
+        Ok(permit)
     }
 
-    /// The same when it is made, of what holds by now. What was proved for `permit` counts until the act is done.
-    pub fn ask_again(&self, permit: &Permit) -> Result<()> {
-        self.ask_of(&self.vault.underway(self.caller, permit)).map(drop)
+    /// The same when it is made, of what holds by now. `maker` has what was proved when it began, which counts until the act is done.
+    /// An artifact that somebody else has made meanwhile is asked about as such: a right to new names is none to it.
+    pub fn ask_again(&self, maker: &Caller) -> Result<()> {
+        let Self { vault, new, before, .. } = self;
+        let made = match before {
+            Some(_) => None,
+            None => found(vault.catalogue.artifact_named(&new.namespace, &new.name))?,
+        };
+        let published = |a: &ArtifactRecord| {
+            Ok::<_, Error>(!vault.catalogue.versions_of(a.id, Visibility::All, None, 1)?.rows.is_empty())
+        };
+        let made = match made {
+            Some(artifact) if published(&artifact)? => Some(artifact),
+            _ => None,
+        };
+        self.ask_of(maker, before.as_ref().or(made.as_ref())).map(drop)
     }
 
-    fn ask_of(&self, maker: &Caller) -> Result<Permit> {
+    fn ask_of(&self, maker: &Caller, there: Option<&ArtifactRecord>) -> Result<Permit> {
         let Self { vault, caller, act: (act, action), new, subject, allowed, .. } = *self;
-        let resource = match &self.before {
+        let resource = match there {
             Some(artifact) => super::opening::resource(&new.namespace, artifact),
             None => Resource::Namespace(&new.namespace),
         };
         let tag = new.tag.as_ref();
         let permit = vault.permit_asked(maker, act, action, resource, subject, Asked { tag, allowed })?;
-        if let (Some(tag), Some(tagged)) = (tag, self.tagged()) {
+        if let (Some(tag), Some(tagged)) = (tag, self.tagged(there)) {
             let asked = Asked { tag: Some(tag), ..Asked::default() };
             let subject = subject.clone().with("tag", tag);
-            let moves = vault.permit_asked(caller, act, Action::Tag, tagged, &subject, asked)?;
+            // What others approved is the version, not the tag.
+            let mut mover = maker.clone();
+            if let Some(underway) = &mut mover.evidence.underway {
+                underway.approvals = 0;
+            }
+            let moves = vault.permit_asked(&mover, act, Action::Tag, tagged, &subject, asked)?;
             vault.without_approval(caller, act, &subject, &moves)?;
         }
         if let Some(key) = &new.publisher {
@@ -82,9 +107,9 @@ impl Right<'_> {
     }
 
     /// What the tag is moved on, as far as it is known.
-    fn tagged(&self) -> Option<Resource<'_>> {
+    fn tagged<'b>(&'b self, there: Option<&'b ArtifactRecord>) -> Option<Resource<'b>> {
         let NewArtifact { namespace, name, kind, .. } = self.new;
-        match (&self.before, *kind) {
+        match (there, *kind) {
             (Some(artifact), _) => Some(super::opening::resource(namespace, artifact)),
             (None, Some(kind)) => {
                 Some(Resource::Artifact { namespace, id: self.id, name, kind, signed: true, version: None })
@@ -140,7 +165,7 @@ impl Vault {
         Ok(self.standing_while(move |vault| {
             let (before, allowed) = (before.clone(), &[][..]);
             let (caller, new, subject) = (&caller, &new, &subject);
-            Right { vault, caller, act, new, subject, allowed, before, id }.ask_of(&goes_on).map(drop)
+            Right { vault, caller, act, new, subject, allowed, before, id }.ask_again(&goes_on)
         }))
     }
 }

@@ -175,6 +175,7 @@ impl Vault {
         }
         let right = self.right(caller, (act, action), &new, &subject, allowed)?;
         let permit = right.ask()?;
+        let goes_on = self.underway(caller, &permit);
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
             return self.replay(&making, &subject, &permit, earlier.version_id);
         }
@@ -189,7 +190,7 @@ impl Vault {
         let made = self.seal_reserved(&making, namespace_id, &reservation, sealing);
         let published = made.and_then(|(version, row, attestations)| {
             // Sealing took its time: what holds is who may publish, and who is trusted, when the version becomes visible.
-            right.ask_again(&permit)?;
+            right.ask_again(&goes_on)?;
             (making.still)()?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);

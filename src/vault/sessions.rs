@@ -219,15 +219,12 @@ impl Vault {
 
     /// Puts the authorities of other trust domains in force, if they have changed since `bundles` looked last. Whoever was let
     /// in under one that is not trusted any more is refused from then on, and its streams are cut.
-    ///
-    /// # Errors
-    /// `ConfigInvalid` if some cannot be used; then all stays as it is.
-    pub fn refresh_trust(&self, bundles: &mut Bundles, agents: &AgentBundles) -> Result<()> {
+    pub fn refresh_trust(&self, bundles: &mut Bundles, agents: &AgentBundles) {
         let (version, issuers) = self.setting::<Issuers>();
-        let Some(authorities) = bundles.refresh(version, &issuers, agents) else { return Ok(()) };
-        self.trust_domains.replace(authorities)?;
-        self.cut();
-        Ok(())
+        if let Some(authorities) = bundles.refresh(version, &issuers, agents) {
+            self.trust_domains.replace(authorities);
+            self.cut();
+        }
     }
 
     /// Whether a caller whom somebody else vouches for may still call.

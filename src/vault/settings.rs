@@ -115,10 +115,10 @@ impl Vault {
         let mut subject = Subject::vault().with("kind", kind).with("sha256", sha256(text.as_bytes()));
         // What was changed is to be seen without the documents.
         let before = self.settings.document(kind).map_or_else(|| "".into(), |d| d.text);
-        for (key, members) in changes(kind, &before, text) {
-            if !members.is_empty() {
-                subject = subject.with(key, members);
-            }
+        // Nobody was admitted yet: what is too long will be refused, and is not read.
+        let told = if text.len() <= MAX_TEXT_BYTES { changes(kind, &before, text) } else { Vec::new() };
+        for (key, members) in told.into_iter().filter(|(_, members)| !members.is_empty()) {
+            subject = subject.with(key, members);
         }
         let permit = self.permit(caller, act, Action::ChangeSettings, Resource::Vault, &subject)?;
         if kind == SettingKind::Sinks && caller.channel.transport == Transport::Mtls {
@@ -153,23 +153,81 @@ impl Vault {
 }
 
 /// What came, went and changed, for the log. Of groups the very members; of other documents, which may hold secrets, only what
-/// their parts are called: `issuer.ci`, `rules.read-volume`.
-fn changes(kind: SettingKind, before: &str, after: &str) -> [(&'static str, String); 3] {
+/// their parts are called: `issuer.ci`, `learn-days`. Of alerts what is in effect counts, whichever defaults a document leaves out.
+fn changes(kind: SettingKind, before: &str, after: &str) -> Vec<(&'static str, String)> {
     if kind == SettingKind::Groups {
-        let none = ("changed", String::new());
-        return [("added", lines_beside(after, before)), ("removed", lines_beside(before, after)), none];
+        return match (Groups::parse(before), Groups::parse(after)) {
+            (Ok(before), Ok(after)) => {
+                let (before, after) = (memberships(&before), memberships(&after));
+                vec![("added", told(after.difference(&before))), ("removed", told(before.difference(&after)))]
+            }
+            _ => vec![("added", lines_beside(after, before)), ("removed", lines_beside(before, after))],
+        };
     }
-    let (before, after) = (parts(before), parts(after));
-    let listed = |of: &BTreeMap<String, toml::Value>, take: &dyn Fn(&String, &toml::Value) -> bool| {
-        let names: Vec<_> =
-            of.iter().filter(|(name, value)| take(name, value)).map(|(name, _)| name.as_str()).collect();
-        names.join(" ")
+    let effective = if kind == SettingKind::Alerts { in_effect(before).zip(in_effect(after)) } else { None };
+    let (before, after) = match &effective {
+        Some((before, after)) => (parts(before), parts(after)),
+        None => (parts(before), parts(after)),
     };
-    [
+    let is_on =
+        |of: &BTreeMap<String, toml::Value>, name: &str| -> Option<bool> { of.get(name)?.get("enabled")?.as_bool() };
+    let switched = |name: &str, on: bool| {
+        effective.is_some() && is_on(&before, name) == Some(!on) && is_on(&after, name) == Some(on)
+    };
+    let listed = |of: &BTreeMap<String, toml::Value>, take: &dyn Fn(&str, &toml::Value) -> bool| {
+        told(of.iter().filter(|(name, value)| take(name, value)).map(|(name, _)| name))
+    };
+    let is_other = |name: &str, value: &toml::Value| before.get(name).is_some_and(|old| old != value);
+    vec![
+        ("disabled", listed(&after, &|name, _| switched(name, false))),
+        ("enabled", listed(&after, &|name, _| switched(name, true))),
         ("added", listed(&after, &|name, _| !before.contains_key(name))),
         ("removed", listed(&before, &|name, _| !after.contains_key(name))),
-        ("changed", listed(&after, &|name, value| before.get(name).is_some_and(|old| old != value))),
+        (
+            "changed",
+            listed(&after, &|name, value| is_other(name, value) && !switched(name, true) && !switched(name, false)),
+        ),
     ]
+}
+
+/// `admin:operator:corp:eve@example.com`: groups with each of their members.
+fn memberships(groups: &Groups) -> BTreeSet<String> {
+    let mut pairs = BTreeSet::new();
+    for (group, members) in groups.listed() {
+        for member in members {
+            let pair = format!("{group}:{member}");
+            // A member with a space in it looks like one, not like two.
+            let is_plain = !pair.contains(|c: char| c.is_whitespace() || c == '"');
+            pairs.insert(if is_plain { pair } else { format!("{pair:?}") });
+        }
+    }
+    pairs
+}
+
+/// Names in a row: all of them, or as many as there is room for and how many there are besides.
+fn told<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    // What a text of the log holds, without what is said of the rest.
+    const ROOM: usize = 200;
+    let (mut kept, mut more) = (String::new(), 0);
+    for name in names {
+        // One that is too long by itself is told by its beginning.
+        let cut = (name.len() > ROOM).then(|| name.chars().take(ROOM / 5).chain(['…']).collect::<String>());
+        let name = cut.as_ref().unwrap_or(name);
+        if kept.len() + 1 + name.len() > ROOM {
+            more += 1;
+            continue;
+        }
+        if !kept.is_empty() {
+            kept.push(' ');
+        }
+        kept.push_str(name);
+    }
+    if more == 0 { kept } else { format!("{kept} and {more} more") }
+}
+
+/// The document with all that it leaves out; `None` for one that will be refused.
+fn in_effect(text: &str) -> Option<String> {
+    toml::to_string(&crate::watch::Rules::parse(text).ok()?).ok()
 }
 
 /// The parts of a document by name: members of its tables, and of its lists by their own name or id, else by their number.
@@ -225,11 +283,60 @@ mod tests {
             "learn-days = 7\n[[sink]]\nname = \"a\"\nkey = \"s3cret\"\n[[sink]]\nname = \"b\"\n[rules.x]\nn = 1\n";
         let after =
             "learn-days = 8\n[[sink]]\nname = \"c\"\n[[sink]]\nname = \"a\"\nkey = \"other\"\n[rules.x]\nn = 1\n";
-        let told = changes(SettingKind::Sinks, before, after).map(|(_, members)| members);
-        assert_eq!(told, ["sink.c", "sink.b", "learn-days sink.a"]);
+        let sinks = logged(SettingKind::Sinks, before, after);
+        assert_eq!(sinks, ["added=sink.c", "removed=sink.b", "changed=learn-days sink.a"]);
         // A document that will be refused changes nothing, and hides nothing of what is there.
-        assert_eq!(changes(SettingKind::Sinks, before, "not toml")[1].1, "learn-days rules.x sink.a sink.b");
-        let groups = changes(SettingKind::Groups, "[groups.a]\nmembers = []\n", "[groups.b]\nmembers = []\n");
-        assert_eq!(groups.map(|(_, members)| members), ["[groups.b]", "[groups.a]", ""]);
+        let refused = logged(SettingKind::Sinks, before, "not toml");
+        assert_eq!(refused, ["removed=learn-days rules.x sink.a sink.b"]);
+    }
+
+    /// What the log tells, as `key=names`.
+    fn logged(kind: SettingKind, before: &str, after: &str) -> Vec<String> {
+        let told = changes(kind, before, after).into_iter().filter(|(_, names)| !names.is_empty());
+        told.map(|(key, names)| format!("{key}={names}")).collect()
+    }
+
+    #[test]
+    fn the_log_names_each_member_that_comes_or_goes() {
+        let groups = |before: &str, after: &str| logged(SettingKind::Groups, before, after);
+        let before = "[groups.auditor]\nmembers = [\n  \"operator:corp:eve\",\n]\n";
+        // The very line stands in another group already, and a long comment comes with it.
+        let comment = "# a comment\n".repeat(100);
+        let after = format!("{comment}{before}[groups.admin]\nmembers = [\n  \"operator:corp:eve\",\n]\n");
+        assert_eq!(groups(before, &after), ["added=admin:operator:corp:eve"]);
+        assert_eq!(groups(&after, before), ["removed=admin:operator:corp:eve"]);
+        assert_eq!(groups(&after, &after.replace("\n  ", " ")), [""; 0]);
+        let spaced = "[groups.a]\nmembers = [\"operator:corp:eve admin:operator:corp:bob\"]";
+        assert_eq!(groups("", spaced), ["added=\"a:operator:corp:eve admin:operator:corp:bob\""]);
+        // What is no document of groups is told as it stands.
+        assert_eq!(groups("", "[groups.a]\nmembers = 3"), ["added=[groups.a] members = 3"]);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let members: Vec<_> = (10..60).map(|i| format!("\"workload:prod/serve-{i}\"")).collect();
+        let text = format!("[groups.serving]\nmembers = [{}]", members.join(", "));
+        let told = logged(SettingKind::Groups, "", &text);
+        // 30 bytes each.
+        assert!(told[0].starts_with("added=serving:workload:prod/serve-10 serving:workload:"), "{told:?}");
+        assert!(told[0].ends_with(" serving:workload:prod/serve-15 and 44 more"), "{told:?}");
+        assert!(told[0].len() < crate::audit::Text::MAX);
+        let long = format!("[groups.a]\nmembers = [\"operator:corp:{}\", \"operator:corp:z\"]", "x".repeat(250));
+        let cut = format!("added=a:operator:corp:{}… a:operator:corp:z", "x".repeat(24));
+        assert_eq!(logged(SettingKind::Groups, "", &long), [cut]);
+    }
+
+    #[test]
+    fn the_log_tells_which_rules_speak_no_more_whatever_a_document_leaves_out() {
+        let alerts = |before: &str, after: &str| logged(SettingKind::Alerts, before, after);
+        let builtin = crate::watch::Rules::BUILTIN;
+        let off = "[rule.replay]\nenabled = false";
+        assert_eq!(alerts(builtin, off), ["disabled=rule.replay"]);
+        assert_eq!(alerts(off, ""), ["enabled=rule.replay"]);
+        assert_eq!(alerts(builtin, ""), [""; 0]);
+        assert_eq!(alerts("", "learn-days = 5\n[rule.replay]\ntimes = 9"), ["changed=learn-days rule.replay"]);
+        let hook = "[webhook]\nurl = \"https://example.com/\"\nkey-file = \"/k\"";
+        assert_eq!(alerts(builtin, hook), ["added=webhook.key-file webhook.least webhook.url"]);
+        assert_eq!(alerts("ignore = [\"*\"]", off), ["disabled=rule.replay", "removed=ignore"]);
     }
 }

@@ -32,7 +32,8 @@ impl Vault {
         let own = caller.principal.kind == PrincipalKind::Workload;
         let whom = match callers {
             "" => None,
-            text if text.contains(':') => Some(text.to_owned()),
+            // A colon behind a namespace is one between issuer and subject.
+            text if text.split_once(':').is_some_and(|(kind, _)| !kind.contains('/')) => Some(text.to_owned()),
             name => Some(format!("workload:{name}")),
         };
         let whom = whom.map(|text| Whom::parse(&text)).transpose();

@@ -226,6 +226,7 @@ rule_set! {
     off_hours: OffHours,
     replay: Replay,
     audit_gap: AuditGap,
+    deny_list_hit: DenyListHit,
 }
 
 impl fmt::Display for RuleId {

@@ -143,6 +143,8 @@ pub(super) struct Profile {
     pub denials: Window,
     pub denied_names: [u32; 8],
     pub replays: Window,
+    /// What deny lists named: fingerprints of artifacts, and the minute after the alert about each; 0: there was none.
+    pub deny_hits: [[u32; 2]; 8],
     /// By rule: the minute after the last alert; 0: there was none.
     pub told: [u32; super::RuleId::ALL.len()],
 }
@@ -170,6 +172,7 @@ impl Profile {
             denials: Window::default(),
             denied_names: [0; 8],
             replays: Window::default(),
+            deny_hits: [[0; 2]; 8],
             told: [0; super::RuleId::ALL.len()],
         }
     }
@@ -250,7 +253,7 @@ kept!([] Window { span, now, before });
 kept!([] Pieces { artifact, bytes, size, since_hour, reads, day_bytes, day_hour, whole });
 kept!([] Profile {
     last_day, days, hours, peaks, day_peak, hour, hour_bytes, drift, calm, week, networks, clock, clock_hour, artifacts, new_today,
-    most_new, pieces, denials, denied_names, replays, told,
+    most_new, pieces, denials, denied_names, replays, deny_hits, told,
 });
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! `vault group`: the settings document of groups, changed a member at a time.
 
-use model_vault::Result;
-use model_vault::policy::{Groups, parse_member};
+use model_vault::names::Name;
+use model_vault::policy::Groups;
 use model_vault::settings::Setting as _;
+use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::Context;
@@ -22,6 +23,12 @@ struct Members {
     members: Vec<String>,
 }
 
+/// How often a change is tried while others change the groups too.
+const TRIES: usize = 5;
+
+/// Says whether that changed anything.
+type Apply = fn(&mut Groups, &Name, &str) -> Result<bool>;
+
 /// Lists, or changes and lists what was changed.
 pub fn run(cx: &Context<'_>, args: &Group) -> Result<()> {
     match args {
@@ -29,8 +36,14 @@ pub fn run(cx: &Context<'_>, args: &Group) -> Result<()> {
             let (version, groups) = read(cx)?;
             report(cx, version, &groups, None)
         }
-        Group::Add(args) => change(cx, args, Groups::add),
-        Group::Rm(args) => change(cx, args, Groups::remove),
+        Group::Add(args) => {
+            let (version, groups, _) = change(cx, args, Groups::add)?;
+            report(cx, version, &groups, Some(args.group.as_str()))
+        }
+        Group::Rm(args) => match change(cx, args, Groups::remove)? {
+            (version, groups, true) => report(cx, version, &groups, Some(args.group.as_str())),
+            (.., false) => Err(no_member(args)),
+        },
     }
 }
 
@@ -40,25 +53,37 @@ fn read(cx: &Context<'_>) -> Result<(u64, Groups)> {
     Ok((setting.version, Groups::parse(&setting.text)?))
 }
 
-fn change(
-    cx: &Context<'_>,
-    args: &GroupChange,
-    apply: fn(&mut Groups, &model_vault::names::Name, &str) -> Result<bool>,
-) -> Result<()> {
+/// What holds then, its version, and whether that is another than before.
+fn change(cx: &Context<'_>, args: &GroupChange, apply: Apply) -> Result<(u64, Groups, bool)> {
+    let change = |groups: &mut Groups| -> Result<bool> {
+        args.members.iter().try_fold(false, |changed, member| Ok(apply(groups, &args.group, member)? || changed))
+    };
     // A mistake is found before a passphrase is asked for.
-    args.members.iter().try_for_each(|member| parse_member(member))?;
-    let (mut version, mut groups) = read(cx)?;
-    let mut changed = false;
-    for member in &args.members {
-        changed |= apply(&mut groups, &args.group, member)?;
-    }
-    if changed {
-        // Over the version that was read: of two who change it at once, one is told.
+    change(&mut Groups::default())?;
+    let mut tries = 1;
+    loop {
+        let (version, mut groups) = read(cx)?;
+        if !change(&mut groups)? {
+            return Ok((version, groups, false));
+        }
+        // Over the version that was read: of two who change it at once, one reads again.
         let client = cx.session.client()?;
         let text = groups.to_text();
-        version = cx.session.wait(client.set_setting(Groups::KIND.as_str(), &text, Some(version)))?;
+        match cx.session.wait(client.set_setting(Groups::KIND.as_str(), &text, Some(version))) {
+            Ok(version) => return Ok((version, groups, true)),
+            Err(e) if e.id() != ErrorId::AlreadyExists => return Err(e),
+            Err(e) if tries == TRIES => return Err(e.hint("others change the groups at this moment: try again")),
+            Err(_) => tries += 1,
+        }
     }
-    report(cx, version, &groups, Some(args.group.as_str()))
+}
+
+fn no_member(args: &GroupChange) -> Error {
+    let text = match &args.members[..] {
+        [member] => format!("{member} is not a member of {}", args.group),
+        members => format!("none of {} is a member of {}", members.join(", "), args.group),
+    };
+    Error::new(ErrorId::NotFound, text).hint("vault group ls shows who is in which group")
 }
 
 fn report(cx: &Context<'_>, version: u64, groups: &Groups, only: Option<&str>) -> Result<()> {

@@ -95,7 +95,11 @@ fn only_who_is_trusted_counts_and_versions_do_not_go_back() {
     fs::write(m.path("d/dataset.sig"), &statement).unwrap();
     m.fails(&["dataset", "verify", "d", "--key", "k.pub.pem"], 3, "VersionRollback");
     m.ok(&["dataset", "verify", "d", "--key", "k.pub.pem", "--no-state"]);
-    m.fails(&["dataset", "verify", "d", "--key", "k.pub.pem", "--no-state", "--min-version", "2"], 3, "VersionRollback");
+    m.fails(
+        &["dataset", "verify", "d", "--key", "k.pub.pem", "--no-state", "--min-version", "2"],
+        3,
+        "VersionRollback",
+    );
     // Another version 2 by the same key.
     fs::write(m.path("d/train.csv"), table(|i, row| (i != 6).then_some(row))).unwrap();
     m.ok(&sign);
@@ -149,9 +153,16 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         let status = if id == "RecordInvalid" { 3 } else { 2 };
         let error = m.fails(&["dataset", "sign", name, "--key", "k.pem"], status, id);
         assert!(error.to_string().contains(place), "{error}");
-        assert_eq!(fs::read_dir(m.work()).unwrap().filter(|e| {
-            let name = e.as_ref().unwrap().file_name();
-            name.to_string_lossy().contains("dataset.")
-        }).count(), 0, "nothing is left behind");
+        assert_eq!(
+            fs::read_dir(m.work())
+                .unwrap()
+                .filter(|e| {
+                    let name = e.as_ref().unwrap().file_name();
+                    name.to_string_lossy().contains("dataset.")
+                })
+                .count(),
+            0,
+            "nothing is left behind"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Machine;
+use crate::support::{Daemon, Machine};
 
 const POLICY: &str = r#"
 @id("night") forbid (principal, action == ModelVault::Action::"open", resource) when { context.hour < 6 };
@@ -167,9 +167,30 @@ fn groups_and_labels_decide() {
     m.fails(&["label", "nothing", "--add", "a"], 6, "NotFound");
     m.fails(&["label", "model@v1", "--add", "a"], 2, "InvalidArgument");
     m.fails(&["group", "add", "serving", "serve-1"], 2, "InvalidArgument");
+    m.fails(&["group", "add", "admin", "operator:corp:*"], 2, "InvalidArgument");
+    for group in ["serving", "auditor"] {
+        let told = m.fails(&["group", "rm", group, "operator:crp:eve@example.com"], 6, "NotFound");
+        let said = told["error"]["message"].as_str().unwrap();
+        assert_eq!(said, format!("operator:crp:eve@example.com is not a member of {group}"));
+    }
     let groups = m.checked("groups", &["group", "rm", "serving", "workload:default/serve-1", "--json"]);
     assert_eq!(groups["groups"][0]["members"], serde_json::json!(["workload:batch/*"]));
     assert!(m.text(&["group", "ls"]).contains("workload:batch/*"));
+}
+
+#[test]
+fn who_change_groups_at_once_all_get_their_change() {
+    let m = Machine::new();
+    let daemon = Daemon::start(&m, &["--listen", "127.0.0.1:0"]);
+    let members: Vec<_> = (0..4).map(|i| format!("workload:default/serve-{i}")).collect();
+    std::thread::scope(|threads| {
+        for member in &members {
+            let m = &m;
+            threads.spawn(move || m.ok(&["group", "add", "serving", member]));
+        }
+    });
+    assert_eq!(m.json(&["group", "ls", "--json"])["groups"][0]["members"], serde_json::json!(members));
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

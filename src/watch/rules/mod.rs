@@ -6,6 +6,7 @@
 pub(super) mod artifact_sweep;
 pub(super) mod audit_gap;
 pub(super) mod denied_burst;
+pub(super) mod deny_list_hit;
 pub(super) mod first_seen;
 pub(super) mod new_address;
 pub(super) mod off_hours;
@@ -16,6 +17,7 @@ pub(super) mod slow_extraction;
 pub use artifact_sweep::ArtifactSweep;
 pub use audit_gap::AuditGap;
 pub use denied_burst::DeniedBurst;
+pub use deny_list_hit::DenyListHit;
 pub use first_seen::FirstSeen;
 pub use new_address::NewAddress;
 pub use off_hours::OffHours;
