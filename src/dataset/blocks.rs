@@ -58,7 +58,7 @@ pub(super) fn work<T: Send>(
             scope.spawn(move || serve(&waiting, &to_take, work));
         }
         drop((to_take, waiting));
-        let taken = collect(name, worked, take);
+        let taken = collect((name, frame.lines_skipped()), worked, take);
         let read = reading.join().unwrap_or_else(|_| Err(Error::new(ErrorId::Internal, "a reading thread panicked")));
         taken.and(read)
     })
@@ -78,11 +78,11 @@ fn serve<T: Send>(waiting: &Mutex<Receiver<Block>>, to_take: &SyncSender<(u64, W
 }
 
 fn collect<T>(
-    name: &str,
+    (name, mut lines): (&str, u64),
     worked: Receiver<(u64, Worked<T>)>,
     take: &mut dyn FnMut(Done<T>) -> Result<()>,
 ) -> Result<()> {
-    let (mut early, mut next, mut lines, mut records) = (BTreeMap::new(), 0, 0, 0);
+    let (mut early, mut next, mut records) = (BTreeMap::new(), 0, 0);
     for (index, block) in worked {
         early.insert(index, block);
         while let Some(block) = early.remove(&next) {
@@ -117,18 +117,19 @@ impl Reading<'_> {
         let (mut at, mut index, mut rest) = (skip.len() as u64, 0, Vec::new());
         while at < len || !rest.is_empty() {
             // A record that fills a block is read on in larger and larger steps, so that looking for its end costs little.
-            let (held, more) = (rest.len(), BLOCK.max(rest.len()) as u64);
+            let held = rest.len();
+            if held > MAX_RECORD {
+                let text = format!("{}: a record of more than {} MiB", self.name, MAX_RECORD >> 20);
+                return Err(Error::new(ErrorId::LimitExceeded, text).hint("split it, or keep it as a file of its own"));
+            }
+            let more = BLOCK.max(held).min(MAX_RECORD + 1 - held) as u64;
             let mut block = std::mem::take(&mut rest);
             block.resize(held + usize::try_from(more.min(len - at)).unwrap_or(BLOCK), 0);
             self.source.read_exact_at(&mut block[held..], at).map_err(fail)?;
             (self.read)(&block[held..]);
             at += (block.len() - held) as u64;
             let end = if at == len { block.len() } else { self.frame.cut(&block) };
-            if block.len() - end > MAX_RECORD || (end == 0 && block.len() > MAX_RECORD) {
-                let text = format!("{}: a record of more than {} MiB", self.name, MAX_RECORD >> 20);
-                return Err(Error::new(ErrorId::LimitExceeded, text).hint("split it, or keep it as a file of its own"));
-            }
-            if end == 0 {
+            if end == 0 && at < len {
                 rest = block;
                 continue;
             }

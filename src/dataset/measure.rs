@@ -64,14 +64,19 @@ impl Source<'_> {
     /// `RecordInvalid`, with the place.
     pub fn survey(&self, survey: &mut Survey, threads: usize) -> Result<()> {
         let frame: Box<dyn Frame> = match self.format {
-            Format::Csv(separator) => Box::new(Csv::survey_of(self.header(separator)?)),
+            Format::Csv(separator) => {
+                let header = self.header(separator)?;
+                // Also those of a table without a row.
+                header.survey(survey, &[]).map_err(|e| e.on(self.path))?;
+                Box::new(Csv::survey_of(header))
+            }
             Format::Jsonl => Box::new(Jsonl::survey_of(&self.start()?).map_err(|e| e.on(self.path))?),
             Format::Lines | Format::Whole => return Ok(()),
         };
         let look = |block: &[u8]| {
             let mut seen = Survey::default();
-            frame.survey(block, &mut seen)?;
-            Ok(Done { value: seen, records: 0 })
+            let records = frame.survey(block, &mut seen)?;
+            Ok(Done { value: seen, records })
         };
         let mut take = |done: Done<Survey>| survey.merge(&done.value);
         work((self.path, self.bytes), &*frame, threads, &mut |_| {}, &look, &mut take)

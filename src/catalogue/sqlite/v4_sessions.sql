@@ -8,7 +8,6 @@ CREATE TABLE sessions (
     kind TEXT NOT NULL,
     namespace TEXT NOT NULL,  -- empty: an operator
     groups TEXT NOT NULL,  -- names, a space between two
-    rules BLOB NOT NULL CHECK (length(rules) = 32),  -- digest of what the settings said of the issuer
     created INTEGER NOT NULL,
     expires INTEGER NOT NULL,
     revoked INTEGER,

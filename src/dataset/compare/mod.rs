@@ -392,7 +392,7 @@ mod tests {
             assert_eq!(differences("", "a"), [Added { at: 0 }]);
             assert_eq!(
                 differences("a b c d e f", "a x c e d f y"),
-                [Moved { from: 4, to: 3 }, Changed { from: 1, to: 1 }, Added { at: 6 }]
+                [Moved { from: 3, to: 4 }, Changed { from: 1, to: 1 }, Added { at: 6 }]
             );
         }
     }

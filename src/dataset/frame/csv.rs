@@ -20,8 +20,9 @@ const QUOTE: u8 = b'"';
 pub struct Header {
     separator: u8,
     names: Vec<String>,
-    /// Bytes up to the first row.
+    /// Bytes and lines up to the first row.
     len: usize,
+    lines: u64,
 }
 
 impl Header {
@@ -48,7 +49,20 @@ impl Header {
         // The rules of names are those of schemas.
         let columns = names.iter().map(|name| Column { name: name.clone(), kind: Type::Text }).collect();
         Schema::table(columns).map_err(|e| bad(e.message()))?;
-        Ok(Self { separator, names, len: skipped + end.next })
+        let len = skipped + end.next;
+        let lines = memchr::memchr_iter(b'\n', &start[..len]).count() as u64;
+        Ok(Self { separator, names, len, lines })
+    }
+}
+
+impl Header {
+    /// Adds what was seen of its columns; of those not in `seen`, that they are there.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub fn survey(&self, survey: &mut Survey, seen: &[Seen]) -> Outcome<()> {
+        let seen = seen.iter().copied().chain(std::iter::repeat(Seen::default()));
+        self.names.iter().zip(seen).try_for_each(|(name, seen)| survey.add(name, seen))
     }
 }
 
@@ -93,7 +107,7 @@ impl Csv {
         &self,
         block: &'b [u8],
         mut each: impl FnMut(&[Field<'b>]) -> Result<(), String>,
-    ) -> Result<(), BadRecord> {
+    ) -> Result<u64, BadRecord> {
         let block = Block::of(block);
         let (mut at, mut number, mut fields) = (0, 0, Vec::with_capacity(self.header.names.len()));
         while at < block.text.len() {
@@ -117,7 +131,7 @@ impl Csv {
         }
         match block.invalid {
             Some(at) => Err(BadRecord { number, at, why: NOT_UTF8.into() }),
-            None => Ok(()),
+            None => Ok(number),
         }
     }
 }
@@ -125,6 +139,10 @@ impl Csv {
 impl Frame for Csv {
     fn skip(&self) -> u64 {
         self.header.len as u64
+    }
+
+    fn lines_skipped(&self) -> u64 {
+        self.header.lines
     }
 
     fn cut(&self, block: &[u8]) -> usize {
@@ -152,20 +170,17 @@ impl Frame for Csv {
             each(record.record());
             Ok(())
         })
+        .map(drop)
     }
 
-    fn survey(&self, block: &[u8], survey: &mut Survey) -> Result<(), BadRecord> {
+    fn survey(&self, block: &[u8], survey: &mut Survey) -> Result<u64, BadRecord> {
         let mut seen = vec![Seen::default(); self.header.names.len()];
-        let outcome = self.rows(block, |fields| {
+        let count = self.rows(block, |fields| {
             seen.iter_mut().zip(fields).for_each(|(seen, field)| *seen = seen.and(field.seen()));
             Ok(())
-        });
-        let names = self.header.names.iter().zip(seen);
-        outcome.and(names.map(|(name, seen)| survey.add(name, seen)).collect::<Outcome<()>>().map_err(|e| BadRecord {
-            number: 0,
-            at: 0,
-            why: e.message().into(),
-        }))
+        })?;
+        self.header.survey(survey, &seen).map_err(|e| BadRecord { number: 0, at: 0, why: e.message().into() })?;
+        Ok(count)
     }
 }
 

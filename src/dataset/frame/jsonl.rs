@@ -44,18 +44,24 @@ impl Jsonl {
         Ok(Self { columns: Vec::new(), skip })
     }
 
-    fn objects<'b>(block: &'b [u8], mut each: impl FnMut(&'b [u8]) -> Result<(), String>) -> Result<(), BadRecord> {
+    fn objects<'b>(block: &'b [u8], mut each: impl FnMut(&'b [u8]) -> Result<(), String>) -> Result<u64, BadRecord> {
         let lines = lines_of(block).filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace));
-        for (number, (at, line)) in (0..).zip(lines) {
-            each(line).map_err(|why| BadRecord { number, at, why })?;
+        let mut count = 0;
+        for (at, line) in lines {
+            each(line).map_err(|why| BadRecord { number: count, at, why })?;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 }
 
 impl Frame for Jsonl {
     fn skip(&self) -> u64 {
         self.skip
+    }
+
+    fn lines_skipped(&self) -> u64 {
+        0
     }
 
     fn cut(&self, block: &[u8]) -> usize {
@@ -83,9 +89,10 @@ impl Frame for Jsonl {
             each(record.record());
             Ok(())
         })
+        .map(drop)
     }
 
-    fn survey(&self, block: &[u8], survey: &mut Survey) -> Result<(), BadRecord> {
+    fn survey(&self, block: &[u8], survey: &mut Survey) -> Result<u64, BadRecord> {
         Self::objects(block, |line| {
             let mut failed = None;
             members(line, |key, raw| {

@@ -23,6 +23,10 @@ impl Frame for Lines {
         0
     }
 
+    fn lines_skipped(&self) -> u64 {
+        0
+    }
+
     fn cut(&self, block: &[u8]) -> usize {
         last_line(block)
     }
@@ -39,7 +43,7 @@ impl Frame for Lines {
         Ok(())
     }
 
-    fn survey(&self, _: &[u8], _: &mut Survey) -> Result<(), BadRecord> {
-        Ok(())
+    fn survey(&self, _: &[u8], _: &mut Survey) -> Result<u64, BadRecord> {
+        Ok(0)
     }
 }

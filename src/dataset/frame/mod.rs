@@ -61,6 +61,9 @@ pub trait Frame: Sync {
     /// Bytes at the start of the file that hold no record, such as a header.
     fn skip(&self) -> u64;
 
+    /// Lines in them, for saying where a record is.
+    fn lines_skipped(&self) -> u64;
+
     /// Where the last whole record of a block ends; 0: none does. `block` begins at a record.
     fn cut(&self, block: &[u8]) -> usize;
 
@@ -70,11 +73,11 @@ pub trait Frame: Sync {
     /// The first record that is none, and why.
     fn records(&self, block: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), BadRecord>;
 
-    /// Adds what is seen in a block of a table.
+    /// Adds what is seen in a block of a table. Says how many records it has.
     ///
     /// # Errors
     /// As [`records`](Self::records).
-    fn survey(&self, block: &[u8], seen: &mut Survey) -> Result<(), BadRecord>;
+    fn survey(&self, block: &[u8], seen: &mut Survey) -> Result<u64, BadRecord>;
 }
 
 /// A record that cannot be read.

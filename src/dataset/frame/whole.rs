@@ -11,6 +11,10 @@ impl Frame for Whole {
         0
     }
 
+    fn lines_skipped(&self) -> u64 {
+        0
+    }
+
     fn cut(&self, block: &[u8]) -> usize {
         block.len()
     }
@@ -19,7 +23,7 @@ impl Frame for Whole {
         Ok(())
     }
 
-    fn survey(&self, _: &[u8], _: &mut Survey) -> Result<(), BadRecord> {
-        Ok(())
+    fn survey(&self, _: &[u8], _: &mut Survey) -> Result<u64, BadRecord> {
+        Ok(0)
     }
 }

@@ -37,7 +37,7 @@ impl Places {
     pub fn of(path: &Path) -> Result<Self> {
         let facts = path.metadata().map_err(on(path))?;
         if facts.is_dir() {
-            let own = vec![STATEMENT.into(), RECORDS.into()];
+            let own = vec![STATEMENT.into(), RECORDS.into(), format!("{RECORDS}.new")];
             return Ok(Self { statement: path.join(STATEMENT), records: path.join(RECORDS), own });
         }
         let beside = |name: &str| {

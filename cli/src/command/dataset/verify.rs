@@ -26,7 +26,7 @@ struct Verified {
     name: String,
     version: u64,
     root: Sha256,
-    records: u64,
+    signed_records: u64,
     bytes: u64,
     signers: Vec<KeyId>,
     /// Files that are not what was signed, with how.
@@ -74,7 +74,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
         name: statement.name.clone(),
         version: statement.version,
         root: newest.statement.root(),
-        records: statement.records(),
+        signed_records: statement.records(),
         bytes: statement.size(),
         signers: signers.iter().map(|key| key.key_id()).collect(),
         files,
@@ -147,7 +147,7 @@ fn show(v: &Verified) -> String {
     if v.verified {
         return facts([
             ("verified", Some(format!("{} version {}", v.name, v.version))),
-            ("content", Some(format!("{}, {}", count(v.records, "record"), size(v.bytes)))),
+            ("content", Some(format!("{}, {}", count(v.signed_records, "record"), size(v.bytes)))),
             ("root", Some(v.root.to_string())),
             ("signed by", Some(v.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
         ]);
