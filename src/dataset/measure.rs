@@ -18,6 +18,9 @@ use crate::seal::io::ReadAt;
 /// Most bytes of a header.
 const MAX_HEADER: u64 = 1 << 20;
 
+/// What is given the hashes of the next records, and their keys if there are.
+pub type Leaves<'a> = &'a mut dyn FnMut(&[Sha256], &[RecordKey]) -> Result<()>;
+
 /// Bytes with a name and a format.
 pub struct Source<'a> {
     /// Path within the dataset.
@@ -97,13 +100,7 @@ impl Source<'_> {
     ///
     /// # Errors
     /// `RecordInvalid`, with the place; `DatasetChanged` for other columns than the schema's; those of `leaves`.
-    pub fn measure(
-        &self,
-        schema: &Schema,
-        key: Option<usize>,
-        threads: usize,
-        leaves: &mut dyn FnMut(&[Sha256], &[RecordKey]) -> Result<()>,
-    ) -> Result<Measured> {
+    pub fn measure(&self, schema: &Schema, key: Option<usize>, threads: usize, leaves: Leaves<'_>) -> Result<Measured> {
         let (frame, id) = (self.frame(schema)?, schema.id());
         let hash = |block: &[u8]| {
             let (mut hashes, mut keys) = (Vec::with_capacity(block.len() / 64), Vec::new());

@@ -25,7 +25,7 @@ pub(super) enum Reconsidered<'a> {
     /// It stays one.
     Denied,
     /// Others approved; the act uses that up.
-    Approved(Decided<'a>, Spend),
+    Approved(Box<Decided<'a>>, Spend),
     /// Something is missing that the caller can get.
     Lacking(Error),
 }
@@ -62,14 +62,17 @@ impl Vault {
                         return Ok(Reconsidered::Denied);
                     }
                     let used_up = Spend { id: USED_UP, asked: wanted.asked, approvals: 0 };
-                    return Ok(Reconsidered::Approved(decided, used_up));
+                    return Ok(Reconsidered::Approved(Box::new(decided), used_up));
                 }
                 if let Some(approval) = self.catalogue.approval_of(wanted.asked)? {
                     request.context.approvals = approval.approvals();
                     let decided = policies.decide_on(request);
                     if decided.decision().allowed {
                         let (id, approvals) = (approval.record.new.id, approval.approvals());
-                        return Ok(Reconsidered::Approved(decided, Spend { id, asked: wanted.asked, approvals }));
+                        return Ok(Reconsidered::Approved(
+                            Box::new(decided),
+                            Spend { id, asked: wanted.asked, approvals },
+                        ));
                     }
                 }
                 let approval = self.have_wait(caller, action, wanted, needed)?;

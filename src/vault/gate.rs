@@ -290,7 +290,7 @@ impl Vault {
             Reconsidered::Denied => {}
             Reconsidered::Approved(decided, spend) => {
                 let decision = decided.decision().clone();
-                return Ok((Permit { decision, approval: Some(spend), ..permit }, decided));
+                return Ok((Permit { decision, approval: Some(spend), ..permit }, *decided));
             }
             Reconsidered::Lacking(error) => {
                 self.append(self.row(caller, act, subject, Some(&permit)).denied(error.id().name()))?;
@@ -379,7 +379,7 @@ impl Vault {
         if let Some(permit) = permit {
             record = record.by_policies(&permit.decision.determining, format!("v{}", permit.policy_version));
             if let Some(spend) = permit.approval.filter(|_| !permit.is_used_up()) {
-                record = record.detail("approval", &spend.id.to_string());
+                record = record.detail("approval", spend.id.to_string());
             }
         }
         subject.details.iter().fold(record, |record, (key, value)| record.detail(key, value))
