@@ -133,7 +133,7 @@ pub trait Catalogue:
     /// The tags of an artifact, by name.
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>>;
 
-    /// Hides versions from [`Catalogue::resolve`] and [`Catalogue::list`] and says how many it hid. Those hidden already keep
+    /// Hides versions from [`Catalogue::locate`] and [`Catalogue::list`] and says how many it hid. Those hidden already keep
     /// their time.
     fn unlist(&self, scope: ListingScope, entry: Entry) -> Result<(u64, Sequence)>;
 
