@@ -136,7 +136,7 @@ fn two_files_of_any_format_are_compared_by_record() {
     schema("dataset-diff", &document);
     let mut found = changes(&document);
     found.sort();
-    assert_eq!(found, ["changed 501>1", "duplicated 3>1001", "moved 900>101"]);
+    assert_eq!(found, ["changed 501>1", "duplicated 3>1001", "moved 901>101"]);
     m.fails(&["dataset", "diff", "d/train.csv", "other.jsonl", "--key", "nothing"], 2, "InvalidArgument");
 }
 

@@ -42,7 +42,7 @@ impl Header {
         let block = Block::of(&start[skipped..]);
         let mut fields = Vec::new();
         let end = block.row(0, separator, &mut fields).map_err(|why| bad(&why))?;
-        if block.invalid.is_some() && end.next == block.text.len() {
+        if block.invalid.is_some() && !end.complete {
             return Err(bad(NOT_UTF8));
         }
         let names: Vec<String> = fields.iter().map(|f| f.text().into_owned()).collect();
