@@ -143,12 +143,12 @@ impl Comparing {
         by_hash.finish()?.each(|entry| {
             let (hash, side) = (&entry[..32], entry[32]);
             if group.hash != hash {
-                group.settle(&mut old, &mut new)?;
+                group.settle(&mut old)?;
                 group.hash.copy_from_slice(hash);
             }
             group.take(side, number(&entry[33..41]), &entry[41..], &mut old, &mut new)
         })?;
-        group.settle(&mut old, &mut new)?;
+        group.settle(&mut old)?;
         pair(old, new, &sorting, each)
     }
 }
@@ -195,7 +195,7 @@ impl Group {
         }
     }
 
-    fn settle(&mut self, old: &mut Sorter<40>, _: &mut Sorter<40>) -> Result<()> {
+    fn settle(&mut self, old: &mut Sorter<40>) -> Result<()> {
         self.old.drain(..).skip(self.taken).try_for_each(|(at, key)| old.push(entry(at, NONE, NONE, &key)))?;
         self.taken = 0;
         Ok(())

@@ -1,6 +1,5 @@
 //! `vault dataset sign`: the next version of a dataset, all records of it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use model_vault::dataset::{Chain, DatasetStatement, LeafWriter};
@@ -58,12 +57,17 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     // Beside the old ones until all is measured.
     let fresh = places.records.with_extension("tree.new");
     let _ = std::fs::remove_dir_all(&fresh);
-    let mut writers: HashMap<String, LeafWriter> = HashMap::new();
+    // Files come one after the other: one tree is open at a time.
+    let mut open: Option<(String, LeafWriter)> = None;
     let mut keep = |file: &str, leaves: &[Sha256], _: &[_]| {
-        if !writers.contains_key(file) {
-            writers.insert(file.into(), LeafWriter::create(&fresh.join(file))?);
-        }
-        writers.get_mut(file).map_or(Ok(()), |writer| writer.push(leaves))
+        let (_, writer) = match open.take() {
+            Some(same) if same.0 == file => open.insert(same),
+            before => {
+                before.map_or(Ok(()), |(_, done)| done.finish())?;
+                open.insert((file.into(), LeafWriter::create(&fresh.join(file))?))
+            }
+        };
+        writer.push(leaves)
     };
     let measured = folder.measure(&schema, None, threads(), &mut keep, &|bytes| bar.more(bytes));
     let files = measured.map_err(|e| match (e.id(), before) {
@@ -73,7 +77,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         _ => e,
     });
     let files = files.inspect_err(|_| drop(std::fs::remove_dir_all(&fresh)))?;
-    writers.into_values().try_for_each(LeafWriter::finish)?;
+    open.map_or(Ok(()), |(_, last)| last.finish())?;
     bar.done();
     let name = args.name.clone().or_else(|| before.map(|b| b.statement.name.clone()));
     let name = match name {
