@@ -8,8 +8,8 @@
 //! In a directory that is memory (`--dir /dev/shm`), where a commit costs next to nothing, the median of one caller is what deciding costs:
 //! admission, policy, quota, both rows, and opening the sealed file.
 //!
-//! The ratio shows what group commit is worth. It is printed against its goal; a shared machine's disk gates nothing, so only a ratio
-//! below 1 (no group at all) fails.
+//! The ratio shows what group commit is worth. It is printed against its goal; a disk gates nothing. What fails is an open that costs more
+//! than a millisecond of CPU.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a bench")]
 
@@ -26,6 +26,8 @@ use model_vault::vault::{Caller, Channel, InitSpec, Machine, SealInput, SealMemb
 
 const CALLERS: usize = 64;
 const GOAL: f64 = 10.0;
+/// Most CPU time, user and system, of an open and its end.
+const MOST_CPU: Duration = Duration::from_millis(1);
 
 /// Appends and syncs a second, by one thread.
 fn syncs(dir: &Path, time: Duration) -> f64 {
@@ -132,14 +134,14 @@ fn main() {
         .unwrap();
     let callers: Vec<_> = (0..CALLERS).map(|i| workload(&vault, i)).collect();
     let rounds = if small { 1 } else { 3 };
-    let mut best = 0.0_f64;
+    let mut least = Duration::MAX;
     for _ in 0..rounds {
         let before = syncs(dir.path(), time / 2);
         let (one, alone, _) = opens(&vault, &callers[..1], time / 2);
         let (rate, each, cpu) = opens(&vault, &callers, time);
         let raw = (before + syncs(dir.path(), time / 2)) / 2.0;
         let ratio = rate / raw;
-        best = best.max(ratio);
+        least = least.min(cpu);
         println!(
             "{CALLERS} callers: {rate:.0} opens/s ({each:.1?} each, CPU {cpu:.1?}), one caller: {one:.0} opens/s ({alone:.1?} each); \
              one thread: {raw:.0} fdatasync/s; ratio {ratio:.1}x (goal {GOAL:.0}x{})",
@@ -147,5 +149,5 @@ fn main() {
         );
     }
     println!("one caller: median {:.1?} until it is open", median(&vault, &callers[0]));
-    assert!(best >= 1.0, "fewer opens than syncs: rows are not committed in groups");
+    assert!(least <= MOST_CPU, "an open costs {least:?} of CPU");
 }

@@ -419,6 +419,9 @@ pub struct ExplanationFacts {
     pub policies: Vec<String>,
     /// What could not be evaluated.
     pub errors: Vec<String>,
+    /// What refuses it whatever the policies say: holds, subjects that are refused.
+    #[serde(default)]
+    pub outside: Vec<String>,
     /// A second factor that was used just now would help, perhaps with approvals besides.
     pub second_factor: bool,
     /// So many approvals by others would help; 0: none are asked for.

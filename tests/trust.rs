@@ -331,6 +331,26 @@ fn whoever_is_taken_back_while_sealing_publishes_nothing() {
 }
 
 #[test]
+fn an_identity_of_the_vault_signs_nothing_for_whoever_may_not_have_it_sign_any_more() {
+    let f = Fixture::new();
+    f.vault.new_identity(&f.caller(), &name("release"), false).unwrap();
+    let text = f.vault.policy(&f.caller()).unwrap().text;
+    let key = f.vault.publisher(&f.caller(), &name("release"), (&name("default"), &name("m"))).unwrap();
+    let seal = |meanwhile: Box<dyn Fn() + Send + Sync>| {
+        let sealing = Sealing { progress: Box::new(move |_| meanwhile()), ..sealing(Some(key.clone())) };
+        let input = SealInput { namespace: name("default"), name: name("m"), tag: None, sealing };
+        f.vault.seal(&f.caller(), input).map(drop)
+    };
+    seal(Box::new(|| {})).unwrap();
+    let (vault, operator) = (f.vault.clone(), f.caller());
+    let without =
+        format!("{text}@id(\"signs-nothing\") forbid (principal, action == ModelVault::Action::\"sign\", resource);");
+    let meanwhile = move || assert!(vault.set_policy(&operator, &without).unwrap() > 0);
+    assert_eq!(seal(Box::new(meanwhile)).unwrap_err().id(), ErrorId::Denied);
+    assert_eq!(f.vault.status(&f.caller()).unwrap().versions, 1);
+}
+
+#[test]
 fn a_right_to_new_names_is_none_to_what_others_made_meanwhile() {
     let f = Fixture::new();
     let text = f.vault.policy(&f.caller()).unwrap().text;

@@ -116,6 +116,32 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "dataset diff",
         &["vault dataset diff old/ new/", "vault dataset diff old.csv new.csv --key id        # pairs edited rows"],
     ),
+    (
+        "dataset read",
+        &[
+            "vault dataset read data/ --trust release | python train.py        # JSON Lines, each record checked",
+            "vault dataset read data/ --key curator.pub.pem -o train.jsonl --receipt receipt.json",
+        ],
+    ),
+    (
+        "dataset prove",
+        &[
+            "vault dataset prove data/ --file train.csv --record 17 --trust release -o proof.json",
+            "vault dataset prove --check proof.json --key curator.pub.pem     # without the dataset",
+        ],
+    ),
+    (
+        "dataset quarantine",
+        &["vault dataset quarantine data/ --contributor acme --reason flipped-labels --key curator.pem"],
+    ),
+    (
+        "dataset receipt sign",
+        &["vault dataset receipt sign receipt.json --model model.onnx --key job.pem -o model.receipt"],
+    ),
+    (
+        "dataset receipt verify",
+        &["vault dataset receipt verify model.receipt --job-key job.pub.pem --dataset data/ --trust release"],
+    ),
     ("dataset log", &["vault dataset log data/ --trust release"]),
     (
         "verify",

@@ -295,9 +295,6 @@ pub trait Catalogue:
         grantee: Option<(&Name, Name)>,
     ) -> Result<Surroundings>;
 
-    /// Whether a grant is in force: given to the present enrolment of a workload that is not revoked.
-    fn is_granted(&self, namespace: NamespaceId, workload: &Name, artifact: ArtifactId) -> Result<bool>;
-
     // Audit
 
     /// Appends a row that belongs to no other change, such as a decision. Durable when this returns.

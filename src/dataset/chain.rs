@@ -119,6 +119,7 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::super::schema::Schema;
+    use super::super::statement::{Attribution, Described};
     use super::*;
 
     fn statement(version: u64, previous: Option<Sha256>, licence: &str) -> String {
@@ -130,8 +131,9 @@ mod tests {
             expires: Some(Timestamp::from_millis(9_000)),
             schema: Schema::Lines,
             files: Vec::new(),
-            sources: Vec::new(),
-            licence: Some(licence.into()),
+            attribution: Attribution::default(),
+            derived_from: Vec::new(),
+            described: Described { licence: Some(licence.into()), ..Described::default() },
         }
         .to_payload()
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::compare::RecordKey;
 use super::frame::Format;
 use super::measure::{Measured, Source, Surveyor};
+use super::pieces::Pieces;
 use super::schema::Schema;
 use super::statement::MAX_DATASET_FILES;
 use crate::error::{Error, ErrorId, Result};
@@ -17,8 +18,28 @@ pub struct Folder {
     format: Option<Format>,
 }
 
-/// What is given to whoever follows a measurement: the path of the file, hashes and keys of the next records.
-pub type Follow<'a> = &'a mut dyn FnMut(&str, &[Sha256], &[RecordKey]) -> Result<()>;
+/// Whoever follows a measurement.
+pub trait Follow {
+    /// Hashes and keys of the next records of a file.
+    ///
+    /// # Errors
+    /// Its own, which end the measurement.
+    fn records(&mut self, file: &str, hashes: &[Sha256], keys: &[RecordKey]) -> Result<()>;
+
+    /// All pieces of a file, after its records.
+    ///
+    /// # Errors
+    /// Its own, which end the measurement.
+    fn pieces(&mut self, _: &str, _: &Pieces) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&str, &[Sha256], &[RecordKey]) -> Result<()>> Follow for F {
+    fn records(&mut self, file: &str, hashes: &[Sha256], keys: &[RecordKey]) -> Result<()> {
+        self(file, hashes, keys)
+    }
+}
 
 impl Folder {
     /// A file, or a directory with all files below it but those in `own`. `format`: of all files that have records; else by their names.
@@ -40,6 +61,17 @@ impl Folder {
             Some(format) => Format::of_name(&entry.path).unwrap_or(format),
             None => Format::of_name(&entry.path).unwrap_or(Format::Whole),
         }
+    }
+
+    /// One of its files.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the file system.
+    pub fn open(&self, path: &str) -> Result<std::fs::File> {
+        let entry = self.files.entries().iter().find(|e| e.path == path);
+        let entry = entry
+            .ok_or_else(|| Error::new(ErrorId::DatasetChanged, format!("{path}: it was signed, and is not there")))?;
+        self.files.open(entry)
     }
 
     /// Bytes of all files.
@@ -79,7 +111,7 @@ impl Folder {
         schema: &Schema,
         key: Option<&str>,
         threads: usize,
-        follow: Follow<'_>,
+        follow: &mut dyn Follow,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Measured>> {
         let key = key.map(|name| {
@@ -91,9 +123,11 @@ impl Folder {
         for entry in self.files.entries() {
             let file = self.files.open(entry)?;
             let source = Source { path: &entry.path, format: self.format_of(entry), bytes: &file };
-            let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow(&entry.path, hashes, keys);
-            measured.push(source.measure(schema, key, threads, &mut leaves)?);
+            let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(&entry.path, hashes, keys);
+            let (file_measured, pieces) = source.measure(schema, key, threads, &mut leaves)?;
             self.files.unchanged(entry, &file)?;
+            follow.pieces(&entry.path, &pieces)?;
+            measured.push(file_measured);
             progress(entry.size);
         }
         Ok(measured)

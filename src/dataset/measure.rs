@@ -7,6 +7,7 @@ use super::frame::jsonl::Jsonl;
 use super::frame::lines::Lines;
 use super::frame::whole::Whole;
 use super::frame::{Format, Frame};
+use super::pieces::{Piece, Pieces};
 use super::schema::{Schema, Survey, Type};
 use super::value::{record_hash, record_key};
 use crate::crypto::hash::Sha256Hasher;
@@ -46,6 +47,8 @@ pub struct Measured {
     pub records: u64,
     /// RFC 6962 root over the hashes of its records.
     pub root: Sha256,
+    /// SHA-256 of the list of its [`Pieces`].
+    pub pieces: Sha256,
 }
 
 impl Source<'_> {
@@ -85,7 +88,7 @@ impl Source<'_> {
         work((self.path, self.bytes), &*frame, threads, &mut |_| {}, &look, &mut take)
     }
 
-    fn frame(&self, schema: &Schema) -> Result<Box<dyn Frame>> {
+    pub(super) fn frame(&self, schema: &Schema) -> Result<Box<dyn Frame>> {
         let frame: Result<Box<dyn Frame>> = match self.format {
             Format::Whole => Ok(Box::new(Whole)),
             Format::Csv(separator) => Csv::new(self.header(separator)?, schema).map(|f| Box::new(f) as _),
@@ -95,12 +98,18 @@ impl Source<'_> {
         frame.map_err(|e| e.on(self.path))
     }
 
-    /// Hashes all records under a schema. `leaves` is given their hashes, in order, and with `key`, a column, a digest of what each has
+    /// Hashes all records under a schema, and all pieces. `leaves` is given the records' hashes, in order, and with `key`, a column, a digest of what each has
     /// there.
     ///
     /// # Errors
     /// `RecordInvalid`, with the place; `DatasetChanged` for other columns than the schema's; those of `leaves`.
-    pub fn measure(&self, schema: &Schema, key: Option<usize>, threads: usize, leaves: Leaves<'_>) -> Result<Measured> {
+    pub fn measure(
+        &self,
+        schema: &Schema,
+        key: Option<usize>,
+        threads: usize,
+        leaves: Leaves<'_>,
+    ) -> Result<(Measured, Pieces)> {
         let (frame, id) = (self.frame(schema)?, schema.id());
         let hash = |block: &[u8]| {
             let (mut hashes, mut keys) = (Vec::with_capacity(block.len() / 64), Vec::new());
@@ -108,20 +117,30 @@ impl Source<'_> {
                 hashes.push(record_hash(&id, record));
                 keys.extend(key.map(|column| record_key(record, column)));
             })?;
-            Ok(Done { records: hashes.len() as u64, value: (hashes, keys) })
+            let records = hashes.len() as u64;
+            Ok(Done { records, value: (hashes, keys, Piece::of(block, records)) })
         };
         let (mut whole, mut size, mut tree) = (Sha256Hasher::default(), 0, Frontier::default());
+        let mut pieces = Pieces::default();
+        if frame.skip() > 0 {
+            let skipped = self.start()?;
+            let len = usize::try_from(frame.skip()).unwrap_or(usize::MAX).min(skipped.len());
+            pieces.0.push(Piece::of(&skipped[..len], 0));
+        }
         let mut read = |bytes: &[u8]| {
             whole.update(bytes);
             size += bytes.len() as u64;
         };
-        let mut take = |Done { value: (hashes, keys), .. }: Done<(Vec<Sha256>, Vec<RecordKey>)>| {
+        let mut take = |Done { value: (hashes, keys, piece), .. }: Done<(Vec<Sha256>, Vec<RecordKey>, Piece)>| {
             hashes.iter().for_each(|leaf| tree.push(*leaf));
+            pieces.0.push(piece);
             leaves(&hashes, &keys)
         };
         work((self.path, self.bytes), &*frame, threads, &mut read, &hash, &mut take)?;
         let (records, root) = (tree.size(), tree.root());
-        Ok(Measured { path: self.path.into(), format: self.format, size, sha256: whole.finish(), records, root })
+        let (path, sha256) = (self.path.into(), whole.finish());
+        let measured = Measured { path, format: self.format, size, sha256, records, root, pieces: pieces.digest() };
+        Ok((measured, pieces))
     }
 }
 
@@ -203,7 +222,7 @@ mod tests {
             }
         };
         let mut leaves = Vec::new();
-        let file = source.measure(schema, None, 2, &mut |some, _| {
+        let (file, _) = source.measure(schema, None, 2, &mut |some, _| {
             leaves.extend_from_slice(some);
             Ok(())
         })?;

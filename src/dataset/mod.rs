@@ -7,8 +7,11 @@
 //! | `frame` | from the bytes of a file to its records: one file for each format |
 //! | `blocks` | a file read once and worked on by all cores |
 //! | `measure`, `folder` | files and all files of a dataset: their records, roots |
-//! | `leaves` | the hashes of records on disk |
+//! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
+//! | `contributors` | who supplied which records |
 //! | `statement` | what is signed about one version |
+//! | `reader`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
+//! | `proof`, `receipt` | about one record; about what a training job read |
 //! | `chain` | versions follow one another: no fork, no way back |
 //! | `compare` | what differs between two versions |
 //!
@@ -17,20 +20,34 @@
 mod blocks;
 mod chain;
 mod compare;
+mod contributors;
+mod fields;
 mod folder;
 mod frame;
+mod jsonl;
 mod leaves;
 mod measure;
+mod pieces;
+mod proof;
+mod reader;
+mod receipt;
 mod schema;
 mod statement;
 mod value;
 
 pub use chain::{Chain, Seen as VersionSeen, Version};
 pub use compare::{Comparing, Difference, RecordKey, Summary};
+pub use contributors::{Attested, Contributor, Excluded, MAX_CONTRIBUTORS, Run, Runs};
+pub use fields::{Field, Fields, fields, members};
 pub use folder::{Folder, Follow};
 pub use frame::Format;
+pub use jsonl::write_line;
 pub use leaves::{LeafWriter, Leaves};
 pub use measure::{Measured, Source, Surveyor, dataset_root};
+pub use pieces::{MAX_PIECE, Piece, Pieces};
+pub use proof::RecordProof;
+pub use reader::{Place, Reader, Record, Verified};
+pub use receipt::{Read, ReadSet, Receipt};
 pub use schema::{Column, MAX_COLUMNS, Schema, Seen, Survey, Type};
-pub use statement::{DatasetStatement, MAX_DATASET_FILES};
+pub use statement::{Attribution, DatasetStatement, Described, MAX_DATASET_FILES, Origin};
 pub use value::{Encoder, MAX_RECORD, record_hash};

@@ -33,6 +33,7 @@ impl Policies {
             why: explain(&decision),
             policies: decision.determining,
             errors: decision.errors,
+            outside: Vec::new(),
             second_factor: lack == Some(Lack::SecondFactor),
             approvals: if let Some(Lack::Approvals(n)) = approvals { n } else { 0 },
             grant: !decision.allowed && self.decide(&granted).allowed,

@@ -163,15 +163,20 @@ impl Vault {
         if self.holds.is_empty() || is_owner(&caller.principal, self.owner_uid) {
             return Ok(());
         }
-        let (target, now) = (format!("principal:{}", caller.principal), self.now());
+        self.not_held(&caller.principal)
+    }
+
+    /// Whether no hold keeps a principal out.
+    pub(super) fn not_held(&self, principal: &Principal) -> Result<()> {
+        let (target, now) = (format!("principal:{principal}"), self.now());
         let suspended = self.holds.find(&target, "suspend", now);
         // No workload has a second factor: until somebody releases it, to ask for one is to refuse.
         let asked = || self.holds.find(&target, "step-up", now);
-        let workload = caller.principal.kind == PrincipalKind::Workload;
+        let workload = principal.kind == PrincipalKind::Workload;
         match suspended.or_else(|| if workload { asked() } else { None }) {
             None => Ok(()),
             Some(hold) => {
-                let text = format!("{} is suspended: {}", caller.principal, hold.hold.reason);
+                let text = format!("{principal} is suspended: {}", hold.hold.reason);
                 Err(Error::new(ErrorId::OnHold, text)
                     .detail("hold", hold.number)
                     .hint("an operator can undo it: vault quarantine ls; vault release principal NAME"))

@@ -10,7 +10,7 @@ use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::crypto::dsse::{IN_TOTO, pre_authentication};
 use crate::crypto::hash::sha256;
-use crate::crypto::sign::{Identity, SigningIdentity, VerifyingKey};
+use crate::crypto::sign::{Identity, PublicKey, SigningIdentity, VerifyingKey};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{IdentityFacts, IdentityKeyFacts};
 use crate::identity::signers::Trusting;
@@ -69,6 +69,12 @@ impl Vault {
         self.once(&request, |_| Ok(()), carry_out)?;
         self.publish_copy()?;
         identity_facts(name, self.keyring().publisher(name)?)
+    }
+
+    /// Whether a key is that of an identity in the vault's keyring.
+    pub(super) fn holds_key(&self, key: &PublicKey) -> Result<bool> {
+        let held = |identity: &Identity| identity.ed25519().public().key_id() == key.key_id();
+        Ok(self.keyring().publishers().any(|(_, identity)| held(identity)))
     }
 
     /// The identities that the vault holds, by name.

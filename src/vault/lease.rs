@@ -129,7 +129,8 @@ impl Lease {
         // Another thread may have been faster.
         let bytes_left = before < self.fresh.bytes.load(Ordering::Acquire);
         let changed = self.generation.load(Ordering::Acquire) != generation;
-        if changed || !bytes_left || grant.check(now).is_err() || grant.expires_at().since(now) <= half {
+        let due = !bytes_left || grant.check(now).is_err() || grant.expires_at().since(now) <= half;
+        if changed || due {
             let subject = Subject::version(&self.namespace, &self.artifact, &self.record);
             let resource = super::opening::version_resource(&self.namespace, &self.artifact, &self.record);
             let renewed = self
@@ -142,10 +143,14 @@ impl Lease {
                 let subject = subject.clone().with("lease", "renewal");
                 self.vault.refuse(&self.caller, Act::ArtifactFetchStart, &subject, e)
             })?;
-            let subject = subject.with("bytes", before).with("lease_ends", renewed.expires_at());
-            self.vault.record(&self.caller, Act::LeaseRenew, &subject, &permit)?;
-            *grant = renewed;
-            self.fresh.of(&grant, before);
+            // Taken back was what somebody else had: the lease goes on as it is, without a row. Whoever takes back nothing of note
+            // in a loop would fill the log with those of all streams.
+            if due {
+                let subject = subject.with("bytes", before).with("lease_ends", renewed.expires_at());
+                self.vault.record(&self.caller, Act::LeaseRenew, &subject, &permit)?;
+                *grant = renewed;
+                self.fresh.of(&grant, before);
+            }
             self.generation.store(generation, Ordering::Release);
         }
         grant.check_for(Action::Open, self.record.facts.version_id, now)

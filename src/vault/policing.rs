@@ -25,7 +25,27 @@ impl Vault {
         let request = scenario.request(self.now()).or_else(|e| self.refuse(caller, act, &subject, e))?;
         self.record(caller, act, &subject, &permit)?;
         let (_, policies) = self.policy_in_force();
-        Ok(policies.explain(&request))
+        let mut told = policies.explain(&request);
+        told.outside = self.outside(&scenario)?;
+        told.allowed &= told.outside.is_empty();
+        Ok(told)
+    }
+
+    /// What the vault asks before and beside its policies.
+    fn outside(&self, scenario: &Scenario) -> Result<Vec<String>> {
+        let who = &scenario.principal;
+        let mut outside = Vec::new();
+        let mut held = |outcome: Result<()>| outside.extend(outcome.err().map(|e| e.message().to_owned()));
+        held(self.not_held(who));
+        if let Target::Artifact(reference) = &scenario.resource {
+            let Located { artifact, version, .. } = self.lookup(reference, Visibility::All)?;
+            let resource = super::opening::version_resource(&reference.namespace, &artifact, &version);
+            held(self.not_quarantined(scenario.action, resource));
+        }
+        if self.catalogue.is_refused(&who.issuer, &who.subject)? {
+            outside.push(format!("{who} is refused (vault session ls)"));
+        }
+        Ok(outside)
     }
 
     /// Puts what the vault knows into a scenario.

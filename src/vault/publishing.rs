@@ -92,16 +92,23 @@ impl Right<'_> {
         if let (Some(tag), Some(tagged)) = (tag, self.tagged(there)) {
             let asked = Asked { tag: Some(tag), ..Asked::default() };
             let subject = subject.clone().with("tag", tag);
-            // What others approved is the version, not the tag.
-            let mut mover = maker.clone();
-            if let Some(underway) = &mut mover.evidence.underway {
-                underway.approvals = 0;
-            }
-            let moves = vault.permit_asked(&mover, act, Action::Tag, tagged, &subject, asked)?;
+            let moves = vault.permit_asked(&unapproved(maker), act, Action::Tag, tagged, &subject, asked)?;
             vault.without_approval(caller, act, &subject, &moves)?;
         }
         if let Some(key) = &new.publisher {
             vault.must_trust(caller, act, subject, &new.namespace, &key.key_id())?;
+            if vault.holds_key(key)? {
+                // It signs for whoever may have it sign, and until the version is made.
+                let signs = vault.permit_asked(
+                    &unapproved(maker),
+                    act,
+                    Action::Sign,
+                    Resource::Vault,
+                    subject,
+                    Asked::default(),
+                )?;
+                vault.without_approval(caller, act, subject, &signs)?;
+            }
         }
         Ok(permit)
     }
@@ -168,6 +175,15 @@ impl Vault {
             Right { vault, caller, act, new, subject, allowed, before, id }.ask_again(&goes_on)
         }))
     }
+}
+
+/// The caller without what others approved: that is the version, neither its tag nor its signature.
+fn unapproved(maker: &Caller) -> Caller {
+    let mut alone = maker.clone();
+    if let Some(underway) = &mut alone.evidence.underway {
+        underway.approvals = 0;
+    }
+    alone
 }
 
 /// What is there, or `None`. Any other failure stays one: it must not turn into the weaker question.

@@ -127,6 +127,13 @@ impl Vault {
             return self.refuse(caller, act, &subject, remote);
         }
         let known = Known::find(kind).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        if text.trim().is_empty() && !before.trim().is_empty() {
+            // A file that could not be written, or the wrong one.
+            let empty =
+                Error::new(ErrorId::ConfigInvalid, format!("the document is empty: it would take all {kind} away"))
+                    .hint("if that is meant, say so in it by a comment: # none");
+            return self.refuse(caller, act, &subject, empty);
+        }
         let taken = check(known, text).and_then(|()| must_be_usable(kind, text, self.home().path()));
         taken.or_else(|e| self.refuse(caller, act, &subject, e))?;
         let _turn = self.settings.changing.lock().unwrap_or_else(PoisonError::into_inner);

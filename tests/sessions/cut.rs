@@ -231,5 +231,7 @@ async fn what_is_taken_back_from_others_leaves_a_stream_alone() {
     go_on.send(()).unwrap();
     fetching.await.unwrap().unwrap();
     assert_eq!(super::refused(world.whoami(&enrolments[1]).await), ErrorId::BadCredential);
+    // Nor does it write a row for each thing that is taken back from somebody.
+    assert!(!world.rows().iter().any(|row| row.contains("\"lease.renew\"")));
     world.stop().await;
 }

@@ -310,8 +310,11 @@ async fn a_session_that_was_taken_back_is_refused_on_old_and_new_connections() {
     assert_eq!(refused(client.whoami().await), ErrorId::BadCredential);
     assert_eq!(refused(world.login(&signer.token("k1", &claims(&[]))).await), ErrorId::BadCredential);
     let shown = world.vault.sessions(&world.operator()).unwrap();
-    assert_eq!((shown.sessions.len(), shown.refused[0].subject.as_str()), (1, "repo:acme/model"));
+    assert_eq!((shown.sessions.len(), shown.refused[0].subject.as_str()), (0, "repo:acme/model"));
     world.vault.refuse_subject(&world.operator(), "ci", "repo:acme/model", true).unwrap();
+    assert_eq!(refused(client.whoami().await), ErrorId::BadCredential, "what was refused does not come to life again");
+    let again = world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
+    let client = world.client(&again).await.unwrap();
     client.whoami().await.unwrap();
 
     // Its own end, and that of its issuer.

@@ -17,23 +17,40 @@ pub enum Dataset {
     Verify(DatasetVerify),
     /// Compare two versions of a dataset, record by record
     Diff(DatasetDiff),
+    /// Hand on the records of a dataset, each checked before it is
+    Read(DatasetRead),
+    /// Prove that a record is one of a signed dataset
+    Prove(DatasetProve),
+    /// Sign a version that keeps the records of a contributor out
+    Quarantine(DatasetQuarantine),
+    /// What training jobs read
+    #[command(subcommand)]
+    Receipt(Receipt),
     /// Show the signed versions of a dataset
     Log(DatasetLog),
 }
 
-/// `vault dataset sign`
+/// Who signs the next version.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("signer").args(["key", "identity"]).multiple(true).required(true))]
-pub struct DatasetSign {
-    /// File or directory of records: .csv, .tsv, .jsonl, .txt
-    #[arg(value_name = "PATH")]
-    pub path: PathBuf,
+pub struct DatasetSigner {
     /// Private keys (PEM, or pkcs11:... on a token); may be repeated
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
     /// Identity of the vault, which key new made
     #[arg(long, value_name = "NAME")]
     pub identity: Option<Name>,
+}
+
+/// `vault dataset sign`
+#[derive(Debug, Args)]
+pub struct DatasetSign {
+    /// File or directory of records: .csv, .tsv, .jsonl, .txt
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: DatasetSigner,
     /// What the dataset is called [default: the last version's name, or that of the path]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -52,6 +69,24 @@ pub struct DatasetSign {
     /// Under which licence it may be used
     #[arg(long, value_name = "TEXT")]
     pub licence: Option<String>,
+    /// Who supplied records, and what they signed; may be repeated
+    #[arg(long, value_name = "NAME=PATH", value_parser = named)]
+    pub contributor: Vec<(String, PathBuf)>,
+    /// Its public key [default: NAME's in the trust store]
+    #[arg(long, value_name = "NAME=FILE", value_parser = named)]
+    pub contributor_key: Vec<(String, PathBuf)>,
+    /// A signed dataset that this one was made from; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub derived_from: Vec<PathBuf>,
+    /// Its description in Croissant (JSON-LD), signed by digest
+    #[arg(long, value_name = "FILE")]
+    pub croissant: Option<PathBuf>,
+    /// The report of a scan, signed by digest
+    #[arg(long, value_name = "FILE")]
+    pub scan: Option<PathBuf>,
+    /// A field of the Data Provenance Standards; may be repeated
+    #[arg(long, value_name = "FIELD=TEXT", value_parser = field)]
+    pub provenance: Vec<(String, String)>,
 }
 
 /// Whose statements are believed.
@@ -65,6 +100,20 @@ pub struct Believed {
     pub trust: Vec<key::Trusted>,
 }
 
+/// Which versions are recent enough, or old enough.
+#[derive(Debug, Args)]
+pub struct Recent {
+    /// Refuse versions below this
+    #[arg(long, value_name = "N")]
+    pub min_version: Option<u64>,
+    /// Refuse what was signed less than so long ago (7d)
+    #[arg(long, value_name = "DURATION", value_parser = super::quarantine::lasts)]
+    pub min_age: Option<std::time::Duration>,
+    /// Neither ask nor remember which versions were seen on this machine
+    #[arg(long)]
+    pub no_state: bool,
+}
+
 /// `vault dataset verify`
 #[derive(Debug, Args)]
 pub struct DatasetVerify {
@@ -74,12 +123,9 @@ pub struct DatasetVerify {
     /// Whom to believe.
     #[command(flatten)]
     pub believed: Believed,
-    /// Refuse versions below this
-    #[arg(long, value_name = "N")]
-    pub min_version: Option<u64>,
-    /// Neither ask nor remember which versions were seen on this machine
-    #[arg(long)]
-    pub no_state: bool,
+    /// Which versions count.
+    #[command(flatten)]
+    pub recent: Recent,
     /// Column that names a record: pairs what was edited with what it was
     #[arg(long, value_name = "COLUMN")]
     pub by: Option<String>,
@@ -114,6 +160,135 @@ pub struct DatasetLog {
     /// Whom to believe.
     #[command(flatten)]
     pub believed: Believed,
+}
+
+/// `vault dataset read`
+#[derive(Debug, Args)]
+pub struct DatasetRead {
+    /// The signed file or directory
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Whom to believe.
+    #[command(flatten)]
+    pub believed: Believed,
+    /// Which versions count.
+    #[command(flatten)]
+    pub recent: Recent,
+    /// Where to write the records, as JSON Lines; '-': standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Write what was read, for `receipt sign`
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+}
+
+/// `vault dataset prove`
+#[derive(Debug, Args)]
+pub struct DatasetProve {
+    /// The signed file or directory, or with --check a proof
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// File of the record within the dataset
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<String>,
+    /// Number of the record in its file, from 1
+    #[arg(long, value_name = "N", required_unless_present = "check")]
+    pub record: Option<u64>,
+    /// Where to put the proof
+    #[arg(short, long, value_name = "FILE", required_unless_present = "check")]
+    pub output: Option<PathBuf>,
+    /// Check a proof instead, without the dataset
+    #[arg(long, conflicts_with_all = ["file", "record", "output"])]
+    pub check: bool,
+    /// Whom to believe.
+    #[command(flatten)]
+    pub believed: Believed,
+}
+
+/// `vault dataset quarantine`
+#[derive(Debug, Args)]
+pub struct DatasetQuarantine {
+    /// The signed file or directory
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Whose records are kept out
+    #[arg(long, value_name = "NAME")]
+    pub contributor: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: DatasetSigner,
+    /// From then on nobody accepts this version (2027-01-31)
+    #[arg(long, value_name = "TIME", value_parser = key::moment)]
+    pub expires: Option<Timestamp>,
+    /// Datasets that may be made from this one; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub descendant: Vec<PathBuf>,
+    /// Training receipts, to name the models; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Vec<PathBuf>,
+}
+
+/// `vault dataset receipt ...`
+#[derive(Debug, Subcommand)]
+pub enum Receipt {
+    /// Sign what a job read together with the model it made
+    Sign(ReceiptSign),
+    /// Check a receipt against the dataset it is about
+    Verify(ReceiptVerify),
+}
+
+/// `vault dataset receipt sign`
+#[derive(Debug, Args)]
+pub struct ReceiptSign {
+    /// What was read, as a reader wrote it
+    #[arg(value_name = "RECEIPT")]
+    pub receipt: PathBuf,
+    /// A file of the model that was made; may be repeated
+    #[arg(long, value_name = "FILE", required = true)]
+    pub model: Vec<PathBuf>,
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: DatasetSigner,
+    /// Where to put the signed receipt
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `vault dataset receipt verify`
+#[derive(Debug, Args)]
+pub struct ReceiptVerify {
+    /// The signed receipt
+    #[arg(value_name = "RECEIPT")]
+    pub receipt: PathBuf,
+    /// Public key of whoever runs the job (PEM); may be repeated
+    #[arg(long, value_name = "FILE", required = true)]
+    pub job_key: Vec<PathBuf>,
+    /// The signed dataset
+    #[arg(long, value_name = "PATH")]
+    pub dataset: PathBuf,
+    /// Whom to believe about the dataset.
+    #[command(flatten)]
+    pub believed: Believed,
+    /// A file of the model; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub model: Vec<PathBuf>,
+}
+
+/// `NAME=PATH`
+fn named(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("give NAME=PATH")?;
+    let name: Name = name.parse().map_err(|e: model_vault::Error| e.message().to_owned())?;
+    if path.is_empty() { Err("give NAME=PATH".into()) } else { Ok((name.to_string(), path.into())) }
+}
+
+/// `FIELD=TEXT`
+fn field(text: &str) -> Result<(String, String), &'static str> {
+    let (field, text) =
+        text.split_once('=').filter(|(f, t)| !f.is_empty() && !t.is_empty()).ok_or("give FIELD=TEXT")?;
+    Ok((field.into(), text.into()))
 }
 
 fn format(text: &str) -> Result<Format, &'static str> {

@@ -88,7 +88,8 @@ pub struct ReleaseOne {
     pub name: String,
 }
 
-fn lasts(text: &str) -> Result<Duration, String> {
+/// A number and a unit: `7d`.
+pub fn lasts(text: &str) -> Result<Duration, String> {
     let bad = || "give a number and s, m, h or d: 15m".to_owned();
     let unit = match text.chars().next_back() {
         Some('s') => 1,

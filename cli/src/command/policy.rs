@@ -244,6 +244,9 @@ fn visible_lines(text: &str) -> String {
 
 fn explained(told: &ExplanationFacts) -> String {
     let mut text = format!("{}: {}\n", told.request, told.why);
+    for refusal in &told.outside {
+        text.push_str(&format!("refused whatever the policies say: {refusal}\n"));
+    }
     let mut would = Vec::new();
     if told.second_factor {
         would.push("a second factor that was used just now".to_owned());

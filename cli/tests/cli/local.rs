@@ -316,6 +316,9 @@ fn what_is_in_quarantine_is_not_opened_until_it_is_released() {
     m.ok(&["seal", "a"]);
     m.checked("hold", &["quarantine", "artifact", "a", "--reason", "a test", "--for", "1h", "--json"]);
     m.fails(&["open", "a", "-o", "out"], 5, "OnHold");
+    let told = m.checked("policy-explain", &["policy", "explain", "operator:local:uid:0", "open", "a", "--json"]);
+    assert_eq!(told["allowed"], false);
+    assert!(told["outside"][0].as_str().unwrap().contains("in quarantine: a test"), "{told}");
     // A name that nobody has holds nobody.
     m.fails(&["quarantine", "principal", "serve-1", "--kind", "throttle"], 6, "NotFound");
     m.ok(&["workload", "enroll", "serve-1", "-o", "serve-1"]);

@@ -373,10 +373,6 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| access::surroundings(db, artifact, version, grantee))
     }
 
-    fn is_granted(&self, namespace: NamespaceId, workload: &Name, artifact: ArtifactId) -> Result<bool> {
-        self.read(|db| access::is_granted(db, namespace, workload, artifact))
-    }
-
     fn append_audit(&self, leaf: AuditLeaf) -> Result<Sequence> {
         self.write(move |db| log::append(db, &leaf))
     }

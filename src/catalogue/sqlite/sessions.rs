@@ -161,6 +161,10 @@ impl Sessions for SqliteCatalogue {
             short("refused_by", &by, 4096)?;
             let known = refused(db, &issuer, &subject)?.is_some();
             let row = RefusedSubject { issuer, subject, refused_by: by, refused: db.now, readmitted: None };
+            // Its sessions are over for good: to be readmitted is to be let log in again.
+            let theirs: Vec<SessionRecord> =
+                db.many("WHERE issuer = ?1 AND subject = ?2 AND revoked IS NULL", params![row.issuer, row.subject])?;
+            theirs.into_iter().try_for_each(|s| db.update(&SessionRecord { revoked: Some(db.now), ..s }).map(drop))?;
             if known {
                 db.update(&row)?
             } else {

@@ -121,7 +121,8 @@ fn an_altered_row_is_refused_not_believed() {
     let certificate: Reading = |c| c.certificate(&[1; 16]).map(drop);
     let granted: Reading = |c| {
         let artifact = c.list(&ArtifactFilter { pattern: Pattern::all(), visibility: Visibility::All }, None, 1)?;
-        c.is_granted(NS, &name("serve"), artifact.rows[0].artifact.id).map(drop)
+        let of = artifact.rows[0].artifact.id;
+        c.surroundings(of, None, Some((&name("prod"), name("serve")))).map(drop)
     };
     let policy: Reading = |c| c.policy().map(drop);
     let signers: Reading = |c| c.signers().map(drop);

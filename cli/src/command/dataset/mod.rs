@@ -1,8 +1,17 @@
 //! `vault dataset`: datasets signed, verified and compared record by record.
 
+mod attesting;
 mod diff;
+mod disk;
+mod issuing;
+mod keeping;
 mod log;
 mod places;
+mod prove;
+mod quarantine;
+mod read;
+mod receipt;
+mod seen;
 mod sign;
 mod told;
 mod verify;
@@ -18,6 +27,10 @@ pub fn run(cx: &Context<'_>, args: &Dataset) -> Result<Outcome> {
         Dataset::Sign(args) => sign::run(cx, args).map(|()| Outcome::Done),
         Dataset::Verify(args) => verify::run(cx, args),
         Dataset::Diff(args) => diff::run(cx, args),
+        Dataset::Read(args) => read::run(cx, args).map(|()| Outcome::Done),
+        Dataset::Prove(args) => prove::run(cx, args).map(|()| Outcome::Done),
+        Dataset::Quarantine(args) => quarantine::run(cx, args).map(|()| Outcome::Done),
+        Dataset::Receipt(args) => receipt::run(cx, args),
         Dataset::Log(args) => log::run(cx, args).map(|()| Outcome::Done),
     }
 }

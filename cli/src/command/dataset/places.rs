@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use model_vault::crypto::hash::sha256;
 use model_vault::crypto::sign::VerifyingKey;
-use model_vault::dataset::{Chain, Folder, Format, Schema};
+use model_vault::dataset::{Chain, DatasetStatement, Folder, Format, Schema};
 use model_vault::files::Ignored;
 use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN};
 use model_vault::{Error, ErrorId, Result, json};
@@ -17,6 +18,9 @@ use crate::files::{on, read_small};
 /// In a directory; `.NAME` is put before it beside a file.
 const STATEMENT: &str = "dataset.sig";
 const RECORDS: &str = "dataset.tree";
+/// In the directory of a file's hashes: what a reader checks at a time, and who supplied which records.
+pub const PIECES: &str = "pieces";
+pub const CONTRIBUTORS: &str = "contributors";
 const MAX_SCHEMA: u64 = 4 << 20;
 
 /// The two places.
@@ -84,42 +88,42 @@ impl Places {
     /// # Errors
     /// `SignatureMissing`, `SignatureInvalid`; as [`Chain::of`].
     pub fn chain(&self, cx: &Context<'_>, believed: &Believed) -> Result<(Chain, Vec<VerifyingKey>)> {
-        let store = Store::read(cx, &believed.trust)?;
-        let given = believed.key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?;
-        let mut keys = store.unrevoked(given.concat())?;
-        keys.extend(store.keys().map(|(_, key)| key.clone()));
-        if keys.is_empty() {
-            return Err(Error::new(
-                ErrorId::InvalidArgument,
-                "no signer is trusted: a signature by anybody proves nothing",
-            )
-            .hint("give the signer's public key with --key FILE, or its name in the trust store with --trust NAME"));
-        }
+        let keys = trusted(cx, believed)?;
         let bundles = self.bundles()?;
         if bundles.is_empty() {
-            return Err(Error::new(ErrorId::SignatureMissing, format!("{}: no such file", self.statement.display()))
-                .hint("vault dataset sign makes it"));
+            return Err(self.missing());
         }
-        let mut good = Vec::new();
-        for bundle in &bundles {
-            let mut named = keys.iter().filter(|key| bundle.names(key)).peekable();
-            let claimed = named.peek().is_some();
-            match named.find(|key| bundle.verify(key).is_ok()) {
-                Some(key) => good.push((bundle, key.clone())),
-                // It says that a trusted key signed it.
-                None if claimed => {
-                    return Err(Error::new(ErrorId::SignatureInvalid, "a signature does not verify")
-                        .on(self.statement.display()));
-                }
-                None => {}
-            }
-        }
-        let chain =
-            Chain::of(good.iter().map(|(bundle, _)| &*bundle.payload)).map_err(|e| e.on(self.statement.display()))?;
-        let newest = chain.newest().digest;
-        let of_newest = good.iter().filter(|(b, _)| model_vault::crypto::hash::sha256(&b.payload) == newest);
-        let signers = of_newest.map(|(_, key)| key.clone()).collect();
+        let of = |e: Error| e.on(self.statement.display());
+        let (good, _) = believe(&bundles, &keys).map_err(of)?;
+        let chain = Chain::of(good).map_err(of)?;
+        let newest: Vec<_> = bundles.into_iter().filter(|b| sha256(&b.payload) == chain.newest().digest).collect();
+        let (_, signers) = believe(&newest, &keys).map_err(of)?;
         Ok((chain, signers))
+    }
+
+    /// All statements, whoever signed them: for names and roots that prove nothing.
+    ///
+    /// # Errors
+    /// `SignatureMissing`; `BundleMalformed`.
+    pub fn all_by_anybody(&self) -> Result<Vec<DatasetStatement>> {
+        let bundles = self.bundles()?;
+        if bundles.is_empty() {
+            return Err(self.missing());
+        }
+        bundles.iter().map(|b| DatasetStatement::from_payload(&b.payload)).collect()
+    }
+
+    /// That with the highest version.
+    ///
+    /// # Errors
+    /// As [`all_by_anybody`](Self::all_by_anybody).
+    pub fn newest_by_anybody(&self) -> Result<DatasetStatement> {
+        self.all_by_anybody()?.into_iter().max_by_key(|s| s.version).ok_or_else(|| self.missing())
+    }
+
+    fn missing(&self) -> Error {
+        Error::new(ErrorId::SignatureMissing, format!("{}: no such file", self.statement.display()))
+            .hint("vault dataset sign makes it")
     }
 
     /// The text of the statement file with further bundles.
@@ -134,6 +138,46 @@ impl Places {
         }
         Ok(text.into_bytes())
     }
+}
+
+/// The keys that are believed.
+///
+/// # Errors
+/// `InvalidArgument` for none; those of the keys and the trust store.
+pub fn trusted(cx: &Context<'_>, believed: &Believed) -> Result<Vec<VerifyingKey>> {
+    let store = Store::read(cx, &believed.trust)?;
+    let given = believed.key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?;
+    let mut keys = store.unrevoked(given.concat())?;
+    keys.extend(store.keys().map(|(_, key)| key.clone()));
+    if keys.is_empty() {
+        return Err(Error::new(
+            ErrorId::InvalidArgument,
+            "no signer is trusted: a signature by anybody proves nothing",
+        )
+        .hint("give the signer's public key with --key FILE, or its name in the trust store with --trust NAME"));
+    }
+    Ok(keys)
+}
+
+/// What these keys signed, and which of them did.
+///
+/// # Errors
+/// `SignatureInvalid` for what says that one of them signed it.
+pub fn believe<'a>(bundles: &'a [Bundle], keys: &[VerifyingKey]) -> Result<(Vec<&'a [u8]>, Vec<VerifyingKey>)> {
+    let (mut payloads, mut signers) = (Vec::new(), Vec::new());
+    for bundle in bundles {
+        let mut named = keys.iter().filter(|key| bundle.names(key)).peekable();
+        let claimed = named.peek().is_some();
+        match named.find(|key| bundle.verify(key).is_ok()) {
+            Some(key) => {
+                payloads.push(&*bundle.payload);
+                signers.push(key.clone());
+            }
+            None if claimed => return Err(Error::new(ErrorId::SignatureInvalid, "a signature does not verify")),
+            None => {}
+        }
+    }
+    Ok((payloads, signers))
 }
 
 /// `--schema`

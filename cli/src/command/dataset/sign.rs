@@ -2,20 +2,25 @@
 
 use std::path::PathBuf;
 
-use model_vault::dataset::{Chain, DatasetStatement, LeafWriter};
+use model_vault::crypto::hash::sha256;
+use model_vault::dataset::{Attribution, DatasetStatement, Described, Origin};
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use super::attesting::attested;
+use super::issuing::Issuing;
+use super::keeping::Keeping;
 use super::places::{Places, schema};
 use crate::args::DatasetSign;
-use crate::command::identity::Signers;
 use crate::command::{Context, threads};
-use crate::files::on;
-use crate::files::signature::put;
+use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 use crate::output::table::facts;
 use crate::output::text::{count, size};
+
+/// Most bytes of a document that is signed by its digest.
+const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// The JSON document of `vault dataset sign`.
 #[derive(Debug, Serialize)]
@@ -26,27 +31,32 @@ struct Signed {
     records: u64,
     files: u64,
     bytes: u64,
+    /// By name, if contributors attest records.
+    contributors: Vec<Covered>,
+    /// Records that nobody attests; all of them where no contributor is named.
+    unattributed: u64,
     statement: PathBuf,
     signers: Vec<KeyId>,
+}
+
+/// Records of a contributor.
+#[derive(Debug, Serialize)]
+struct Covered {
+    name: String,
+    records: u64,
 }
 
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     let places = Places::of(&args.path)?;
-    let signers = Signers::named(cx, &args.key, args.identity.as_ref())?;
-    // The version before is one that these very signers signed: nobody else's statement is built upon.
-    let bundles = places.bundles()?;
-    let own: Vec<_> = bundles.iter().filter(|b| signers.public().any(|key| b.verify(key).is_ok())).collect();
-    if own.is_empty() && !bundles.is_empty() {
-        let text = format!("{} has versions that other keys signed", places.statement.display());
-        return Err(Error::new(ErrorId::AlreadyExists, text)
-            .hint("sign with the key of the versions before, or move the file away and begin anew"));
+    let issuing = Issuing::begin(cx, &places, &args.signer)?;
+    let before = issuing.before();
+    let excluded = before.map(|b| b.statement.attribution.excluded.clone()).unwrap_or_default();
+    if let Some(out) = excluded.iter().find(|e| args.contributor.iter().all(|(name, _)| *name != e.contributor)) {
+        let text = format!("the records of {} are kept out, and nobody says which they are", out.contributor);
+        return Err(Error::new(ErrorId::InvalidArgument, text)
+            .hint("name all contributors again: --contributor NAME=PATH; or remove its records and begin anew"));
     }
-    let before = match own.is_empty() {
-        true => None,
-        false => Some(Chain::of(own.iter().map(|b| &*b.payload)).map_err(|e| e.on(places.statement.display()))?),
-    };
-    let before = before.as_ref().map(Chain::newest);
     let folder = places.folder(&args.path, args.format)?;
     let bar = Progress::new("hashing", folder.size(), cx.out.json());
     let schema = match (&args.schema, before) {
@@ -54,31 +64,27 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         (None, Some(before)) => before.statement.schema.clone(),
         (None, None) => folder.survey(threads())?,
     };
+    let (attested, mut contributors) = attested(cx, &args.contributor, &args.contributor_key, &schema)?;
+    let attested = (!contributors.is_empty()).then_some((attested, contributors.len()));
     // Beside the old ones until all is measured.
-    let fresh = places.records.with_extension("tree.new");
-    let _ = std::fs::remove_dir_all(&fresh);
-    // Files come one after the other: one tree is open at a time.
-    let mut open: Option<(String, LeafWriter)> = None;
-    let mut keep = |file: &str, leaves: &[Sha256], _: &[_]| {
-        let (_, writer) = match open.take() {
-            Some(same) if same.0 == file => open.insert(same),
-            before => {
-                before.map_or(Ok(()), |(_, done)| done.finish())?;
-                open.insert((file.into(), LeafWriter::create(&fresh.join(file))?))
-            }
-        };
-        writer.push(leaves)
-    };
-    let measured = folder.measure(&schema, None, threads(), &mut keep, &|bytes| bar.more(bytes));
-    let files = measured.map_err(|e| match (e.id(), before) {
-        (ErrorId::DatasetChanged | ErrorId::RecordInvalid, Some(_)) if args.schema.is_none() => {
-            e.hint("version 1 fixed the columns and their types; name others with --schema FILE")
+    let mut keeping = Keeping::begin(places.records.with_extension("tree.new"), attested);
+    let measured = folder.measure(&schema, None, threads(), &mut keeping, &|bytes| bar.more(bytes));
+    let files = match measured {
+        Ok(files) => files,
+        Err(e) => {
+            keeping.forget();
+            return Err(match (e.id(), before) {
+                (ErrorId::DatasetChanged | ErrorId::RecordInvalid, Some(_)) if args.schema.is_none() => {
+                    e.hint("version 1 fixed the columns and their types; name others with --schema FILE")
+                }
+                _ => e,
+            });
         }
-        _ => e,
-    });
-    let files = files.inspect_err(|_| drop(std::fs::remove_dir_all(&fresh)))?;
-    open.map_or(Ok(()), |(_, last)| last.finish())?;
+    };
     bar.done();
+    for (contributor, records) in contributors.iter_mut().zip(keeping.counts.iter().skip(1)) {
+        contributor.records = *records;
+    }
     let name = args.name.clone().or_else(|| before.map(|b| b.statement.name.clone()));
     let name = match name {
         Some(name) => name,
@@ -96,44 +102,65 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         expires: args.expires,
         schema,
         files,
-        sources: args.source.clone(),
-        licence: args.licence.clone(),
+        attribution: Attribution { contributors, files: keeping.runs.clone(), excluded },
+        derived_from: args.derived_from.iter().map(|path| origin(path)).collect::<Result<_>>()?,
+        described: described(args)?,
     };
     if let Some(before) = before.filter(|b| b.statement.root() == statement.root()) {
         cx.out.message(format!("note: the records and files are those of version {}", before.statement.version));
     }
-    let payload = statement.to_payload().into_bytes();
-    DatasetStatement::from_payload(&payload)
-        .map_err(|e| e.hint("a name, source or licence has 1 to 4096 bytes; paths are plain"))?;
-    let made = signers.sign(cx, &payload, None)?;
-    let all: Vec<_> = bundles.iter().chain(made.iter().map(|s| &s.bundle)).cloned().collect();
-    let text = Places::with(&all)?;
     // Hashes first: a statement never lies beside hashes that are older than it.
-    let _ = std::fs::remove_dir_all(&places.records);
-    if fresh.exists() {
-        std::fs::rename(&fresh, &places.records).map_err(on(&places.records))?;
-    }
-    put(&places.statement, &text)?;
+    let signers = issuing.publish(cx, &places, &statement, || keeping.settle(&places.records))?;
     let signed = Signed {
         version: statement.version,
         root: statement.root(),
         records: statement.records(),
         files: statement.files.len() as u64,
         bytes: statement.size(),
+        unattributed: statement.unattributed(),
+        contributors: statement
+            .attribution
+            .contributors
+            .iter()
+            .map(|c| Covered { name: c.name.clone(), records: c.records })
+            .collect(),
         name: statement.name,
         statement: places.statement,
-        signers: made.iter().map(|s| s.key.key_id()).collect(),
+        signers,
     };
     cx.out.report(&signed, |s| {
+        let covered: Vec<_> = s.contributors.iter().map(|c| format!("{} {}", c.name, c.records)).collect();
+        let nobody = if s.unattributed > 0 { format!("; unattributed {}", s.unattributed) } else { String::new() };
         facts([
             ("signed", Some(format!("{} version {}", s.name, s.version))),
             (
                 "content",
                 Some(format!("{} in {}, {}", count(s.records, "record"), count(s.files, "file"), size(s.bytes))),
             ),
+            ("supplied by", (!covered.is_empty()).then(|| covered.join(", ") + &nobody)),
             ("root", Some(s.root.to_string())),
             ("statement", Some(s.statement.display().to_string())),
             ("signed by", Some(s.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
         ])
     })
+}
+
+fn described(args: &DatasetSign) -> Result<Described> {
+    let digest = |path: &Option<PathBuf>| {
+        path.as_ref().map(|path| read_small(path, MAX_DOCUMENT).map(|text| sha256(&text)).map_err(on(path))).transpose()
+    };
+    Ok(Described {
+        sources: args.source.clone(),
+        licence: args.licence.clone(),
+        croissant: digest(&args.croissant)?,
+        scan: digest(&args.scan)?,
+        provenance: args.provenance.iter().cloned().collect(),
+    })
+}
+
+/// The newest version of a dataset that this one was made from, as it says itself: what it names is what is looked for when that is tainted.
+fn origin(path: &std::path::Path) -> Result<Origin> {
+    let places = Places::of(path)?;
+    let statement = places.newest_by_anybody()?;
+    Ok(Origin { name: statement.name.clone(), root: statement.root() })
 }

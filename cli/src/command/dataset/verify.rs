@@ -1,19 +1,17 @@
 //! `vault dataset verify`: whether a dataset is what was signed, and if not, which records differ.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use model_vault::dataset::{Leaves, Measured, RecordKey, VersionSeen};
-use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
+use model_vault::dataset::{Follow, Leaves, Measured, RecordKey};
+use model_vault::names::{KeyId, Sha256};
 use model_vault::{Error, ErrorId, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::places::Places;
+use super::seen::Accepted;
 use super::told::{Told, comparing, told};
 use crate::args::DatasetVerify;
 use crate::command::{Context, Outcome, threads};
-use crate::files::signature::put;
-use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 use crate::output::table::facts;
 use crate::output::text::{count, size, visible};
@@ -27,6 +25,10 @@ struct Verified {
     version: u64,
     root: Sha256,
     signed_records: u64,
+    /// Records by contributors who are kept out: they are there, and are not read.
+    kept_out: u64,
+    /// Records that no contributor attests.
+    unattributed: u64,
     bytes: u64,
     signers: Vec<KeyId>,
     /// Files that are not what was signed, with how.
@@ -39,17 +41,12 @@ struct Verified {
 /// Verifies.
 pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
     let places = Places::of(&args.path)?;
-    let (chain, signers) = places.chain(cx, &args.believed)?;
-    let newest = chain.newest();
+    let mut accepted = Accepted::of(cx, &args.path, &places, &args.believed, &args.recent)?;
+    let newest = accepted.newest().clone();
     let statement = &newest.statement;
-    let mut state = if args.no_state { None } else { Some(State::read()?) };
-    let names: Vec<_> = signers.iter().map(|key| format!("{} {}", key.key_id(), statement.name)).collect();
-    let seen = state.as_ref().and_then(|s| names.iter().filter_map(|name| s.seen(name)).max_by_key(|s| s.version));
-    chain.accept(seen, args.min_version, SystemClock.now()).map_err(|e| e.on(args.path.display()))?;
-
     let folder = places.folder(&args.path, None)?;
     let bar = Progress::new("verifying", folder.size(), cx.out.json());
-    let measured = folder.measure(&statement.schema, None, threads(), &mut |_, _, _| Ok(()), &|bytes| bar.more(bytes));
+    let measured = folder.measure(&statement.schema, None, threads(), &mut Nobody, &|bytes| bar.more(bytes));
     bar.done();
     let files = match &measured {
         Ok(measured) => differing(&statement.files, measured),
@@ -66,8 +63,8 @@ pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
         true => None,
         false => compare(cx, args, &places, statement, &measured)?,
     };
-    if let Some(state) = state.as_mut().filter(|_| verified) {
-        state.raise(&names, VersionSeen { version: statement.version, digest: newest.digest })?;
+    if verified {
+        accepted.remember()?;
     }
     let report = Verified {
         verified,
@@ -75,8 +72,10 @@ pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
         version: statement.version,
         root: newest.statement.root(),
         signed_records: statement.records(),
+        kept_out: statement.records() - statement.readable(),
+        unattributed: statement.unattributed(),
         bytes: statement.size(),
-        signers: signers.iter().map(|key| key.key_id()).collect(),
+        signers: accepted.signers.iter().map(|key| key.key_id()).collect(),
         files,
         differences,
     };
@@ -87,6 +86,15 @@ pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
     let text =
         format!("{} is not version {} of {:?} as it was signed", args.path.display(), report.version, report.name);
     Ok(Outcome::Refused(Error::new(ErrorId::DatasetChanged, text)))
+}
+
+/// Follows nothing.
+struct Nobody;
+
+impl Follow for Nobody {
+    fn records(&mut self, _: &str, _: &[Sha256], _: &[RecordKey]) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn differing(signed: &[Measured], found: &[Measured]) -> BTreeMap<String, &'static str> {
@@ -148,6 +156,7 @@ fn show(v: &Verified) -> String {
         return facts([
             ("verified", Some(format!("{} version {}", v.name, v.version))),
             ("content", Some(format!("{}, {}", count(v.signed_records, "record"), size(v.bytes)))),
+            ("kept out", (v.kept_out > 0).then(|| count(v.kept_out, "record"))),
             ("root", Some(v.root.to_string())),
             ("signed by", Some(v.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
         ]);
@@ -160,58 +169,4 @@ fn show(v: &Verified) -> String {
         out += &format!("and {} (--json tells them)\n", count(v.files.len() as u64 - 20, "more file"));
     }
     out + &v.differences.as_ref().map(Told::show).unwrap_or_default()
-}
-
-/// Which versions were seen on this machine.
-struct State {
-    file: PathBuf,
-    seen: BTreeMap<String, SeenRow>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct SeenRow {
-    version: u64,
-    digest: String,
-}
-
-impl State {
-    fn read() -> Result<Self> {
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-        let base = base.ok_or_else(|| {
-            Error::new(ErrorId::InvalidArgument, "no directory for the record of versions seen is known")
-                .hint("set XDG_STATE_HOME, or give --no-state")
-        })?;
-        let directory = base.join("modelvault");
-        std::fs::create_dir_all(&directory).map_err(|e| {
-            Error::from(e)
-                .on(directory.display())
-                .hint("set XDG_STATE_HOME to a writable directory, or give --no-state")
-        })?;
-        let file = directory.join("datasets-seen.json");
-        if !file.exists() {
-            return Ok(Self { file, seen: BTreeMap::new() });
-        }
-        let text = read_small(&file, 16 << 20).map_err(on(&file))?;
-        let seen = serde_json::from_slice(&text).map_err(|e| damaged(&file, &e.to_string()))?;
-        Ok(Self { file, seen })
-    }
-
-    fn seen(&self, name: &str) -> Option<VersionSeen> {
-        let row = self.seen.get(name)?;
-        Some(VersionSeen { version: row.version, digest: row.digest.parse().ok()? })
-    }
-
-    fn raise(&mut self, names: &[String], to: VersionSeen) -> Result<()> {
-        for name in names {
-            self.seen.insert(name.clone(), SeenRow { version: to.version, digest: to.digest.to_string() });
-        }
-        let text = serde_json::to_vec_pretty(&self.seen).map_err(|e| damaged(&self.file, &e.to_string()))?;
-        put(&self.file, &text)
-    }
-}
-
-fn damaged(file: &Path, why: &str) -> Error {
-    Error::new(ErrorId::ConfigInvalid, format!("{}: {why}", file.display()))
-        .hint("it says which versions were seen before; remove it only if you know why it is damaged")
 }

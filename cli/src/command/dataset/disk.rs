@@ -1,0 +1,43 @@
+//! A signed dataset on disk, for a reader of it.
+
+use std::fs::File;
+
+use model_vault::Result;
+use model_vault::dataset::{Folder, Measured, Pieces, Place};
+use model_vault::seal::io::ReadAt;
+
+use super::places::{PIECES, Places};
+use crate::files::{on, read_small};
+
+/// Most bytes of what is kept beside a file.
+const MAX_BESIDE: u64 = 4 << 30;
+
+/// Files and what is kept beside them.
+pub struct Disk<'a> {
+    /// The files.
+    pub folder: &'a Folder,
+    /// What is beside them.
+    pub places: &'a Places,
+}
+
+impl Disk<'_> {
+    /// The pieces of a file, as they were signed.
+    ///
+    /// # Errors
+    /// `DatasetChanged`, and those of the file system.
+    pub fn pieces(&self, file: &Measured) -> Result<Pieces> {
+        Pieces::from_text(&self.beside(&file.path, PIECES)?, &file.pieces).map_err(|e| e.on(&file.path))
+    }
+}
+
+impl Place for Disk<'_> {
+    fn open(&self, file: &str) -> Result<Box<dyn ReadAt>> {
+        let opened: File = self.folder.open(file)?;
+        Ok(Box::new(opened))
+    }
+
+    fn beside(&self, file: &str, what: &str) -> Result<Vec<u8>> {
+        let path = self.places.records_of(file).join(what);
+        read_small(&path, MAX_BESIDE).map_err(on(&path))
+    }
+}

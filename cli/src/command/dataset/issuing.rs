@@ -1,0 +1,75 @@
+//! The next version of a dataset, by those who signed the versions before.
+
+use model_vault::dataset::{Chain, DatasetStatement, Version};
+use model_vault::manifest::oms::Bundle;
+use model_vault::names::{KeyId, Sha256};
+use model_vault::{Error, ErrorId, Result};
+
+use super::places::Places;
+use crate::args::DatasetSigner;
+use crate::command::Context;
+use crate::command::identity::Signers;
+use crate::files::signature::put;
+
+/// What there is, and who signs.
+pub struct Issuing {
+    signers: Signers,
+    bundles: Vec<Bundle>,
+    chain: Option<Chain>,
+}
+
+impl Issuing {
+    /// Builds upon statements by these very signers: upon nobody else's.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where others signed all that is there; those of the signers and the statements.
+    pub fn begin(cx: &Context<'_>, places: &Places, signer: &DatasetSigner) -> Result<Self> {
+        let signers = Signers::named(cx, &signer.key, signer.identity.as_ref())?;
+        let bundles = places.bundles()?;
+        let own: Vec<_> = bundles.iter().filter(|b| signers.public().any(|key| b.verify(key).is_ok())).collect();
+        if own.is_empty() && !bundles.is_empty() {
+            let text = format!("{} has versions that other keys signed", places.statement.display());
+            return Err(Error::new(ErrorId::AlreadyExists, text)
+                .hint("sign with the key of the versions before, or move the file away and begin anew"));
+        }
+        let chain = match own.is_empty() {
+            true => None,
+            false => Some(Chain::of(own.iter().map(|b| &*b.payload)).map_err(|e| e.on(places.statement.display()))?),
+        };
+        Ok(Self { signers, bundles, chain })
+    }
+
+    /// The version before.
+    pub fn before(&self) -> Option<&Version> {
+        self.chain.as_ref().map(Chain::newest)
+    }
+
+    /// Roots of the versions that a contributor supplied records of.
+    pub fn roots_with(&self, contributor: &str) -> Vec<Sha256> {
+        let versions = self.chain.iter().flat_map(Chain::versions).map(|v| &v.statement);
+        let has = |s: &&DatasetStatement| s.attribution.contributors.iter().any(|c| c.name == contributor);
+        versions.filter(has).map(DatasetStatement::root).collect()
+    }
+
+    /// Signs a statement and puts it with those before, when `ready` has made place for it.
+    ///
+    /// # Errors
+    /// Those of a statement that cannot be read again, of signing, and of `ready`.
+    pub fn publish(
+        &self,
+        cx: &Context<'_>,
+        places: &Places,
+        statement: &DatasetStatement,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<Vec<KeyId>> {
+        let payload = statement.to_payload().into_bytes();
+        DatasetStatement::from_payload(&payload)
+            .map_err(|e| e.hint("a name, source, reason or licence has 1 to 4096 bytes; paths are plain"))?;
+        let made = self.signers.sign(cx, &payload, None)?;
+        let all: Vec<_> = self.bundles.iter().chain(made.iter().map(|s| &s.bundle)).cloned().collect();
+        let text = Places::with(&all)?;
+        ready()?;
+        put(&places.statement, &text)?;
+        Ok(made.iter().map(|s| s.key.key_id()).collect())
+    }
+}

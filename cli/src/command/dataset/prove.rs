@@ -1,0 +1,103 @@
+//! `vault dataset prove`: that a record is one of a signed dataset, for somebody who has not got the dataset.
+
+use model_vault::dataset::{Chain, Leaves, RecordProof};
+use model_vault::manifest::oms::Bundle;
+use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
+use model_vault::{Error, ErrorId, Result};
+use serde::Serialize;
+
+use super::places::{Places, believe, trusted};
+use crate::args::DatasetProve;
+use crate::command::Context;
+use crate::files::signature::put;
+use crate::files::{on, read_small};
+use crate::output::table::facts;
+use crate::output::text::visible;
+
+/// Most bytes of a proof: its statement names all files.
+const MAX_PROOF: u64 = 64 << 20;
+
+/// The JSON document of `vault dataset prove`.
+#[derive(Debug, Serialize)]
+struct Proved {
+    name: String,
+    version: u64,
+    root: Sha256,
+    file: String,
+    record: u64,
+    leaf: Sha256,
+    signers: Vec<KeyId>,
+}
+
+/// Makes a proof, or checks one.
+pub fn run(cx: &Context<'_>, args: &DatasetProve) -> Result<()> {
+    let keys = trusted(cx, &args.believed)?;
+    let proof = if args.check { read(args)? } else { make(args, &keys)? };
+    let bundle = bundle_of(&proof).map_err(|e| e.on(args.path.display()))?;
+    let (good, signers) = believe(std::slice::from_ref(&bundle), &keys)?;
+    let chain = Chain::of(good)?;
+    if args.check {
+        chain.accept(None, None, SystemClock.now())?;
+    }
+    let statement = &chain.newest().statement;
+    proof.verify(statement)?;
+    if let Some(output) = &args.output {
+        let text = serde_json::to_vec_pretty(&proof).map_err(|e| Error::new(ErrorId::Internal, e.to_string()))?;
+        put(output, &text)?;
+    }
+    let proved = Proved {
+        name: statement.name.clone(),
+        version: statement.version,
+        root: statement.root(),
+        file: proof.file,
+        record: proof.record,
+        leaf: proof.leaf,
+        signers: signers.iter().map(|key| key.key_id()).collect(),
+    };
+    cx.out.report(&proved, |p| {
+        facts([
+            ("proved", Some(format!("record {} of {}", p.record, visible(&p.file)))),
+            ("in", Some(format!("{} version {}", p.name, p.version))),
+            ("hash", Some(p.leaf.to_string())),
+            ("root", Some(p.root.to_string())),
+            ("signed by", Some(p.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
+        ])
+    })
+}
+
+fn make(args: &DatasetProve, keys: &[model_vault::crypto::sign::VerifyingKey]) -> Result<RecordProof> {
+    let places = Places::of(&args.path)?;
+    let bundles = places.bundles()?;
+    let (good, _) = believe(&bundles, keys)?;
+    let chain = Chain::of(good).map_err(|e| e.on(places.statement.display()))?;
+    let newest = chain.newest();
+    let with_records: Vec<_> = newest.statement.files.iter().filter(|f| f.records > 0).collect();
+    let file = match (&args.file, &with_records[..]) {
+        (Some(named), files) => files.iter().find(|f| f.path == *named).copied(),
+        (None, [only]) => Some(*only),
+        (None, _) => None,
+    };
+    let file = file.ok_or_else(|| {
+        Error::new(ErrorId::NotFound, "no such file with records, or several").hint("name it: --file PATH")
+    })?;
+    let record = args.record.filter(|n| *n > 0);
+    let record = record.ok_or_else(|| Error::new(ErrorId::InvalidArgument, "records count from 1"))?;
+    let dir = places.records_of(&file.path);
+    let (leaf, path) = Leaves { dir: &dir, size: file.records, root: file.root }.prove(record - 1)?;
+    let signed = bundles.iter().find(|b| model_vault::crypto::hash::sha256(&b.payload) == newest.digest);
+    let bundle = signed.and_then(|b| serde_json::from_str(&b.to_json()).ok());
+    let bundle = bundle.ok_or_else(|| Error::new(ErrorId::Internal, "a bundle of ours is not JSON"))?;
+    Ok(RecordProof { file: file.path.clone(), record, leaf, path, bundle })
+}
+
+fn read(args: &DatasetProve) -> Result<RecordProof> {
+    let text = read_small(&args.path, MAX_PROOF).map_err(on(&args.path))?;
+    serde_json::from_slice(&text).map_err(|e| {
+        let text = format!("{}: not the proof of a record (line {})", args.path.display(), e.line());
+        Error::new(ErrorId::BundleMalformed, text).hint("vault dataset prove PATH --record N -o FILE makes one")
+    })
+}
+
+fn bundle_of(proof: &RecordProof) -> Result<Bundle> {
+    Ok(Bundle::from_json(proof.bundle.to_string().as_bytes())?)
+}

@@ -1,0 +1,165 @@
+//! `vault dataset receipt`: what a training job read, signed together with what it made.
+
+use std::path::{Path, PathBuf};
+
+use model_vault::crypto::hash::Sha256Hasher;
+use model_vault::crypto::sign::VerifyingKey;
+use model_vault::dataset::Receipt;
+use model_vault::manifest::oms::Bundle;
+use model_vault::names::{KeyId, Sha256};
+use model_vault::{Error, ErrorId, Result};
+use serde::Serialize;
+
+use super::disk::Disk;
+use super::places::{Places, believe};
+use crate::args::{Receipt as Command, ReceiptSign, ReceiptVerify};
+use crate::command::identity::Signers;
+use crate::command::{Context, Outcome};
+use crate::files::signature::put;
+use crate::files::{on, read_small};
+use crate::output::table::facts;
+use crate::output::text::{count, visible};
+
+/// Most bytes of a receipt.
+const MAX_RECEIPT: u64 = 64 << 20;
+
+/// The JSON document of both.
+#[derive(Debug, Serialize)]
+struct Told {
+    dataset: String,
+    version: u64,
+    root: Sha256,
+    records: u64,
+    /// Share of the records that may be read which were, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<bool>,
+    /// Contributors whose records are kept out by a later version.
+    tainted_by: Vec<String>,
+    models: Vec<Model>,
+    signers: Vec<KeyId>,
+}
+
+#[derive(Debug, Serialize)]
+struct Model {
+    name: String,
+    sha256: Sha256,
+}
+
+/// Signs or verifies.
+pub fn run(cx: &Context<'_>, args: &Command) -> Result<Outcome> {
+    match args {
+        Command::Sign(args) => sign(cx, args).map(|()| Outcome::Done),
+        Command::Verify(args) => verify(cx, args),
+    }
+}
+
+fn sign(cx: &Context<'_>, args: &ReceiptSign) -> Result<()> {
+    let signers = Signers::named(cx, &args.signer.key, args.signer.identity.as_ref())?;
+    let mut receipt = read_unsigned_or_signed(&args.receipt)?;
+    receipt.models = args.model.iter().map(|path| model(path)).collect::<Result<_>>()?;
+    let made = signers.sign(cx, receipt.to_payload().as_bytes(), None)?;
+    let text: String = made.iter().map(|s| s.bundle.to_json() + "\n").collect();
+    put(&args.output, text.as_bytes())?;
+    report(cx, told(receipt, made.iter().map(|s| s.key.key_id()).collect()))
+}
+
+fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
+    let keys = args.job_key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?.concat();
+    let bundles = bundles(&args.receipt)?;
+    let (mut payloads, signers) = believe(&bundles, &keys).map_err(|e| e.on(args.receipt.display()))?;
+    // One receipt has a signature by each key of an identity.
+    payloads.dedup();
+    let [payload] = &payloads[..] else {
+        let text = format!("{}: no receipt that is signed by that key, or several", args.receipt.display());
+        return Err(Error::new(ErrorId::SignatureMissing, text).hint("--job-key is the key that signed the receipt"));
+    };
+    let receipt = Receipt::from_payload(payload).map_err(|e| e.on(args.receipt.display()))?;
+    for path in &args.model {
+        let (name, sha256) = model(path)?;
+        if receipt.models.iter().all(|(_, made)| *made != sha256) {
+            let text = format!("{name} is no model that the receipt is about");
+            return Err(Error::new(ErrorId::DatasetChanged, text));
+        }
+    }
+    let places = Places::of(&args.dataset)?;
+    let (chain, _) = places.chain(cx, &args.believed)?;
+    let (_, version, root, digest) = &receipt.dataset;
+    let Some(signed) = chain.versions().iter().find(|v| v.digest == *digest && v.statement.root() == *root) else {
+        let text = format!("version {version} that the receipt names is none that was signed");
+        return Err(Error::new(ErrorId::DatasetChanged, text).hint("vault dataset log PATH tells the signed versions"));
+    };
+    // The lists of pieces are those of the newest version: another one's files may be gone.
+    let folder = places.folder(&args.dataset, None)?;
+    let disk = Disk { folder: &folder, places: &places };
+    receipt.must_be_of(&mut |file| {
+        let known = signed.statement.files.iter().find(|f| f.path == *file);
+        let known = known.ok_or_else(|| Error::new(ErrorId::DatasetChanged, format!("{file} was not signed")))?;
+        disk.pieces(known)
+    })?;
+    let whole = receipt.records == signed.statement.readable().saturating_mul(receipt.epochs.max(1));
+    let newest = &chain.newest().statement.attribution.excluded;
+    let before = &signed.statement.attribution.excluded;
+    let later = newest.iter().filter(|e| before.iter().all(|b| b.contributor != e.contributor));
+    let tainted_by: Vec<_> = later.map(|e| e.contributor.clone()).collect();
+    let mut shown = told(receipt, signers.iter().map(|key| key.key_id()).collect());
+    (shown.whole, shown.tainted_by) = (Some(whole), tainted_by);
+    let tainted = !shown.tainted_by.is_empty();
+    report(cx, shown)?;
+    Ok(if tainted { Outcome::Findings } else { Outcome::Done })
+}
+
+fn told(receipt: Receipt, signers: Vec<KeyId>) -> Told {
+    let (dataset, version, root, _) = receipt.dataset;
+    let models = receipt.models.into_iter().map(|(name, sha256)| Model { name, sha256 }).collect();
+    Told { dataset, version, root, records: receipt.records, whole: None, tainted_by: Vec::new(), models, signers }
+}
+
+fn report(cx: &Context<'_>, told: Told) -> Result<()> {
+    cx.out.report(&told, |t| {
+        let names: Vec<_> = t.models.iter().map(|m| visible(&m.name)).collect();
+        facts([
+            ("models", Some(names.join(", "))),
+            (
+                "trained on",
+                Some(format!("{} version {}, {}", visible(&t.dataset), t.version, count(t.records, "record"))),
+            ),
+            ("all of it", t.whole.map(|whole| if whole { "yes".into() } else { "no, a part".into() })),
+            ("kept out since", (!t.tainted_by.is_empty()).then(|| t.tainted_by.join(", "))),
+            ("signed by", Some(t.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
+        ])
+    })
+}
+
+/// Name and digest of a model's file.
+fn model(path: &Path) -> Result<(String, Sha256)> {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let (mut file, mut hasher) = (std::fs::File::open(path).map_err(on(path))?, Sha256Hasher::default());
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = std::io::Read::read(&mut file, &mut buffer).map_err(on(path))?;
+        if n == 0 {
+            return Ok((name, hasher.finish()));
+        }
+        hasher.update(&buffer[..n]);
+    }
+}
+
+fn bundles(path: &PathBuf) -> Result<Vec<Bundle>> {
+    let text = read_small(path, MAX_RECEIPT).map_err(on(path))?;
+    let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| Bundle::from_json(line).map_err(|e| Error::from(e).on(path.display()))).collect()
+}
+
+/// A receipt, whoever signed it, or nobody: for names that prove nothing.
+///
+/// # Errors
+/// `BundleMalformed`.
+pub fn read_unsigned_or_signed(path: &PathBuf) -> Result<Receipt> {
+    let text = read_small(path, MAX_RECEIPT).map_err(on(path))?;
+    Receipt::from_payload(&text).or_else(|bare| {
+        let bundles = bundles(path).map_err(|_| bare.on(path.display()))?;
+        let first =
+            bundles.first().ok_or_else(|| Error::new(ErrorId::BundleMalformed, "an empty file").on(path.display()))?;
+        Receipt::from_payload(&first.payload).map_err(|e| e.on(path.display()))
+    })
+}

@@ -1,0 +1,247 @@
+//! Reading a signed dataset: each piece is checked before a byte of it is handed on, and what is kept out is not handed on at all.
+//!
+//! Whoever trains from what a [`Reader`] gives has read what was signed, also where the files change meanwhile: nothing is read twice.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::contributors::Runs;
+use super::frame::Format;
+use super::measure::{Measured, Source};
+use super::pieces::{Piece, Pieces};
+use super::receipt::ReadSet;
+use super::statement::DatasetStatement;
+use crate::crypto::hash::sha256;
+use crate::error::{Error, ErrorId, Result};
+use crate::seal::io::ReadAt;
+
+/// Where a dataset lies.
+pub trait Place {
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the place.
+    fn open(&self, file: &str) -> Result<Box<dyn ReadAt>>;
+
+    /// What is kept beside a file: `pieces`, `contributors`.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the place.
+    fn beside(&self, file: &str, what: &str) -> Result<Vec<u8>>;
+}
+
+/// A record that is handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Path of its file.
+    pub file: &'a str,
+    /// Its number there, from 1; those that are kept out count.
+    pub number: u64,
+    /// Its canonical form.
+    pub fields: &'a [u8],
+}
+
+/// Reads one version of a dataset, as its statement says it is.
+pub struct Reader<'a> {
+    /// What was signed, by somebody who is trusted.
+    pub statement: &'a DatasetStatement,
+    /// Where it lies.
+    pub place: &'a dyn Place,
+}
+
+impl Reader<'_> {
+    /// All records, in order, but those of contributors who are kept out. Says what was read. Memory: a piece.
+    ///
+    /// # Errors
+    /// `DatasetChanged` with file, bytes and records, before anything of what changed is handed on; those of `each`.
+    pub fn records(&self, each: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<ReadSet> {
+        let mut read = ReadSet::default();
+        for file in self.statement.files.iter().filter(|f| f.records > 0) {
+            if !matches!(file.format, Format::Csv(_) | Format::Jsonl | Format::Lines) {
+                let text = format!(
+                    "{}: records of a file of format {} are not read one by one",
+                    file.path,
+                    file.format.as_str()
+                );
+                return Err(Error::new(ErrorId::InvalidArgument, text).hint("read it as a file"));
+            }
+            self.records_of(file, &mut read, each)?;
+        }
+        Ok(read)
+    }
+
+    fn records_of(
+        &self,
+        file: &Measured,
+        read: &mut ReadSet,
+        each: &mut dyn FnMut(Record<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let kept = self.kept(file)?;
+        let (mut frame, mut number, mut outcome) = (None, 0, Ok(()));
+        self.pieces(file, &mut |index, piece, bytes| {
+            let first = frame.is_none();
+            let frame = match &frame {
+                Some(frame) => frame,
+                // A header is the first piece: what the file says now of its start is not asked again.
+                None => {
+                    let bytes = bytes.to_vec();
+                    let start = Source { path: &file.path, format: file.format, bytes: &bytes };
+                    frame.insert(start.frame(&self.statement.schema)?)
+                }
+            };
+            read.piece(&file.path, index, piece, number);
+            if first && frame.skip() == piece.len && piece.records == 0 {
+                return Ok(());
+            }
+            let told = frame.records(bytes, &mut |fields| {
+                number += 1;
+                if outcome.is_ok() && kept.has(number) {
+                    read.records += 1;
+                    outcome = each(Record { file: &file.path, number, fields });
+                }
+            });
+            told.map_err(|bad| bad.error(&file.path, 1, number + 1))?;
+            std::mem::replace(&mut outcome, Ok(()))
+        })?;
+        if number == file.records { Ok(()) } else { Err(changed(&file.path, "it has another number of records")) }
+    }
+
+    /// The bytes of a file, a piece at a time: its index, what was signed of it, and its bytes.
+    ///
+    /// # Errors
+    /// As [`records`](Self::records).
+    pub fn pieces(&self, file: &Measured, each: &mut dyn FnMut(u64, &Piece, &[u8]) -> Result<()>) -> Result<()> {
+        let pieces = self.listed(file)?;
+        let source = self.place.open(&file.path)?;
+        let (mut at, mut records, mut bytes) = (0, 0, Vec::new());
+        for (index, piece) in pieces.0.iter().enumerate() {
+            bytes.resize(usize::try_from(piece.len).unwrap_or(usize::MAX), 0);
+            let there = source.read_exact_at(&mut bytes, at);
+            if there.is_err() || sha256(&bytes) != piece.sha256 {
+                return Err(damaged(&file.path, at, piece, records));
+            }
+            each(index as u64, piece, &bytes)?;
+            at += piece.len;
+            records += piece.records;
+        }
+        match source.len() {
+            Ok(len) if len == at => Ok(()),
+            _ => Err(changed(&file.path, "it is longer than what was signed")),
+        }
+    }
+
+    /// A file to be read at any place, each piece checked when it is read.
+    ///
+    /// # Errors
+    /// `DatasetChanged` for another list of pieces, or another length; `Denied` where records of it are kept out: bytes cannot leave them out.
+    pub fn file(&self, file: &Measured) -> Result<Verified> {
+        if self.kept(file)?.out.iter().any(|out| *out) {
+            let text = format!("{}: records of contributors who are kept out are among its bytes", file.path);
+            return Err(Error::new(ErrorId::Denied, text).hint("read it record by record"));
+        }
+        let (pieces, source) = (self.listed(file)?, self.place.open(&file.path)?);
+        if source.len().ok() != Some(pieces.len()) {
+            return Err(changed(&file.path, "it has another length"));
+        }
+        let starts = pieces.0.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + piece.len))).collect();
+        Ok(Verified { path: file.path.clone(), pieces, starts, source, held: Mutex::new(None) })
+    }
+
+    fn listed(&self, file: &Measured) -> Result<Pieces> {
+        let pieces =
+            Pieces::from_text(&self.place.beside(&file.path, "pieces")?, &file.pieces).map_err(|e| e.on(&file.path))?;
+        if pieces.len() == file.size { Ok(pieces) } else { Err(changed(&file.path, "its pieces are not all of it")) }
+    }
+
+    fn kept(&self, file: &Measured) -> Result<Kept> {
+        let attribution = &self.statement.attribution;
+        let Some(signed) = attribution.files.get(&file.path).filter(|_| !attribution.excluded.is_empty()) else {
+            return Ok(Kept::default());
+        };
+        let text = self.place.beside(&file.path, "contributors")?;
+        let runs = Runs::from_text(&text, signed, file.records, attribution.contributors.len())
+            .map_err(|e| e.on(&file.path))?;
+        let mut ends = Vec::with_capacity(runs.0.len());
+        let mut out = Vec::with_capacity(runs.0.len());
+        let mut end = 0;
+        for run in runs.0 {
+            end += run.count;
+            ends.push(end);
+            let name = run.by.checked_sub(1).and_then(|n| attribution.contributors.get(n as usize)).map(|c| &c.name);
+            out.push(name.is_some_and(|name| attribution.excluded.iter().any(|e| e.contributor == *name)));
+        }
+        Ok(Kept { ends, out })
+    }
+}
+
+/// Which records of a file are handed on.
+#[derive(Default)]
+struct Kept {
+    /// Number of the last record of each run.
+    ends: Vec<u64>,
+    /// Whether the run is kept out.
+    out: Vec<bool>,
+}
+
+impl Kept {
+    fn has(&self, number: u64) -> bool {
+        let run = self.ends.partition_point(|end| *end < number);
+        !self.out.get(run).copied().unwrap_or(false)
+    }
+}
+
+/// The bytes of a file, of which none is handed on unchecked. Holds the last piece.
+pub struct Verified {
+    path: String,
+    pieces: Pieces,
+    starts: Vec<u64>,
+    source: Box<dyn ReadAt>,
+    held: Mutex<Option<(usize, Vec<u8>)>>,
+}
+
+impl ReadAt for Verified {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.pieces.len())
+    }
+
+    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        while !buffer.is_empty() {
+            let index = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+            let (Some(piece), Some(start)) = (self.pieces.0.get(index), self.starts.get(index)) else {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            };
+            if held.as_ref().is_none_or(|(at, _)| *at != index) {
+                let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(usize::MAX)];
+                self.source.read_exact_at(&mut bytes, *start)?;
+                if sha256(&bytes) != piece.sha256 {
+                    let before = self.pieces.0[..index].iter().map(|p| p.records).sum();
+                    return Err(std::io::Error::other(damaged(&self.path, *start, piece, before)));
+                }
+                *held = Some((index, bytes));
+            }
+            let from = usize::try_from(offset - start).unwrap_or(usize::MAX);
+            let Some(rest) = held.as_ref().and_then(|(_, bytes)| bytes.get(from..)).filter(|rest| !rest.is_empty())
+            else {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            };
+            let (now, later) = buffer.split_at_mut(buffer.len().min(rest.len()));
+            now.copy_from_slice(&rest[..now.len()]);
+            offset += now.len() as u64;
+            buffer = later;
+        }
+        Ok(())
+    }
+}
+
+fn changed(file: &str, why: &str) -> Error {
+    Error::new(ErrorId::DatasetChanged, format!("{file}: {why}")).hint("vault dataset verify tells what differs")
+}
+
+fn damaged(file: &str, at: u64, piece: &Piece, records: u64) -> Error {
+    let bytes = format!("bytes {at} to {}", (at + piece.len).saturating_sub(1));
+    let which = match piece.records {
+        0 => bytes,
+        n => format!("records {} to {} ({bytes})", records + 1, records + n),
+    };
+    changed(file, &format!("{which} are not what was signed"))
+}

@@ -1,0 +1,279 @@
+//! A training receipt: what a job read of which dataset, and what model it made of it. An in-toto statement with the predicate of SLSA
+//! provenance v1 (<https://slsa.dev/spec/v1.0/provenance>); its by-product `read-set` names every piece that was read, in order.
+
+use super::pieces::{Piece, Pieces};
+use super::statement::DatasetStatement;
+use crate::crypto::hash::Sha256Hasher;
+use crate::error::{Error, ErrorId, Result};
+use crate::json::{self, Value, quote};
+use crate::names::Sha256;
+
+const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+const PREDICATE: &str = "https://slsa.dev/provenance/v1";
+const BUILD: &str = "https://modelvault.example/training/v1";
+const READER: &str = "https://modelvault.example/reader/v1";
+/// Most runs of pieces in a receipt: whoever reads in another order each epoch has one for each piece.
+const MAX_READS: usize = 1_000_000;
+
+/// Pieces in a row that were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// From 0.
+    pub epoch: u64,
+    /// Path of the file.
+    pub file: String,
+    /// First and last piece.
+    pub pieces: (u64, u64),
+    /// First and last record, from 1; 0 and 0 where none begins.
+    pub records: (u64, u64),
+}
+
+/// What was read.
+#[derive(Clone, Default)]
+pub struct ReadSet {
+    /// In order.
+    pub reads: Vec<Read>,
+    /// Records that were handed on.
+    pub records: u64,
+    digest: Sha256Hasher,
+}
+
+impl ReadSet {
+    /// The next piece; `before` records of its file come before it.
+    pub(super) fn piece(&mut self, file: &str, index: u64, piece: &Piece, before: u64) {
+        use std::fmt::Write;
+        let mut line = String::new();
+        let _ = writeln!(line, "0 {file} {index} {}", piece.sha256);
+        self.digest.update(line.as_bytes());
+        let records = if piece.records == 0 { (0, 0) } else { (before + 1, before + piece.records) };
+        match self.reads.last_mut() {
+            Some(last) if last.file == file && last.pieces.1 + 1 == index => {
+                last.pieces.1 = index;
+                if piece.records > 0 {
+                    last.records = (if last.records.0 == 0 { records.0 } else { last.records.0 }, records.1);
+                }
+            }
+            _ => self.reads.push(Read { epoch: 0, file: file.into(), pieces: (index, index), records }),
+        }
+    }
+
+    /// SHA-256 over the lines `EPOCH FILE PIECE SHA256` of all pieces, in order.
+    pub fn digest(&self) -> Sha256 {
+        self.digest.clone().finish()
+    }
+}
+
+/// A receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What was made: names of files and their SHA-256. Empty before it is signed.
+    pub models: Vec<(String, Sha256)>,
+    /// The dataset's name, version, root, and SHA-256 of its statement.
+    pub dataset: (String, u64, Sha256, Sha256),
+    /// How often all of it was gone through.
+    pub epochs: u64,
+    /// Of the order, if it was drawn.
+    pub order_seed: Option<u64>,
+    /// Records that were handed on.
+    pub records: u64,
+    /// What was read, in order.
+    pub reads: Vec<Read>,
+    /// SHA-256 over all pieces read.
+    pub read_set: Sha256,
+}
+
+impl Receipt {
+    /// For what was read of a version.
+    pub fn new(statement: &DatasetStatement, digest: Sha256, read: &ReadSet) -> Self {
+        Self {
+            models: Vec::new(),
+            dataset: (statement.name.clone(), statement.version, statement.root(), digest),
+            epochs: 1,
+            order_seed: None,
+            records: read.records,
+            reads: read.reads.clone(),
+            read_set: read.digest(),
+        }
+    }
+
+    /// What is signed.
+    pub fn to_payload(&self) -> String {
+        use std::fmt::Write;
+        let mut out = format!("{{\"_type\":\"{STATEMENT_TYPE}\",\"subject\":[");
+        for (i, (name, sha256)) in self.models.iter().enumerate() {
+            out.push_str(if i == 0 { "{\"name\":" } else { ",{\"name\":" });
+            quote(name, &mut out);
+            let _ = write!(out, ",\"digest\":{{\"sha256\":\"{sha256}\"}}}}");
+        }
+        let _ = write!(
+            out,
+            "],\"predicateType\":\"{PREDICATE}\",\"predicate\":{{\"buildDefinition\":{{\"buildType\":\"{BUILD}\",\"externalParameters\":{{"
+        );
+        if let Some(seed) = self.order_seed {
+            let _ = write!(out, "\"order_seed\":{seed},");
+        }
+        let _ = write!(out, "\"epochs\":{}}},\"resolvedDependencies\":[{{\"name\":", self.epochs);
+        let (name, version, root, statement) = &self.dataset;
+        quote(name, &mut out);
+        let _ = write!(
+            out,
+            ",\"digest\":{{\"sha256\":\"{root}\"}},\"annotations\":{{\"version\":{version},\"statement\":\"{statement}\"}}}}]}},\
+             \"runDetails\":{{\"builder\":{{\"id\":\"{READER}\"}},\"byproducts\":[{{\"name\":\"read-set\",\"digest\":{{\"sha256\":\"{}\"}},\
+             \"annotations\":{{\"records\":{},\"reads\":[",
+            self.read_set, self.records
+        );
+        for (i, Read { epoch, file, pieces, records }) in self.reads.iter().enumerate() {
+            let _ = write!(out, "{}[{epoch},", if i == 0 { "" } else { "," });
+            quote(file, &mut out);
+            let _ = write!(out, ",{},{},{},{}]", pieces.0, pieces.1, records.0, records.1);
+        }
+        out.push_str("]}}]}}}");
+        out
+    }
+
+    /// From a payload, in whatever order its members are.
+    ///
+    /// # Errors
+    /// `BundleMalformed` for anything that is no receipt of ours.
+    pub fn from_payload(payload: &[u8]) -> Result<Self> {
+        let bad = |why: &str| Error::new(ErrorId::BundleMalformed, format!("not a training receipt: {why}"));
+        let value = json::parse(payload, 16).map_err(|e| bad(&e.to_string()))?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+        if text("_type") != STATEMENT_TYPE || text("predicateType") != PREDICATE {
+            return Err(bad("it is of another type"));
+        }
+        receipt_of(&value).ok_or_else(|| bad("a member is malformed or missing"))
+    }
+
+    /// Whether these pieces of the dataset are what the receipt says was read, in its order. `pieces` gives the signed list of a file.
+    ///
+    /// # Errors
+    /// `DatasetChanged` where they are not; those of `pieces`.
+    pub fn must_be_of(&self, pieces: &mut dyn FnMut(&str) -> Result<Pieces>) -> Result<()> {
+        let other = |why: String| {
+            Err(Error::new(ErrorId::DatasetChanged, format!("the receipt is not about this dataset: {why}")))
+        };
+        let (mut digest, mut last): (_, Option<(&str, Pieces)>) = (Sha256Hasher::default(), None);
+        for read in &self.reads {
+            let listed = match last.take() {
+                Some(same) if same.0 == read.file => last.insert(same),
+                _ => last.insert((&read.file, pieces(&read.file)?)),
+            };
+            for index in read.pieces.0..=read.pieces.1 {
+                let Some(piece) = usize::try_from(index).ok().and_then(|i| listed.1.0.get(i)) else {
+                    return other(format!("{} has no piece {index}", read.file));
+                };
+                digest.update(format!("{} {} {index} {}\n", read.epoch, read.file, piece.sha256).as_bytes());
+            }
+        }
+        if digest.finish() == self.read_set { Ok(()) } else { other("its pieces have other digests".into()) }
+    }
+}
+
+fn receipt_of(value: &Value) -> Option<Receipt> {
+    let one = |list: &Value| match list.as_array()? {
+        [only] => Some(only.clone()),
+        _ => None,
+    };
+    let digest = |of: &Value| of.get("digest")?.get("sha256")?.as_str()?.parse::<Sha256>().ok();
+    let models = value.get("subject")?.as_array()?.iter();
+    let models = models.map(|m| Some((m.get("name")?.as_str()?.to_owned(), digest(m)?))).collect::<Option<_>>()?;
+    let predicate = value.get("predicate")?;
+    let build = predicate.get("buildDefinition")?;
+    if build.get("buildType")?.as_str()? != BUILD {
+        return None;
+    }
+    let dependency = one(build.get("resolvedDependencies")?)?;
+    let annotations = dependency.get("annotations")?;
+    let (version, statement) =
+        (annotations.get("version")?.as_u64()?, annotations.get("statement")?.as_str()?.parse().ok()?);
+    let parameters = build.get("externalParameters")?;
+    let product = one(predicate.get("runDetails")?.get("byproducts")?)?;
+    let read = |row: &Value| {
+        let [epoch, file, first, last, from, to] = row.as_array()? else { return None };
+        let pieces = (first.as_u64()?, last.as_u64()?);
+        let records = (from.as_u64()?, to.as_u64()?);
+        (pieces.0 <= pieces.1).then_some(Read {
+            epoch: epoch.as_u64()?,
+            file: file.as_str()?.to_owned(),
+            pieces,
+            records,
+        })
+    };
+    let reads = product.get("annotations")?.get("reads")?.as_array().filter(|reads| reads.len() <= MAX_READS)?;
+    Some(Receipt {
+        models,
+        dataset: (dependency.get("name")?.as_str()?.to_owned(), version, digest(&dependency)?, statement),
+        epochs: parameters.get("epochs")?.as_u64()?,
+        order_seed: parameters.get("order_seed").map_or(Some(None), |seed| seed.as_u64().map(Some))?,
+        records: product.get("annotations")?.get("records")?.as_u64()?,
+        reads: reads.iter().map(read).collect::<Option<_>>()?,
+        read_set: digest(&product)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(n: u8) -> Pieces {
+        Pieces((0..n).map(|i| Piece::of(&[i; 9], u64::from(i > 0) * 10)).collect())
+    }
+
+    fn receipt() -> Receipt {
+        let mut read = ReadSet::default();
+        for (file, n) in [("a.csv", 3), ("b \"x\".csv", 2)] {
+            let mut before = 0;
+            for (index, piece) in (0..).zip(&pieces(n).0) {
+                read.piece(file, index, piece, before);
+                before += piece.records;
+            }
+        }
+        assert_eq!(read.reads.len(), 2);
+        assert_eq!((read.reads[0].pieces, read.reads[0].records), ((0, 2), (1, 20)));
+        Receipt {
+            models: vec![("m.onnx".into(), Sha256([1; 32]))],
+            dataset: ("d".into(), 3, Sha256([2; 32]), Sha256([3; 32])),
+            epochs: 1,
+            order_seed: Some(7),
+            records: 30,
+            read_set: read.digest(),
+            reads: read.reads,
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_read_again_and_no_other_statement_is_one() {
+        let receipt = receipt();
+        let text = receipt.to_payload();
+        assert_eq!(Receipt::from_payload(text.as_bytes()).unwrap(), receipt);
+        for (from, to) in [
+            ("training/v1", "training/v2"),
+            ("provenance/v1", "provenance/v0.2"),
+            ("[0,\"a.csv\",0,2,1,20]", "[0,\"a.csv\",2,0,1,20]"),
+            ("[0,\"a.csv\",0,2,1,20]", "[0,\"a.csv\",0,2]"),
+            ("\"epochs\":1", "\"epochs\":-1"),
+            ("\"name\":\"read-set\"", "\"name\":\"read-set\",\"name\":\"x\""),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let error = Receipt::from_payload(text.replacen(from, to, 1).as_bytes()).unwrap_err();
+            assert_eq!(error.id(), ErrorId::BundleMalformed, "{to}");
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_about_the_pieces_that_it_names_in_their_order() {
+        let listed = |file: &str| Ok(pieces(if file == "a.csv" { 3 } else { 2 }));
+        receipt().must_be_of(&mut |file| listed(file)).unwrap();
+        let refused = |receipt: Receipt| receipt.must_be_of(&mut |file| listed(file)).unwrap_err().id();
+        let mut other = receipt();
+        other.reads.swap(0, 1);
+        assert_eq!(refused(other), ErrorId::DatasetChanged);
+        let mut other = receipt();
+        other.reads[0].pieces.1 = u64::MAX;
+        assert_eq!(refused(other), ErrorId::DatasetChanged);
+        let mut other = receipt();
+        other.reads.pop();
+        assert_eq!(refused(other), ErrorId::DatasetChanged);
+    }
+}
