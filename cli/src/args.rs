@@ -34,8 +34,8 @@ pub use attest::{Attest, AttestAdd, AttestLs, AttestVerify};
 pub use audit::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
 pub use config::{Config, ConfigCheck, ConfigGet, ConfigSet};
 pub use dataset::{
-    Believed, Dataset, DatasetDiff, DatasetLog, DatasetProve, DatasetQuarantine, DatasetRead, DatasetSign,
-    DatasetSigner, DatasetVerify, Receipt, ReceiptSign, ReceiptVerify, Recent,
+    Believed, Dataset, DatasetDiff, DatasetLog, DatasetObjects, DatasetProve, DatasetQuarantine, DatasetRead,
+    DatasetSign, DatasetSigner, DatasetVerify, Receipt, ReceiptSign, ReceiptVerify, Recent,
 };
 pub use group::{Group, GroupChange};
 pub use home::{Init, Quickstart, Serve};

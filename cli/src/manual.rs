@@ -131,6 +131,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "dataset objects",
+        &[
+            "vault dataset objects urls.csv --dir images/ --key curator.pub.pem           # columns path and sha256",
+            "vault dataset objects laion.jsonl --dir out/ --object key --trust release --good good.jsonl",
+        ],
+    ),
+    (
         "dataset quarantine",
         &["vault dataset quarantine data/ --contributor acme --reason flipped-labels --key curator.pem"],
     ),

@@ -68,10 +68,19 @@ impl Folder {
     /// # Errors
     /// `NotFound`, and those of the file system.
     pub fn open(&self, path: &str) -> Result<std::fs::File> {
-        let entry = self.files.entries().iter().find(|e| e.path == path);
-        let entry = entry
-            .ok_or_else(|| Error::new(ErrorId::DatasetChanged, format!("{path}: it was signed, and is not there")))?;
+        let missing = || Error::new(ErrorId::DatasetChanged, format!("{path}: it was signed, and is not there"));
+        let entry = self.entry(path).ok_or_else(missing)?;
         self.files.open(entry)
+    }
+
+    /// Whether it has such a file.
+    pub fn has(&self, path: &str) -> bool {
+        self.entry(path).is_some()
+    }
+
+    fn entry(&self, path: &str) -> Option<&Entry> {
+        let entries = self.files.entries();
+        entries.binary_search_by(|e| e.path.as_str().cmp(path)).ok().map(|at| &entries[at])
     }
 
     /// Bytes of all files.

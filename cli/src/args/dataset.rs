@@ -21,6 +21,8 @@ pub enum Dataset {
     Read(DatasetRead),
     /// Prove that a record is one of a signed dataset
     Prove(DatasetProve),
+    /// Check the objects that a signed table names by digest
+    Objects(DatasetObjects),
     /// Sign a version that keeps the records of a contributor out
     Quarantine(DatasetQuarantine),
     /// What training jobs read
@@ -180,6 +182,32 @@ pub struct DatasetRead {
     /// Write what was read, for `receipt sign`
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
+}
+
+/// `vault dataset objects`
+#[derive(Debug, Args)]
+pub struct DatasetObjects {
+    /// The signed table: a file or directory
+    #[arg(value_name = "TABLE")]
+    pub path: PathBuf,
+    /// Where the objects were put
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Column with the path of an object in there
+    #[arg(long, value_name = "COLUMN", default_value = "path")]
+    pub object: String,
+    /// Column with its SHA-256, in hex
+    #[arg(long, value_name = "COLUMN", default_value = "sha256")]
+    pub sha256: String,
+    /// Write the records whose objects are verified, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    pub good: Option<PathBuf>,
+    /// Whom to believe.
+    #[command(flatten)]
+    pub believed: Believed,
+    /// Which versions count.
+    #[command(flatten)]
+    pub recent: Recent,
 }
 
 /// `vault dataset prove`

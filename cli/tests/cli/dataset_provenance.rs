@@ -270,3 +270,40 @@ fn a_record_is_proved_to_whoever_has_not_got_the_dataset() {
         "NotFound",
     );
 }
+
+#[test]
+fn objects_behind_a_signed_table_are_what_its_curator_saw() {
+    let m = Machine::bare();
+    m.ok(&["key", "new", "curator", "-o", "curator.pem"]);
+    fs::create_dir_all(m.path("images/0")).unwrap();
+    let mut table = String::from("path,url,sha256\n");
+    for i in 0..20 {
+        let (path, bytes) = (format!("0/{i}.jpg"), format!("picture {i}"));
+        let digest = model_vault::crypto::hash::sha256(bytes.as_bytes());
+        table += &format!("{path},https://example.org/{i},{digest}\n");
+        fs::write(m.path(&format!("images/{path}")), bytes).unwrap();
+    }
+    fs::write(m.path("urls.csv"), &table).unwrap();
+    m.ok(&["dataset", "sign", "urls.csv", "--key", "curator.pem"]);
+    let check = ["dataset", "objects", "urls.csv", "--dir", "images", "--key", "curator.pub.pem", "--json"];
+    let all = m.checked("dataset-objects", &check);
+    assert_eq!((&all["verified"], &all["changed"]), (&20.into(), &0.into()));
+    // Whoever owns the domain now serves something else; and one is gone.
+    fs::write(m.path("images/0/3.jpg"), "another picture").unwrap();
+    fs::remove_file(m.path("images/0/5.jpg")).unwrap();
+    let out = m.run(&[&check[..], &["--good", "good.jsonl"]].concat());
+    assert_eq!(out.status.code(), Some(11));
+    let told: Value = serde_json::from_slice(&out.stdout).unwrap();
+    super::support::schema("dataset-objects", &told);
+    let named: Vec<_> =
+        told["objects"].as_array().unwrap().iter().map(|o| (o["object"].as_str(), o["state"].as_str())).collect();
+    assert_eq!(named, [(Some("0/3.jpg"), Some("changed")), (Some("0/5.jpg"), Some("missing"))]);
+    assert_eq!(String::from_utf8(m.read("good.jsonl")).unwrap().lines().count(), 18);
+    m.fails(
+        &["dataset", "objects", "urls.csv", "--dir", "images", "--object", "file", "--key", "curator.pub.pem"],
+        2,
+        "InvalidArgument",
+    );
+    fs::write(m.path("urls.csv"), table.replace("0/3.jpg", "0/4.jpg")).unwrap();
+    m.fails(&check[..7], 3, "DatasetChanged");
+}

@@ -6,6 +6,7 @@ mod disk;
 mod issuing;
 mod keeping;
 mod log;
+mod objects;
 mod places;
 mod prove;
 mod quarantine;
@@ -29,6 +30,7 @@ pub fn run(cx: &Context<'_>, args: &Dataset) -> Result<Outcome> {
         Dataset::Diff(args) => diff::run(cx, args),
         Dataset::Read(args) => read::run(cx, args).map(|()| Outcome::Done),
         Dataset::Prove(args) => prove::run(cx, args).map(|()| Outcome::Done),
+        Dataset::Objects(args) => objects::run(cx, args),
         Dataset::Quarantine(args) => quarantine::run(cx, args).map(|()| Outcome::Done),
         Dataset::Receipt(args) => receipt::run(cx, args),
         Dataset::Log(args) => log::run(cx, args).map(|()| Outcome::Done),
