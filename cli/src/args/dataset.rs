@@ -25,7 +25,7 @@ pub enum Dataset {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("signer").args(["key", "identity"]).multiple(true).required(true))]
 pub struct DatasetSign {
-    /// File or directory of records: .csv, .tsv, .jsonl, .txt
+    /// File or directory of records: .csv, .tsv, .jsonl, .parquet, .arrow, .txt, .tar, images
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
     /// Private keys (PEM, or pkcs11:... on a token); may be repeated
@@ -117,5 +117,5 @@ pub struct DatasetLog {
 }
 
 fn format(text: &str) -> Result<Format, &'static str> {
-    Format::parse(text).ok_or("formats are csv, tsv, jsonl, lines, file")
+    Format::parse(text).ok_or("formats are csv, tsv, jsonl, parquet, arrow, lines, tar, images, file")
 }
