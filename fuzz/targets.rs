@@ -6,6 +6,7 @@ use model_vault::crypto::dsse::Envelope;
 use model_vault::crypto::jws::JwsAlgorithm;
 use model_vault::crypto::keys::Key;
 use model_vault::crypto::sign::{PublicKey, SigningIdentity, SigningKey, VerifyingKey};
+use model_vault::dataset::{Format, Schema, Source, Surveyor};
 use model_vault::identity::jwt::{KeySet, Rules, Token};
 use model_vault::identity::signer::{Anchors, ChainPolicy, Revocations};
 use model_vault::identity::signers::Signers;
@@ -24,7 +25,7 @@ use model_vault::seal::{
 pub type Target = fn(&[u8]);
 
 /// All targets by the name of their corpus.
-pub const ALL: [(&str, Target); 15] = [
+pub const ALL: [(&str, Target); 20] = [
     ("header", header),
     ("open", open),
     ("keyless", keyless),
@@ -40,6 +41,11 @@ pub const ALL: [(&str, Target); 15] = [
     ("json", json),
     ("names", names),
     ("tokens", tokens),
+    ("csv", csv),
+    ("jsonl", jsonl),
+    ("tar", tar),
+    ("parquet", parquet),
+    ("arrow", arrow),
 ];
 
 /// The preamble and the slot table. What is accepted is written back as it was.
@@ -240,6 +246,68 @@ pub fn tokens(data: &[u8]) {
     };
     let keys = KeySet::parse(keys).expect("a JWK set");
     assert!(token.verify(&keys, &rules, Timestamp::from_millis(1_300_819_380_000)).is_err());
+}
+
+/// A table with a header.
+pub fn csv(data: &[u8]) {
+    records(Format::Csv(b','), data);
+}
+
+/// A table in JSON Lines.
+pub fn jsonl(data: &[u8]) {
+    records(Format::Jsonl, data);
+}
+
+/// An archive of samples.
+pub fn tar(data: &[u8]) {
+    records(Format::Tar, data);
+}
+
+/// A table in Parquet, if this build reads any.
+pub fn parquet(data: &[u8]) {
+    records(Format::Parquet, data);
+}
+
+/// A table in Arrow, if this build reads any.
+pub fn arrow(data: &[u8]) {
+    records(Format::Arrow, data);
+}
+
+/// As many records are hashed as were seen, and all bytes.
+fn records(format: Format, data: &[u8]) {
+    // Foreign decoders may panic where it is caught, which is no finding: it is in threads without a name, as this one.
+    static QUIET: std::sync::Once = std::sync::Once::new();
+    QUIET.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().name().is_some() {
+                told(panic);
+            }
+        }));
+    });
+    std::thread::scope(|threads| {
+        threads.spawn(|| measured(format, data)).join().expect("no panic of our own (told without the hook above)");
+    });
+}
+
+fn measured(format: Format, data: &[u8]) {
+    let source = Source { path: "t", format, bytes: std::sync::Arc::new(data.to_vec()) };
+    let mut surveyor = Surveyor::default();
+    let Ok(seen) = surveyor.add(&source, 1) else { return };
+    let schema = surveyor.schema().unwrap_or(Schema::Files);
+    let mut hashed = 0;
+    let measured = source.measure(&schema, Some(0), 1, &mut |hashes, keys| {
+        assert_eq!(hashes.len(), keys.len());
+        hashed += hashes.len() as u64;
+        Ok(())
+    });
+    match measured {
+        Ok(file) => {
+            assert_eq!((file.records, file.size), (hashed, data.len() as u64));
+            assert!(format.is_of_files() || seen == hashed, "{seen} records were seen and {hashed} hashed");
+        }
+        Err(error) => assert_ne!(error.id(), model_vault::ErrorId::Internal, "{error}"),
+    }
 }
 
 /// Credential `kek` of tests/vectors/mvlt/vectors.json.

@@ -145,9 +145,14 @@ impl<'a> Reader<'a> {
     /// At the first value of a text; see [`parse`].
     pub fn new(text: &'a [u8], max_depth: usize) -> Result<Self, JsonError> {
         let text = std::str::from_utf8(text).map_err(|e| JsonError { at: e.valid_up_to(), what: "not UTF-8" })?;
+        Ok(Self::of_text(text, max_depth))
+    }
+
+    /// The same of what is known to be UTF-8.
+    pub fn of_text(text: &'a str, max_depth: usize) -> Self {
         let mut reader = Self { text, at: 0, depth_left: max_depth, max_keys: usize::MAX };
         reader.space();
-        Ok(reader)
+        reader
     }
 
     /// Refuses objects with more keys: what is passed over need not be remembered for long.
@@ -186,7 +191,7 @@ impl<'a> Reader<'a> {
                 Ok(Value::Array(elements))
             }
             Some(b'"') => Ok(Value::String(self.string()?.into_owned())),
-            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'-' | b'0'..=b'9') => Ok(Value::Number(self.number()?.into())),
             Some(b't') => self.word("true", Value::Bool(true)),
             Some(b'f') => self.word("false", Value::Bool(false)),
             Some(b'n') => self.word("null", Value::Null),
@@ -199,6 +204,8 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(b'{') => self.object(|reader, _| reader.skip()),
             Some(b'[') => self.array(Self::skip),
+            Some(b'"') => self.characters(&mut |_, _| ()),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
             _ => self.value().map(drop),
         }
     }
@@ -224,7 +231,7 @@ impl<'a> Reader<'a> {
             if seen.len() == reader.max_keys {
                 return reader.fail("an object with too many keys");
             }
-            if !seen.insert(&key) {
+            if !seen.insert(key.clone()) {
                 return reader.fail("duplicate key");
             }
             reader.space();
@@ -251,27 +258,44 @@ impl<'a> Reader<'a> {
 
     /// A string; borrowed from the text where that holds no escape.
     pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        let mut out = Cow::Borrowed("");
+        self.characters(&mut |plain, escaped| {
+            out += plain;
+            if let Some(escaped) = escaped {
+                out.to_mut().push(escaped);
+            }
+        })?;
+        Ok(out)
+    }
+
+    /// The next string, in stretches without an escape and the characters that are escaped after them.
+    fn characters(&mut self, take: &mut impl FnMut(&'a str, Option<char>)) -> Result<(), JsonError> {
         if !self.eat(b'"') {
             return self.fail("a string is expected");
         }
-        let mut out = Cow::Borrowed("");
         loop {
-            let plain =
-                self.text.as_bytes()[self.at..].iter().take_while(|b| !matches!(b, b'"' | b'\\' | 0..=0x1f)).count();
-            out += &self.text[self.at..self.at + plain];
-            self.at += plain;
-            match self.peek() {
+            let rest = &self.text.as_bytes()[self.at..];
+            let len = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            // All of it at once: short strings with nothing to find are the rule.
+            if rest[..len].iter().fold(false, |found, b| found | (*b < b' ')) {
+                self.at += rest.iter().take_while(|b| **b >= b' ').count();
+                return self.fail("a control character in a string");
+            }
+            let plain = &self.text[self.at..self.at + len];
+            self.at += len + 1;
+            match rest.get(len) {
                 Some(b'"') => {
-                    self.at += 1;
-                    return Ok(out);
+                    take(plain, None);
+                    return Ok(());
                 }
-                Some(b'\\') => {
-                    self.at += 1;
+                Some(_) => {
                     let escaped = self.escape()?;
-                    out.to_mut().push(escaped);
+                    take(plain, Some(escaped));
                 }
-                Some(_) => return self.fail("a control character in a string"),
-                None => return self.fail("the string has no end"),
+                None => {
+                    self.at -= 1;
+                    return self.fail("the string has no end");
+                }
             }
         }
     }
@@ -334,7 +358,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    fn number(&mut self) -> Result<&'a str, JsonError> {
         let start = self.at;
         self.eat(b'-');
         if !self.eat(b'0') && self.digits() == 0 {
@@ -352,7 +376,7 @@ impl<'a> Reader<'a> {
                 return self.fail("a digit is expected");
             }
         }
-        Ok(Value::Number(self.text[start..self.at].into()))
+        Ok(&self.text[start..self.at])
     }
 
     fn digits(&mut self) -> usize {
@@ -405,12 +429,12 @@ impl<'a> Reader<'a> {
 
 /// The keys of one object so far: few are compared one by one, many are looked up.
 #[derive(Default)]
-struct Keys {
-    few: Vec<String>,
-    many: HashSet<String>,
+struct Keys<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
 }
 
-impl Keys {
+impl<'a> Keys<'a> {
     const FEW: usize = 16;
 
     fn len(&self) -> usize {
@@ -418,15 +442,16 @@ impl Keys {
     }
 
     /// Whether it is new.
-    fn insert(&mut self, key: &str) -> bool {
-        if self.few.iter().any(|k| k == key) {
+    fn insert(&mut self, key: Cow<'a, str>) -> bool {
+        if self.few.contains(&key) {
             return false;
         }
         if self.few.len() < Self::FEW {
-            self.few.push(key.into());
+            self.few.reserve(if self.few.is_empty() { 8 } else { 0 });
+            self.few.push(key);
             return true;
         }
-        self.many.insert(key.into())
+        self.many.insert(key)
     }
 }
 

@@ -5,7 +5,7 @@ mod sessions;
 
 use std::time::Duration;
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 

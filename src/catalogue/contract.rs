@@ -755,10 +755,25 @@ fn requests_are_carried_out_once(c: &dyn Catalogue, clock: &StepClock) {
     assert_eq!(c.integrity_check().unwrap().findings, Vec::<String>::new());
 }
 
-fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
-    let ns = prod(c);
-    let of = publish(c, ns, "resnet", 1).version_id;
-    let statement = |version_id, n: u8, member: Option<&str>| NewAttestation {
+fn dataset_facts() -> DatasetFacts {
+    DatasetFacts {
+        name: "reviews \"2026\"".into(),
+        version: u64::MAX,
+        records: 10,
+        readable: 9,
+        unattributed: 1,
+        created: Timestamp::from_millis(1_700_000_000_001),
+        expires: None,
+        contributors: vec![("acme".into(), KeyId([5; 32])), ("b\u{e9}".into(), KeyId([6; 32]))],
+        excluded: 1,
+        scanned: true,
+        derived: false,
+    }
+}
+
+/// A statement of a version; number 2 is about a dataset.
+pub(super) fn statement(version_id: VersionId, n: u8, member: Option<&str>) -> NewAttestation {
+    NewAttestation {
         version_id,
         digest: Sha256([n; 32]),
         predicate_type: format!("urn:{n}"),
@@ -770,7 +785,13 @@ fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
         member: member.map(Into::into),
         added_by: "somebody".into(),
         sealed: member.is_none().then(|| vec![n; 1000]),
-    };
+        dataset: (n == 2).then(dataset_facts),
+    }
+}
+
+fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
+    let ns = prod(c);
+    let of = publish(c, ns, "resnet", 1).version_id;
     c.attest(statement(of, 9, None), entry("first")).unwrap();
     let added = clock.now();
     clock.step(Duration::from_secs(1));
@@ -780,11 +801,15 @@ fn statements_are_attached_once(c: &dyn Catalogue, clock: &StepClock) {
     refused!(c.attest(statement(version_id(77), 3, None), entry("nowhere")), NotFound(_));
     let wordy = NewAttestation { predicate_type: "u".repeat(MAX_PREDICATE_TYPE + 1), ..statement(of, 3, None) };
     refused!(c.attest(wordy, entry("long")), InvalidArgument(_));
+    let wordy = DatasetFacts { name: "n".repeat(MAX_DATASET_FACTS), ..dataset_facts() };
+    let wordy = NewAttestation { dataset: Some(wordy), ..statement(of, 3, None) };
+    refused!(c.attest(wordy, entry("long")), InvalidArgument(_));
     assert_eq!(c.audit_len().unwrap(), rows, "without effect");
     let found = c.attestations(of).unwrap();
     assert_eq!(found.iter().map(|a| a.digest.0[0]).collect::<Vec<_>>(), [9, 2], "oldest first");
     assert_eq!((found[0].added, found[0].whole, found[0].member.as_deref()), (added, true, None));
     assert_eq!((found[1].path.len(), found[1].member.as_deref()), (2, Some("model.sig")));
+    assert_eq!((&found[0].dataset, &found[1].dataset), (&None, &Some(dataset_facts())));
     assert_eq!(c.attestation_body(of, Sha256([9; 32])), Ok(vec![9; 1000]));
     refused!(c.attestation_body(of, Sha256([2; 32])), NotFound(_));
     assert_eq!(c.attestations(version_id(77)), Ok(Vec::new()));

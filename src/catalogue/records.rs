@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::marks::Marks;
 use crate::names::{
     ArtifactId, ArtifactKind, Commitment, FileId, KekId, KeyId, Name, NamespaceId, RequestId, Root, Sha256, Tag,
@@ -67,6 +69,8 @@ pub const MAX_LEAF: usize = 64 * 1024;
 pub const MAX_ATTESTATIONS: u64 = 256;
 /// The longest predicate type, in bytes.
 pub const MAX_PREDICATE_TYPE: usize = 512;
+/// The longest text of what is known of a dataset, in bytes.
+pub const MAX_DATASET_FACTS: usize = 4 << 20;
 /// The longest signature over a policy, in bytes.
 pub const MAX_POLICY_ENVELOPE: usize = 16 << 10;
 /// The longest policy text, in bytes.
@@ -281,6 +285,8 @@ pub struct NewAttestation {
     pub added_by: String,
     /// The bundle under the version's artifact key, unless a member has it.
     pub sealed: Option<Vec<u8>>,
+    /// What it says of the version as a dataset, if it was held against all files of it.
+    pub dataset: Option<DatasetFacts>,
 }
 
 /// A signed statement about a version.
@@ -308,6 +314,35 @@ pub struct AttestationRecord {
     pub added_by: String,
     /// When: the signature is at least as old.
     pub added: Timestamp,
+    /// What it says of the version as a dataset, if it was held against all files of it.
+    pub dataset: Option<DatasetFacts>,
+}
+
+/// What the signed statement of a dataset says, as far as decisions ask for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetFacts {
+    /// What its owner calls it.
+    pub name: String,
+    /// Its owner's number: not that of the version here.
+    pub version: u64,
+    /// Records of all files.
+    pub records: u64,
+    /// Records that are read: all but those of contributors who are kept out.
+    pub readable: u64,
+    /// Records that no contributor attests.
+    pub unattributed: u64,
+    /// When it was signed, as its signer says.
+    pub created: Timestamp,
+    /// From then on it counts no more.
+    pub expires: Option<Timestamp>,
+    /// Contributors whose records are read, and the keys that signed for them.
+    pub contributors: Vec<(String, KeyId)>,
+    /// How many contributors are kept out.
+    pub excluded: u64,
+    /// The statement names the report of a scan.
+    pub scanned: bool,
+    /// It was made from other datasets.
+    pub derived: bool,
 }
 
 /// A move of a tag, as it is about to commit.

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 
 use super::floor::Seen;
 use super::{Client, request_id};

@@ -1,6 +1,6 @@
 //! Calls about trusted signers and identities of the vault, for operators.
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 
 use super::{Client, facts, request_id};
 use crate::crypto::sign::VerifyingKey;

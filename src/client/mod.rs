@@ -137,7 +137,7 @@ impl Client {
         let mut request = pb::ListArtifactsRequest {
             pattern: pattern.into(),
             include_unlisted,
-            page_token: prost::bytes::Bytes::new(),
+            page_token: bytes::Bytes::new(),
             page_size: 1000,
         };
         let mut artifacts = Vec::new();
@@ -159,7 +159,7 @@ impl Client {
         let mut request = pb::ListVersionsRequest {
             artifact: artifact.into(),
             include_unlisted,
-            page_token: prost::bytes::Bytes::new(),
+            page_token: bytes::Bytes::new(),
             page_size: 1000,
         };
         let mut versions = Vec::new();
@@ -515,9 +515,9 @@ impl Client {
 /// The token to go on with, if there is one. A page that adds nothing, or the same page over and over, would never end.
 fn next_page(
     empty: bool,
-    before: &prost::bytes::Bytes,
-    next: prost::bytes::Bytes,
-) -> Result<Option<prost::bytes::Bytes>> {
+    before: &bytes::Bytes,
+    next: bytes::Bytes,
+) -> Result<Option<bytes::Bytes>> {
     if next.is_empty() {
         return Ok(None);
     }
@@ -532,9 +532,9 @@ fn facts<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
 }
 
 /// A fresh id for a call.
-fn request_id() -> Result<prost::bytes::Bytes> {
+fn request_id() -> Result<bytes::Bytes> {
     let id = RequestId::generate(SystemClock.now(), &SystemRandom)?;
-    Ok(prost::bytes::Bytes::copy_from_slice(id.as_bytes()))
+    Ok(bytes::Bytes::copy_from_slice(id.as_bytes()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tonic::codegen::tokio_stream;
 use tonic::{Request, Response, Status};
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tonic::codegen::tokio_stream;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Response;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;

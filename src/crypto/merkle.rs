@@ -14,11 +14,10 @@ pub fn leaf_hash(leaf: &[u8]) -> Sha256 {
 
 /// `SHA-256(0x01 ‖ left ‖ right)`.
 pub fn node_hash(left: &Sha256, right: &Sha256) -> Sha256 {
-    let mut hasher = Sha256Hasher::default();
-    hasher.update(&[1]);
-    hasher.update(&left.0);
-    hasher.update(&right.0);
-    hasher.finish()
+    let mut node = [1; 65];
+    node[1..33].copy_from_slice(&left.0);
+    node[33..].copy_from_slice(&right.0);
+    sha256(&node)
 }
 
 /// Root of the empty tree.

@@ -1,10 +1,12 @@
 //! A dataset on disk: its files, and what is measured of all of them under one schema.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::compare::RecordKey;
 use super::frame::Format;
-use super::measure::{Measured, Source, Surveyor};
+use super::measure::{Measured, Measuring, Source, Surveyor};
 use super::pieces::Pieces;
 use super::schema::Schema;
 use super::statement::MAX_DATASET_FILES;
@@ -12,10 +14,17 @@ use crate::error::{Error, ErrorId, Result};
 use crate::files::{Entry, Ignored, Links, ModelFiles};
 use crate::names::Sha256;
 
-/// The files of a dataset, in the byte order of their paths.
+/// What all images of a folder are called together, as one file of the dataset.
+const IMAGES: &str = "images";
+/// What the key of a record is called that is no row.
+const KEY: &str = "path";
+
+/// The files of a dataset, in the byte order of their paths. Its images count as one file, and are not held.
 pub struct Folder {
     files: ModelFiles,
     format: Option<Format>,
+    images: bool,
+    size: u64,
 }
 
 /// Whoever follows a measurement.
@@ -47,19 +56,33 @@ impl Folder {
     /// # Errors
     /// As [`ModelFiles::find`]; `LimitExceeded` for too many files.
     pub fn find(path: &Path, own: Ignored, format: Option<Format>) -> Result<Self> {
-        let files = ModelFiles::find(path, &own, Links::Refuse)?;
-        if files.entries().len() > MAX_DATASET_FILES {
+        let (mut images, mut size) = (false, 0_u64);
+        let files = ModelFiles::find_if(path, &own, Links::Refuse, &mut |entry| {
+            let image = format_of(&entry.path, format) == Format::Images;
+            images |= image;
+            size = size.saturating_add(entry.size);
+            !image
+        })?;
+        let refused = |id, text: String, hint: &str| Err(Error::new(id, text).hint(hint));
+        if files.entries().len() + usize::from(images) > MAX_DATASET_FILES {
             let text = format!("{} files; a dataset has {MAX_DATASET_FILES} at most", files.entries().len());
-            return Err(Error::new(ErrorId::LimitExceeded, text).hint("pack small files into archives"));
+            return refused(ErrorId::LimitExceeded, text, "pack small files into archives");
         }
-        Ok(Self { files, format })
+        if images && files.entries().iter().any(|entry| entry.path == IMAGES) {
+            let text = format!("a file is named {IMAGES:?}, as all images are together");
+            return refused(ErrorId::InvalidArgument, text, "give the file another name");
+        }
+        if files.is_single_file() {
+            size = files.entries().iter().map(|e| e.size).sum();
+        }
+        Ok(Self { files, format, images, size })
     }
 
     fn format_of(&self, entry: &Entry) -> Format {
-        match self.format {
-            // A format that was named is that of the file that was named, or of all that have no other.
-            Some(format) => Format::of_name(&entry.path).unwrap_or(format),
-            None => Format::of_name(&entry.path).unwrap_or(Format::Whole),
+        match format_of(&entry.path, self.format) {
+            // On its own it is no folder of images.
+            Format::Images => Format::Whole,
+            format => format,
         }
     }
 
@@ -67,7 +90,7 @@ impl Folder {
     ///
     /// # Errors
     /// `NotFound`, and those of the file system.
-    pub fn open(&self, path: &str) -> Result<std::fs::File> {
+    pub fn open(&self, path: &str) -> Result<File> {
         let missing = || Error::new(ErrorId::DatasetChanged, format!("{path}: it was signed, and is not there"));
         let entry = self.entry(path).ok_or_else(missing)?;
         self.files.open(entry)
@@ -83,9 +106,26 @@ impl Folder {
         entries.binary_search_by(|e| e.path.as_str().cmp(path)).ok().map(|at| &entries[at])
     }
 
+    /// Shows all files, in order; not the images.
+    ///
+    /// # Errors
+    /// `SourceChanged`; those of `each`.
+    pub(super) fn each(&self, each: &mut dyn FnMut(&Source<'_>) -> Result<()>) -> Result<()> {
+        for entry in self.files.entries() {
+            let file = Arc::new(self.files.open(entry)?);
+            each(&self.source(entry, &file))?;
+            self.files.unchanged(entry, &file)?;
+        }
+        Ok(())
+    }
+
+    fn source<'e>(&self, entry: &'e Entry, file: &Arc<File>) -> Source<'e> {
+        Source { path: &entry.path, format: self.format_of(entry), bytes: file.clone() }
+    }
+
     /// Bytes of all files.
     pub fn size(&self) -> u64 {
-        self.files.entries().iter().map(|e| e.size).sum()
+        self.size
     }
 
     /// The schema of all records.
@@ -104,9 +144,11 @@ impl Folder {
     /// As [`Surveyor::add`].
     pub fn look(&self, surveyor: &mut Surveyor, threads: usize) -> Result<()> {
         for entry in self.files.entries() {
-            let file = self.files.open(entry)?;
-            let source = Source { path: &entry.path, format: self.format_of(entry), bytes: &file };
-            surveyor.add(&source, threads)?;
+            let file = Arc::new(self.files.open(entry)?);
+            surveyor.add(&self.source(entry, &file), threads)?;
+        }
+        if self.images {
+            surveyor.note(Format::Images);
         }
         Ok(())
     }
@@ -123,22 +165,151 @@ impl Folder {
         follow: &mut dyn Follow,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Measured>> {
-        let key = key.map(|name| {
-            let at = schema.columns().iter().position(|c| c.name == name);
-            at.ok_or_else(|| Error::new(ErrorId::InvalidArgument, format!("no column is named {name:?}")))
+        let key = key.map(|name| match schema {
+            Schema::Files if name == KEY => Ok(0),
+            _ => {
+                let at = schema.columns().iter().position(|c| c.name == name);
+                at.ok_or_else(|| Error::new(ErrorId::InvalidArgument, format!("no column is named {name:?}")))
+            }
         });
         let key = key.transpose()?;
-        let mut measured = Vec::with_capacity(self.files.entries().len());
+        let mut measured = Vec::with_capacity(self.files.entries().len() + 1);
+        let mut images = self.images;
         for entry in self.files.entries() {
-            let file = self.files.open(entry)?;
-            let source = Source { path: &entry.path, format: self.format_of(entry), bytes: &file };
+            if images && *entry.path > *IMAGES {
+                images = false;
+                measured.push(self.images((schema, key, threads), follow, progress)?);
+            }
+            let file = Arc::new(self.files.open(entry)?);
             let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(&entry.path, hashes, keys);
-            let (file_measured, pieces) = source.measure(schema, key, threads, &mut leaves)?;
+            let (file_measured, pieces) = self.source(entry, &file).measure(schema, key, threads, &mut leaves)?;
             self.files.unchanged(entry, &file)?;
             follow.pieces(&entry.path, &pieces)?;
             measured.push(file_measured);
             progress(entry.size);
         }
+        if images {
+            measured.push(self.images((schema, key, threads), follow, progress)?);
+        }
         Ok(measured)
+    }
+
+    fn images(
+        &self,
+        (schema, key, threads): (&Schema, Option<usize>, usize),
+        follow: &mut dyn Follow,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Measured> {
+        let is_image = |path: &str| format_of(path, self.format) == Format::Images;
+        let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(IMAGES, hashes, keys);
+        let measured =
+            Measuring { schema, key, threads }.images(IMAGES, &self.files, &is_image, &mut leaves, progress)?;
+        follow.pieces(IMAGES, &Pieces::default())?;
+        Ok(measured)
+    }
+}
+
+/// A format that was named is that of the file that was named, or of all that have no other.
+fn format_of(path: &str, named: Option<Format>) -> Format {
+    Format::of_name(path).or(named).unwrap_or(Format::Whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::dataset_root;
+    use std::fs;
+
+    fn measured(path: &Path) -> Result<(Schema, Vec<Measured>, Vec<Sha256>)> {
+        let folder = Folder::find(path, Ignored::default(), None)?;
+        let (schema, mut leaves) = (folder.survey(2)?, Vec::new());
+        let mut follow = |_: &str, hashes: &[Sha256], _: &[RecordKey]| {
+            leaves.extend_from_slice(hashes);
+            Ok(())
+        };
+        let files = folder.measure(&schema, None, 2, &mut follow, &|_| ())?;
+        Ok((schema, files, leaves))
+    }
+
+    fn write(dir: &Path, path: &str, bytes: &[u8]) {
+        fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
+        fs::write(dir.join(path), bytes).unwrap();
+    }
+
+    #[test]
+    fn images_are_records_and_together_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..600 {
+            write(dir.path(), &format!("cat/{i:03}.png"), &[i as u8; 10]);
+            write(dir.path(), &format!("cat.2/{i:03}.JPG"), &[i as u8; 20]);
+        }
+        write(dir.path(), "readme", b"about them");
+        let (schema, files, leaves) = measured(dir.path()).unwrap();
+        assert_eq!(schema, Schema::Files);
+        assert_eq!(
+            files.iter().map(|f| (&*f.path, f.records, f.size)).collect::<Vec<_>>(),
+            [("images", 1200, 600 * 30), ("readme", 0, 10)]
+        );
+        assert_eq!(files[0].root, crate::crypto::merkle::root(&leaves));
+        let all: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0).collect();
+        assert_eq!(files[0].sha256, crate::crypto::hash::sha256(&all));
+
+        fs::rename(dir.path().join("cat.2/007.JPG"), dir.path().join("cat/007.JPG")).unwrap();
+        let (_, moved, after) = measured(dir.path()).unwrap();
+        assert_ne!(dataset_root(&moved), dataset_root(&files));
+        assert_eq!(after.iter().filter(|leaf| !leaves.contains(leaf)).count(), 1, "its directory is part of a record");
+    }
+
+    #[test]
+    fn images_lie_beside_a_table_without_being_rows_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "images/1.png", b"one");
+        write(dir.path(), "images/labels.csv", b"file,label\n1.png,cat\n");
+        let (schema, files, leaves) = measured(dir.path()).unwrap();
+        assert_eq!(schema.columns().len(), 2);
+        assert_eq!(
+            files.iter().map(|f| (&*f.path, f.records)).collect::<Vec<_>>(),
+            [("images", 1), ("images/labels.csv", 1)]
+        );
+        let alone = tempfile::tempdir().unwrap();
+        write(alone.path(), "images/1.png", b"one");
+        assert_eq!(measured(alone.path()).unwrap().2, leaves[..1], "whatever lies beside them");
+    }
+
+    #[test]
+    fn a_file_that_is_called_as_the_images_are_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "1.png", b"one");
+        write(dir.path(), "images", b"?");
+        assert_eq!(measured(dir.path()).unwrap_err().id(), ErrorId::InvalidArgument);
+    }
+
+    #[test]
+    fn an_image_on_its_own_is_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "1.png", b"one");
+        let error = measured(&dir.path().join("1.png")).unwrap_err();
+        assert!(error.message().contains("no records"), "{error}");
+    }
+
+    /// By hand: `cargo test --release --lib -- --ignored --nocapture two_hundred`.
+    #[test]
+    #[ignore = "writes 200,000 files"]
+    fn two_hundred_thousand_images() {
+        let dir = tempfile::tempdir().unwrap();
+        for class in 0..200 {
+            fs::create_dir(dir.path().join(format!("{class:03}"))).unwrap();
+            for i in 0..1000 {
+                fs::write(dir.path().join(format!("{class:03}/{i:04}.png")), [i as u8; 800]).unwrap();
+            }
+        }
+        let folder = Folder::find(dir.path(), Ignored::default(), None).unwrap();
+        let began = std::time::Instant::now();
+        let files = folder
+            .measure(&Schema::Files, None, 2, &mut |_: &str, _: &[Sha256], _: &[RecordKey]| Ok(()), &|_| ())
+            .unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        eprintln!("{} records in {:.2?}, {peak}", files[0].records, began.elapsed());
     }
 }

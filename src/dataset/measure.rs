@@ -1,18 +1,25 @@
 //! A file of a dataset, measured: its records, their hashes, its root.
 
-use super::blocks::{Done, work};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::blocks::Blocks;
 use super::compare::RecordKey;
 use super::frame::csv::{Csv, Header};
+use super::frame::images::Images;
 use super::frame::jsonl::Jsonl;
 use super::frame::lines::Lines;
+use super::frame::tar::Tar;
 use super::frame::whole::Whole;
 use super::frame::{Format, Frame};
-use super::pieces::{Piece, Pieces};
+use super::pieces::{Cutter, Piece, Pieces};
 use super::schema::{Schema, Survey, Type};
-use super::value::{record_hash, record_key};
+use super::units::{Done, Units, work};
+use super::value::{Hasher, record_key};
 use crate::crypto::hash::Sha256Hasher;
 use crate::crypto::merkle::Frontier;
 use crate::error::{Error, ErrorId, Result};
+use crate::files::ModelFiles;
 use crate::names::Sha256;
 use crate::seal::io::ReadAt;
 
@@ -29,7 +36,7 @@ pub struct Source<'a> {
     /// How its records are framed.
     pub format: Format,
     /// The bytes.
-    pub bytes: &'a dyn ReadAt,
+    pub bytes: Arc<dyn ReadAt>,
 }
 
 /// A file and its records.
@@ -41,7 +48,7 @@ pub struct Measured {
     pub format: Format,
     /// Bytes.
     pub size: u64,
-    /// SHA-256 of the bytes.
+    /// SHA-256 of the bytes; of the hashes of its records, for what is many files ([`Format::Images`]).
     pub sha256: Sha256,
     /// How many records it has.
     pub records: u64,
@@ -49,6 +56,17 @@ pub struct Measured {
     pub root: Sha256,
     /// SHA-256 of the list of its [`Pieces`].
     pub pieces: Sha256,
+}
+
+/// How a file is measured.
+#[derive(Clone, Copy)]
+pub(super) struct Measuring<'a> {
+    /// What its records are held to.
+    pub schema: &'a Schema,
+    /// The column whose value names a record, if its key is asked for.
+    pub key: Option<usize>,
+    /// Threads that work on it, beside one that reads.
+    pub threads: usize,
 }
 
 impl Source<'_> {
@@ -64,42 +82,61 @@ impl Source<'_> {
         Header::read(&self.start()?, separator).map_err(|e| e.on(self.path))
     }
 
-    /// Adds what its rows are to a survey. Records that are no rows have nothing to be seen.
+    fn blocks(&self, frame: impl Frame + 'static) -> Blocks<'_> {
+        Blocks { name: self.path, source: &*self.bytes, frame: Box::new(frame) }
+    }
+
+    /// Adds what its rows are to a survey, and says how many there are. Records that are no rows have nothing to be seen.
     ///
     /// # Errors
     /// `RecordInvalid`, with the place.
-    pub fn survey(&self, survey: &mut Survey, threads: usize) -> Result<()> {
-        let frame: Box<dyn Frame> = match self.format {
+    pub fn survey(&self, survey: &mut Survey, threads: usize) -> Result<u64> {
+        match self.format {
             Format::Csv(separator) => {
                 let header = self.header(separator)?;
                 // Also those of a table without a row.
                 header.survey(survey, &[]).map_err(|e| e.on(self.path))?;
-                Box::new(Csv::survey_of(header))
+                self.survey_of(&self.blocks(Csv::survey_of(header)), survey, threads)
             }
-            Format::Jsonl => Box::new(Jsonl::survey_of(&self.start()?).map_err(|e| e.on(self.path))?),
-            Format::Lines | Format::Whole => return Ok(()),
-        };
-        let look = |block: &[u8]| {
+            Format::Jsonl => {
+                let frame = Jsonl::survey_of(&self.start()?).map_err(|e| e.on(self.path))?;
+                self.survey_of(&self.blocks(frame), survey, threads)
+            }
+            #[cfg(feature = "datasets")]
+            Format::Parquet => {
+                let table = super::frame::parquet::Parquet::open(self.path, &self.bytes)?;
+                table.columns().try_for_each(|name| survey.add(name, super::Seen::default()))?;
+                self.survey_of(&table, survey, threads)
+            }
+            #[cfg(feature = "datasets")]
+            Format::Arrow => {
+                let table = super::frame::arrow::Arrow::open(self.path, &self.bytes)?;
+                table.columns().try_for_each(|name| survey.add(name, super::Seen::default()))?;
+                self.survey_of(&table, survey, threads)
+            }
+            #[cfg(not(feature = "datasets"))]
+            Format::Parquet | Format::Arrow => Err(not_built(self)),
+            Format::Lines | Format::Tar | Format::Images | Format::Whole => Ok(0),
+        }
+    }
+
+    fn survey_of<U: Units>(&self, units: &U, survey: &mut Survey, threads: usize) -> Result<u64> {
+        let look = |unit: &U::Unit| {
             let mut seen = Survey::default();
-            let records = frame.survey(block, &mut seen)?;
+            let records = units.survey(unit, &mut seen)?;
             Ok(Done { value: seen, records })
         };
-        let mut take = |done: Done<Survey>| survey.merge(&done.value);
-        work((self.path, self.bytes), &*frame, threads, &mut |_| {}, &look, &mut take)
-    }
-
-    pub(super) fn frame(&self, schema: &Schema) -> Result<Box<dyn Frame>> {
-        let frame: Result<Box<dyn Frame>> = match self.format {
-            Format::Whole => Ok(Box::new(Whole)),
-            Format::Csv(separator) => Csv::new(self.header(separator)?, schema).map(|f| Box::new(f) as _),
-            Format::Jsonl => Jsonl::new(&self.start()?, schema).map(|f| Box::new(f) as _),
-            Format::Lines => Lines::new(schema).map(|f| Box::new(f) as _),
+        let mut records = 0;
+        let mut take = |done: Done<Survey>| {
+            records += done.records;
+            survey.merge(&done.value)
         };
-        frame.map_err(|e| e.on(self.path))
+        work(self.path, units, threads, &mut |_| {}, &look, &mut take)?;
+        Ok(records)
     }
 
-    /// Hashes all records under a schema, and all pieces. `leaves` is given the records' hashes, in order, and with `key`, a column, a digest of what each has
-    /// there.
+    /// Hashes all records under a schema, those that are files under the schema of files, and all pieces. `leaves` is given the records'
+    /// hashes, in order, and with `key`, a column, a digest of what each has there.
     ///
     /// # Errors
     /// `RecordInvalid`, with the place; `DatasetChanged` for other columns than the schema's; those of `leaves`.
@@ -110,37 +147,173 @@ impl Source<'_> {
         threads: usize,
         leaves: Leaves<'_>,
     ) -> Result<(Measured, Pieces)> {
-        let (frame, id) = (self.frame(schema)?, schema.id());
-        let hash = |block: &[u8]| {
-            let (mut hashes, mut keys) = (Vec::with_capacity(block.len() / 64), Vec::new());
-            frame.records(block, &mut |record| {
-                hashes.push(record_hash(&id, record));
-                keys.extend(key.map(|column| record_key(record, column)));
+        let how = Measuring { schema, key, threads };
+        self.visit(schema, Measure { what: (self.path, self.format), how, leaves })
+    }
+
+    /// Hands on all records under a schema, in canonical form: `see` makes something of some that follow one another, on any thread; `take`
+    /// is given what it made, in the order of the file.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure); those of `take`.
+    pub(super) fn read<T: Send + Default>(
+        &self,
+        schema: &Schema,
+        threads: usize,
+        see: &(dyn Fn(&[u8], &mut T) + Sync),
+        take: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        self.visit(schema, Show { path: self.path, threads, see, take })
+    }
+
+    /// Finds what hands out the records of the format.
+    fn visit<V: Visit>(&self, schema: &Schema, visitor: V) -> Result<V::Out> {
+        let on = |e: Error| e.on(self.path);
+        match self.format {
+            Format::Whole => visitor.visit(&self.blocks(Whole), schema),
+            Format::Csv(separator) => {
+                visitor.visit(&self.blocks(Csv::new(self.header(separator)?, schema).map_err(on)?), schema)
+            }
+            Format::Jsonl => visitor.visit(&self.blocks(Jsonl::new(&self.start()?, schema).map_err(on)?), schema),
+            Format::Lines => visitor.visit(&self.blocks(Lines::new(schema).map_err(on)?), schema),
+            Format::Tar => visitor.visit(&Tar { name: self.path, source: self.bytes.clone() }, &Schema::Files),
+            Format::Images => {
+                let text = "images are measured with their folder";
+                Err(Error::new(ErrorId::InvalidArgument, text).on(self.path))
+            }
+            #[cfg(feature = "datasets")]
+            Format::Parquet => {
+                let table = super::frame::parquet::Parquet::open(self.path, &self.bytes)?.under(schema).map_err(on)?;
+                visitor.visit(&table, schema)
+            }
+            #[cfg(feature = "datasets")]
+            Format::Arrow => {
+                let table = super::frame::arrow::Arrow::open(self.path, &self.bytes)?.under(schema).map_err(on)?;
+                visitor.visit(&table, schema)
+            }
+            #[cfg(not(feature = "datasets"))]
+            Format::Parquet | Format::Arrow => Err(not_built(self)),
+        }
+    }
+}
+
+#[cfg(not(feature = "datasets"))]
+fn not_built(source: &Source<'_>) -> Error {
+    let text = format!("{}: this build reads no {} files", source.path, source.format.as_str());
+    Error::new(ErrorId::InvalidArgument, text).hint("build with the feature `datasets`")
+}
+
+/// What is done with the records of a file, whatever hands them out.
+trait Visit {
+    type Out;
+
+    fn visit<U: Units>(self, units: &U, schema: &Schema) -> Result<Self::Out>;
+}
+
+struct Measure<'a> {
+    what: (&'a str, Format),
+    how: Measuring<'a>,
+    leaves: Leaves<'a>,
+}
+
+impl Visit for Measure<'_> {
+    type Out = (Measured, Pieces);
+
+    fn visit<U: Units>(self, units: &U, schema: &Schema) -> Result<Self::Out> {
+        // The key of what is files is their first field: the path up to the first dot of the name.
+        let key = self.how.key.map(|key| if *schema == Schema::Files { 0 } else { key });
+        Measuring { schema, key, ..self.how }.of(self.what, units, self.leaves)
+    }
+}
+
+struct Show<'a, T> {
+    path: &'a str,
+    threads: usize,
+    see: &'a (dyn Fn(&[u8], &mut T) + Sync),
+    take: &'a mut dyn FnMut(T) -> Result<()>,
+}
+
+impl<T: Send + Default> Visit for Show<'_, T> {
+    type Out = ();
+
+    fn visit<U: Units>(self, units: &U, _: &Schema) -> Result<()> {
+        let make = |unit: &U::Unit| {
+            let (mut value, mut records) = (T::default(), 0);
+            units.records(unit, &mut |record| {
+                (self.see)(record, &mut value);
+                records += 1;
+            })?;
+            Ok(Done { value, records })
+        };
+        work(self.path, units, self.threads, &mut |_| {}, &make, &mut |done| (self.take)(done.value))
+    }
+}
+
+impl Measuring<'_> {
+    fn of<U: Units>(
+        &self,
+        (path, format): (&str, Format),
+        units: &U,
+        leaves: Leaves<'_>,
+    ) -> Result<(Measured, Pieces)> {
+        let hasher = Hasher::new(&self.schema.id());
+        let hash = |unit: &U::Unit| {
+            let (mut hashes, mut keys, mut hasher) = (Vec::new(), Vec::new(), hasher.clone());
+            units.records(unit, &mut |record| {
+                hashes.push(hasher.hash(record));
+                keys.extend(self.key.map(|column| record_key(record, column)));
             })?;
             let records = hashes.len() as u64;
-            Ok(Done { records, value: (hashes, keys, Piece::of(block, records)) })
+            let piece = units.bytes(unit).map(|bytes| Piece::of(bytes, records));
+            Ok(Done { records, value: (hashes, keys, piece) })
         };
         let (mut whole, mut size, mut tree) = (Sha256Hasher::default(), 0, Frontier::default());
-        let mut pieces = Pieces::default();
-        if frame.skip() > 0 {
-            let skipped = self.start()?;
-            let len = usize::try_from(frame.skip()).unwrap_or(usize::MAX).min(skipped.len());
-            pieces.0.push(Piece::of(&skipped[..len], 0));
-        }
+        // Either the units are the file behind its head, or it is cut.
+        let (mut head, mut pieces, mut cutter) = (units.head(), Vec::new(), Cutter::default());
+        let mut first = None;
         let mut read = |bytes: &[u8]| {
             whole.update(bytes);
             size += bytes.len() as u64;
+            match head.take() {
+                Some(len) => first = (len > 0).then(|| Piece::of(bytes, 0)),
+                None if !U::IN_BYTES => cutter.push(bytes),
+                None => {}
+            }
         };
-        let mut take = |Done { value: (hashes, keys, piece), .. }: Done<(Vec<Sha256>, Vec<RecordKey>, Piece)>| {
-            hashes.iter().for_each(|leaf| tree.push(*leaf));
-            pieces.0.push(piece);
-            leaves(&hashes, &keys)
+        let mut take =
+            |Done { value: (hashes, keys, piece), .. }: Done<(Vec<Sha256>, Vec<RecordKey>, Option<Piece>)>| {
+                hashes.iter().for_each(|leaf| tree.push(*leaf));
+                pieces.extend(piece);
+                leaves(&hashes, &keys)
+            };
+        work(path, units, self.threads, &mut read, &hash, &mut take)?;
+        let pieces = match U::IN_BYTES {
+            true => Pieces(first.into_iter().chain(pieces).collect()),
+            false => cutter.finish(),
         };
-        work((self.path, self.bytes), &*frame, threads, &mut read, &hash, &mut take)?;
         let (records, root) = (tree.size(), tree.root());
-        let (path, sha256) = (self.path.into(), whole.finish());
-        let measured = Measured { path, format: self.format, size, sha256, records, root, pieces: pieces.digest() };
-        Ok((measured, pieces))
+        let (path, sha256) = (path.into(), whole.finish());
+        Ok((Measured { path, format, size, sha256, records, root, pieces: pieces.digest() }, pieces))
+    }
+
+    /// The images among files, as one file of the dataset. Its pieces are none: each image has its hash.
+    pub fn images(
+        &self,
+        path: &str,
+        files: &ModelFiles,
+        is_image: &(dyn Fn(&str) -> bool + Sync),
+        leaves: Leaves<'_>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Measured> {
+        let images = Images { files, is_image, progress, size: AtomicU64::new(0) };
+        let mut all = Sha256Hasher::default();
+        let mut both = |hashes: &[Sha256], keys: &[RecordKey]| {
+            hashes.iter().for_each(|hash| all.update(&hash.0));
+            leaves(hashes, keys)
+        };
+        let how = Measure { what: (path, Format::Images), how: *self, leaves: &mut both };
+        let (measured, _) = how.visit(&images, &Schema::Files)?;
+        Ok(Measured { size: images.size.into_inner(), sha256: all.finish(), ..measured })
     }
 }
 
@@ -150,23 +323,30 @@ pub struct Surveyor {
     seen: Survey,
     lines: bool,
     tables: bool,
+    files: bool,
     /// A table that is no JSON: what is of several types is text in it.
     flat: bool,
 }
 
 impl Surveyor {
-    /// Looks through a file.
+    /// Looks through a file. Says how many rows it has.
     ///
     /// # Errors
     /// `RecordInvalid`, with the place.
-    pub fn add(&mut self, source: &Source<'_>, threads: usize) -> Result<()> {
-        match source.format {
-            Format::Whole => return Ok(()),
+    pub fn add(&mut self, source: &Source<'_>, threads: usize) -> Result<u64> {
+        self.note(source.format);
+        source.survey(&mut self.seen, threads)
+    }
+
+    /// Notes that there are files of a format.
+    pub fn note(&mut self, format: Format) {
+        match format {
+            Format::Whole => {}
+            Format::Tar | Format::Images => self.files = true,
             Format::Lines => self.lines = true,
-            Format::Jsonl => self.tables = true,
+            Format::Jsonl | Format::Parquet | Format::Arrow => self.tables = true,
             Format::Csv(_) => (self.tables, self.flat) = (true, true),
         }
-        source.survey(&mut self.seen, threads)
     }
 
     /// The schema.
@@ -179,9 +359,11 @@ impl Surveyor {
             (true, false) => Ok(Schema::Lines),
             (false, true) => self.seen.schema(if self.flat { Type::Text } else { Type::Any }),
             (true, true) => refused("both lines of text and rows of tables", "sign them as two datasets"),
+            // Beside tables or lines, files have their own.
+            (false, false) if self.files => Ok(Schema::Files),
             (false, false) => refused(
                 "there are no records in it",
-                "records lie in files named .csv, .tsv, .jsonl or .txt; or give --format",
+                "records lie in files named .csv, .tsv, .jsonl, .parquet, .arrow, .txt or .tar, or are images; or give --format",
             ),
         }
     }
@@ -205,98 +387,4 @@ pub fn dataset_root(files: &[Measured]) -> Sha256 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn measured(path: &str, bytes: &[u8], schema: Option<&Schema>) -> Result<(Measured, Vec<Sha256>)> {
-        let bytes = bytes.to_vec();
-        let source = Source { path, format: Format::of_name(path).unwrap(), bytes: &bytes };
-        let found;
-        let schema = match schema {
-            Some(schema) => schema,
-            None => {
-                let mut surveyor = Surveyor::default();
-                surveyor.add(&source, 2)?;
-                found = surveyor.schema()?;
-                &found
-            }
-        };
-        let mut leaves = Vec::new();
-        let (file, _) = source.measure(schema, None, 2, &mut |some, _| {
-            leaves.extend_from_slice(some);
-            Ok(())
-        })?;
-        Ok((file, leaves))
-    }
-
-    #[test]
-    fn a_table_has_one_root_in_every_format() {
-        let (mut csv, mut tsv, mut jsonl) =
-            (String::from("id,text,score\n"), "text\tscore\tid\n".to_owned(), String::new());
-        for i in 0..50_000 {
-            let text = format!("line {i}, \"quoted\" é");
-            let score = f64::from(i) / 8.0;
-            csv.push_str(&format!("{i},\"{}\",{score:?}\n", text.replace('"', "\"\"")));
-            tsv.push_str(&format!("\"{}\"\t{score:?}\t{i}\r\n", text.replace('"', "\"\"")));
-            let mut quoted = String::new();
-            crate::json::quote(&text, &mut quoted);
-            jsonl.push_str(&format!("{{\"text\":{quoted},\"score\":{score:?},\"id\":{i}}}\n"));
-        }
-        let (of_csv, leaves) = measured("t.csv", csv.as_bytes(), None).unwrap();
-        assert!(csv.len() > 1 << 20, "several blocks");
-        assert_eq!(of_csv.records, 50_000);
-        assert_eq!(of_csv.root, crate::crypto::merkle::root(&leaves));
-        assert_eq!(of_csv.sha256, crate::crypto::hash::sha256(csv.as_bytes()));
-        for (path, text) in [("t.tsv", &tsv), ("t.jsonl", &jsonl)] {
-            let (other, same) = measured(path, text.as_bytes(), None).unwrap();
-            assert_eq!((other.root, same == leaves), (of_csv.root, true), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_bad_record_is_named_by_file_line_and_number() {
-        let mut text = String::from("a,b\n");
-        (0..100_000).for_each(|i| text.push_str(&format!("{i},\"two\nlines\"\n")));
-        let error = measured("t.csv", format!("{text}1,2,3\n").as_bytes(), None).unwrap_err();
-        assert_eq!(error.id(), ErrorId::RecordInvalid);
-        assert!(error.message().starts_with("t.csv, line 200002 (record 100001): a row of 3 fields"), "{error}");
-    }
-
-    #[test]
-    fn one_long_record_is_read_and_a_longer_one_refused() {
-        let long = |len: usize| format!("{{\"a\":\"{}\"}}\n{{\"a\":\"b\"}}\n", "x".repeat(len));
-        let (file, _) = measured("t.jsonl", long(20 << 20).as_bytes(), None).unwrap();
-        assert_eq!(file.records, 2);
-        let error = measured("t.jsonl", long(MAX_RECORD_AND_MORE).as_bytes(), None).unwrap_err();
-        assert_eq!(error.id(), ErrorId::LimitExceeded, "{error}");
-    }
-
-    const MAX_RECORD_AND_MORE: usize = super::super::value::MAX_RECORD + (1 << 20);
-
-    #[test]
-    fn a_signed_schema_holds_for_what_is_read_later() {
-        let text = "a,b\n1,x\n2,y\n";
-        let schema = Schema::table(vec![
-            super::super::schema::Column { name: "a".into(), kind: Type::Int },
-            super::super::schema::Column { name: "b".into(), kind: Type::Text },
-        ])
-        .unwrap();
-        let (before, _) = measured("t.csv", text.as_bytes(), None).unwrap();
-        let (under, _) = measured("t.csv", text.as_bytes(), Some(&schema)).unwrap();
-        assert_eq!(before, under);
-        let id = |text: &str| measured("t.csv", text.as_bytes(), Some(&schema)).unwrap_err().id();
-        assert_eq!(id("a,c\n1,x\n"), ErrorId::DatasetChanged);
-        assert_eq!(id("a,b,c\n1,x,2\n"), ErrorId::DatasetChanged);
-        assert_eq!(id("a,b\nx,x\n"), ErrorId::RecordInvalid);
-    }
-
-    #[test]
-    fn lines_are_records_and_files_without_any_are_empty() {
-        let (file, leaves) = measured("t.txt", b"one\ntwo\r\n\nthree", None).unwrap();
-        assert_eq!((file.records, leaves.len()), (4, 4));
-        let (empty, _) = measured("t.txt", b"", None).unwrap();
-        assert_eq!((empty.records, empty.root), (0, crate::crypto::merkle::empty_root()));
-        let (none, _) = measured("t.csv", b"a,b\n", None).unwrap();
-        assert_eq!(none.records, 0);
-    }
-}
+mod tests;

@@ -5,7 +5,8 @@
 //! | `schema` | what records look like: signed, the same for all files |
 //! | `value` | the canonical form of a record, and its hash |
 //! | `frame` | from the bytes of a file to its records: one file for each format |
-//! | `blocks` | a file read once and worked on by all cores |
+//! | `units` | a file read once and worked on by all cores |
+//! | `blocks` | text as such units |
 //! | `measure`, `folder` | files and all files of a dataset: their records, roots |
 //! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
 //! | `contributors` | who supplied which records |
@@ -33,6 +34,7 @@ mod reader;
 mod receipt;
 mod schema;
 mod statement;
+mod units;
 mod value;
 
 pub use chain::{Chain, Seen as VersionSeen, Version};

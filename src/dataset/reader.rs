@@ -2,7 +2,7 @@
 //!
 //! Whoever trains from what a [`Reader`] gives has read what was signed, also where the files change meanwhile: nothing is read twice.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::contributors::Runs;
 use super::frame::Format;
@@ -48,85 +48,54 @@ pub struct Reader<'a> {
     pub place: &'a dyn Place,
 }
 
+/// Some records that follow one another, in canonical form.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
 impl Reader<'_> {
-    /// All records, in order, but those of contributors who are kept out. Says what was read. Memory: a piece.
+    /// All records, in order, but those of contributors who are kept out. Says what was read. Memory: pieces and records, a few for each
+    /// thread.
     ///
     /// # Errors
     /// `DatasetChanged` with file, bytes and records, before anything of what changed is handed on; those of `each`.
-    pub fn records(&self, each: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<ReadSet> {
+    pub fn records(&self, threads: usize, each: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<ReadSet> {
         let mut read = ReadSet::default();
         for file in self.statement.files.iter().filter(|f| f.records > 0) {
-            if !matches!(file.format, Format::Csv(_) | Format::Jsonl | Format::Lines) {
-                let text = format!(
-                    "{}: records of a file of format {} are not read one by one",
-                    file.path,
-                    file.format.as_str()
-                );
-                return Err(Error::new(ErrorId::InvalidArgument, text).hint("read it as a file"));
+            if file.format == Format::Images {
+                let text = format!("{}: images are not read one by one", file.path);
+                return Err(Error::new(ErrorId::InvalidArgument, text)
+                    .hint("pack them into an archive (.tar), whose samples are; or vault dataset verify"));
             }
-            self.records_of(file, &mut read, each)?;
+            let kept = self.kept(file)?;
+            let verified = Arc::new(self.verified(file)?);
+            let source = Source { path: &file.path, format: file.format, bytes: verified.clone() };
+            let mut number = 0;
+            let see = |record: &[u8], batch: &mut Batch| {
+                batch.bytes.extend_from_slice(record);
+                batch.ends.push(batch.bytes.len());
+            };
+            source.read(&self.statement.schema, threads, &see, &mut |batch: Batch| {
+                let mut from = 0;
+                for end in batch.ends {
+                    number += 1;
+                    if kept.has(number) {
+                        read.records += 1;
+                        let fields = batch.bytes.get(from..end).unwrap_or_default();
+                        each(Record { file: &file.path, number, fields })?;
+                    }
+                    from = end;
+                }
+                Ok(())
+            })?;
+            if number != file.records {
+                return Err(changed(&file.path, "it has another number of records"));
+            }
+            read.file(&file.path, &verified.pieces);
         }
         Ok(read)
-    }
-
-    fn records_of(
-        &self,
-        file: &Measured,
-        read: &mut ReadSet,
-        each: &mut dyn FnMut(Record<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let kept = self.kept(file)?;
-        let (mut frame, mut number, mut outcome) = (None, 0, Ok(()));
-        self.pieces(file, &mut |index, piece, bytes| {
-            let first = frame.is_none();
-            let frame = match &frame {
-                Some(frame) => frame,
-                // A header is the first piece: what the file says now of its start is not asked again.
-                None => {
-                    let bytes = bytes.to_vec();
-                    let start = Source { path: &file.path, format: file.format, bytes: &bytes };
-                    frame.insert(start.frame(&self.statement.schema)?)
-                }
-            };
-            read.piece(&file.path, index, piece, number);
-            if first && frame.skip() == piece.len && piece.records == 0 {
-                return Ok(());
-            }
-            let told = frame.records(bytes, &mut |fields| {
-                number += 1;
-                if outcome.is_ok() && kept.has(number) {
-                    read.records += 1;
-                    outcome = each(Record { file: &file.path, number, fields });
-                }
-            });
-            told.map_err(|bad| bad.error(&file.path, 1, number + 1))?;
-            std::mem::replace(&mut outcome, Ok(()))
-        })?;
-        if number == file.records { Ok(()) } else { Err(changed(&file.path, "it has another number of records")) }
-    }
-
-    /// The bytes of a file, a piece at a time: its index, what was signed of it, and its bytes.
-    ///
-    /// # Errors
-    /// As [`records`](Self::records).
-    pub fn pieces(&self, file: &Measured, each: &mut dyn FnMut(u64, &Piece, &[u8]) -> Result<()>) -> Result<()> {
-        let pieces = self.listed(file)?;
-        let source = self.place.open(&file.path)?;
-        let (mut at, mut records, mut bytes) = (0, 0, Vec::new());
-        for (index, piece) in pieces.0.iter().enumerate() {
-            bytes.resize(usize::try_from(piece.len).unwrap_or(usize::MAX), 0);
-            let there = source.read_exact_at(&mut bytes, at);
-            if there.is_err() || sha256(&bytes) != piece.sha256 {
-                return Err(damaged(&file.path, at, piece, records));
-            }
-            each(index as u64, piece, &bytes)?;
-            at += piece.len;
-            records += piece.records;
-        }
-        match source.len() {
-            Ok(len) if len == at => Ok(()),
-            _ => Err(changed(&file.path, "it is longer than what was signed")),
-        }
     }
 
     /// A file to be read at any place, each piece checked when it is read.
@@ -138,9 +107,14 @@ impl Reader<'_> {
             let text = format!("{}: records of contributors who are kept out are among its bytes", file.path);
             return Err(Error::new(ErrorId::Denied, text).hint("read it record by record"));
         }
+        self.verified(file)
+    }
+
+    fn verified(&self, file: &Measured) -> Result<Verified> {
         let (pieces, source) = (self.listed(file)?, self.place.open(&file.path)?);
-        if source.len().ok() != Some(pieces.len()) {
-            return Err(changed(&file.path, "it has another length"));
+        let len = source.len().map_err(|e| Error::from(e).on(&file.path))?;
+        if len > pieces.len() {
+            return Err(changed(&file.path, "it is longer than what was signed"));
         }
         let starts = pieces.0.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + piece.len))).collect();
         Ok(Verified { path: file.path.clone(), pieces, starts, source, held: Mutex::new(None) })
@@ -212,8 +186,8 @@ impl ReadAt for Verified {
             };
             if held.as_ref().is_none_or(|(at, _)| *at != index) {
                 let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(usize::MAX)];
-                self.source.read_exact_at(&mut bytes, *start)?;
-                if sha256(&bytes) != piece.sha256 {
+                let there = self.source.read_exact_at(&mut bytes, *start);
+                if there.is_err() || sha256(&bytes) != piece.sha256 {
                     let before = self.pieces.0[..index].iter().map(|p| p.records).sum();
                     return Err(std::io::Error::other(damaged(&self.path, *start, piece, before)));
                 }

@@ -1,7 +1,7 @@
 //! A training receipt: what a job read of which dataset, and what model it made of it. An in-toto statement with the predicate of SLSA
 //! provenance v1 (<https://slsa.dev/spec/v1.0/provenance>); its by-product `read-set` names every piece that was read, in order.
 
-use super::pieces::{Piece, Pieces};
+use super::pieces::Pieces;
 use super::statement::DatasetStatement;
 use crate::crypto::hash::Sha256Hasher;
 use crate::error::{Error, ErrorId, Result};
@@ -39,22 +39,16 @@ pub struct ReadSet {
 }
 
 impl ReadSet {
-    /// The next piece; `before` records of its file come before it.
-    pub(super) fn piece(&mut self, file: &str, index: u64, piece: &Piece, before: u64) {
-        use std::fmt::Write;
-        let mut line = String::new();
-        let _ = writeln!(line, "0 {file} {index} {}", piece.sha256);
-        self.digest.update(line.as_bytes());
-        let records = if piece.records == 0 { (0, 0) } else { (before + 1, before + piece.records) };
-        match self.reads.last_mut() {
-            Some(last) if last.file == file && last.pieces.1 + 1 == index => {
-                last.pieces.1 = index;
-                if piece.records > 0 {
-                    last.records = (if last.records.0 == 0 { records.0 } else { last.records.0 }, records.1);
-                }
-            }
-            _ => self.reads.push(Read { epoch: 0, file: file.into(), pieces: (index, index), records }),
+    /// All pieces of a file.
+    pub(super) fn file(&mut self, file: &str, pieces: &Pieces) {
+        let Some(last) = (pieces.0.len() as u64).checked_sub(1) else { return };
+        let mut records = 0;
+        for (index, piece) in pieces.0.iter().enumerate() {
+            self.digest.update(format!("0 {file} {index} {}\n", piece.sha256).as_bytes());
+            records += piece.records;
         }
+        let records = if records == 0 { (0, 0) } else { (1, records) };
+        self.reads.push(Read { epoch: 0, file: file.into(), pieces: (0, last), records });
     }
 
     /// SHA-256 over the lines `EPOCH FILE PIECE SHA256` of all pieces, in order.
@@ -214,6 +208,7 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pieces::Piece;
     use super::*;
 
     fn pieces(n: u8) -> Pieces {
@@ -223,11 +218,7 @@ mod tests {
     fn receipt() -> Receipt {
         let mut read = ReadSet::default();
         for (file, n) in [("a.csv", 3), ("b \"x\".csv", 2)] {
-            let mut before = 0;
-            for (index, piece) in (0..).zip(&pieces(n).0) {
-                read.piece(file, index, piece, before);
-                before += piece.records;
-            }
+            read.file(file, &pieces(n));
         }
         assert_eq!(read.reads.len(), 2);
         assert_eq!((read.reads[0].pieces, read.reads[0].records), ((0, 2), (1, 20)));

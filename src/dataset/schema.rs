@@ -159,6 +159,8 @@ impl Seen {
     pub const TEXT: Self = Self(16);
     /// A list, an object, or a whole number that is too large for any type.
     pub const OTHER: Self = Self(32);
+    /// Bytes.
+    pub const BYTES: Self = Self(64);
 
     /// Both.
     #[must_use]
@@ -181,6 +183,7 @@ impl Seen {
             seen if seen & !INTS == 0 => Type::Int,
             seen if seen & !NUMBERS == 0 => Type::Float,
             seen if seen == Self::TEXT.0 => Type::Text,
+            seen if seen == Self::BYTES.0 => Type::Bytes,
             _ => mixed,
         }
     }

@@ -3,7 +3,7 @@
 //! A field is a tag (u8), a length (u32, little-endian) and so many bytes. Two records have the same bytes exactly if they have
 //! the same values under the same schema, so a hash of the bytes names the record.
 
-use crate::crypto::hash::{Sha256Hasher, sha256};
+use crate::crypto::hash::sha256;
 use crate::names::Sha256;
 
 /// Most bytes of one record in canonical form, and of one record in its file.
@@ -37,10 +37,16 @@ impl Encoder {
     }
 
     fn field(&mut self, tag: u8, bytes: &[u8]) {
-        self.out.push(tag);
         // Records are bounded far below this where they are read.
-        self.out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+        self.out.extend_from_slice(&[tag, len[0], len[1], len[2], len[3]]);
         self.out.extend_from_slice(bytes);
+    }
+
+    fn number(&mut self, tag: u8, bits: u64) {
+        let mut field = [tag, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        field[5..].copy_from_slice(&bits.to_le_bytes());
+        self.out.extend_from_slice(&field);
     }
 
     /// No value.
@@ -56,10 +62,15 @@ impl Encoder {
     /// A whole number from -2^63 to 2^64 - 1. Those that fit i64 have one form only.
     pub fn int(&mut self, value: i128) {
         match (i64::try_from(value), u64::try_from(value)) {
-            (Ok(n), _) => self.field(INT, &n.to_le_bytes()),
-            (_, Ok(n)) => self.field(UINT, &n.to_le_bytes()),
+            (Ok(n), _) => self.i64(n),
+            (_, Ok(n)) => self.number(UINT, n),
             _ => self.float(value as f64),
         }
+    }
+
+    /// A whole number that fits.
+    pub fn i64(&mut self, value: i64) {
+        self.number(INT, value as u64);
     }
 
     /// A binary64 number. Minus zero is zero, and there is one not-a-number.
@@ -69,7 +80,7 @@ impl Encoder {
             0.0 => 0,
             v => v.to_bits(),
         };
-        self.field(FLOAT, &bits.to_le_bytes());
+        self.number(FLOAT, bits);
     }
 
     /// UTF-8, as it is: nothing is normalised.
@@ -104,12 +115,32 @@ impl Encoder {
 
 /// `SHA-256(0x00 ‖ schema id ‖ record)`: the leaf hash of RFC 6962 over schema and record together.
 pub fn record_hash(schema: &Sha256, record: &[u8]) -> Sha256 {
-    let mut hasher = Sha256Hasher::default();
-    let mut head = [0; 33];
-    head[1..].copy_from_slice(&schema.0);
-    hasher.update(&head);
-    hasher.update(record);
-    hasher.finish()
+    Hasher::new(schema).hash(record)
+}
+
+/// [`record_hash`] of many records.
+#[derive(Clone)]
+pub(super) struct Hasher {
+    /// What is hashed: the same for all records up to their first byte.
+    message: Vec<u8>,
+}
+
+impl Hasher {
+    const HEAD: usize = 33;
+
+    /// Under a schema.
+    pub fn new(schema: &Sha256) -> Self {
+        let mut message = vec![0; Self::HEAD];
+        message[1..].copy_from_slice(&schema.0);
+        Self { message }
+    }
+
+    /// Of one record.
+    pub fn hash(&mut self, record: &[u8]) -> Sha256 {
+        self.message.truncate(Self::HEAD);
+        self.message.extend_from_slice(record);
+        sha256(&self.message)
+    }
 }
 
 /// Names a record by its field `index`: a digest, so that keys of any type and length have one length.

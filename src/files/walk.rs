@@ -132,6 +132,8 @@ impl Stamp {
 #[derive(Debug)]
 pub struct ModelFiles {
     root: Root,
+    ignored: Ignored,
+    links: Links,
     entries: Vec<Entry>,
     left_out: Vec<String>,
 }
@@ -149,17 +151,36 @@ impl ModelFiles {
     /// `NotFound`; `InvalidArgument` for special files, links that are not followed, names that are not UTF-8, and models of
     /// more than [`MAX_FILES`] files.
     pub fn find(path: &Path, ignored: &Ignored, links: Links) -> Result<Self> {
+        Self::find_if(path, ignored, links, &mut |_| true)
+    }
+
+    /// Finds those that `keep` keeps. The others are not held, so there may be any number of them.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_if(path: &Path, ignored: &Ignored, links: Links, keep: &mut dyn FnMut(&Entry) -> bool) -> Result<Self> {
+        let found =
+            |root: Root| Self { root, ignored: ignored.clone(), links, entries: Vec::new(), left_out: Vec::new() };
         let facts = path.metadata().map_err(on(path))?;
         if facts.is_dir() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let handle = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| on(path)(e.into()))?;
-            let mut walk = Walk { root: path, ignored, links, entries: Vec::new(), left_out: Vec::new(), device: None };
-            walk.directory(&handle, "", 0)?;
-            let mut entries = std::mem::take(&mut walk.entries);
-            entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            walk.left_out.sort_unstable();
-            let root = Root::Directory { handle, path: path.into() };
-            return Ok(Self { root, entries, left_out: walk.left_out });
+            let mut found = found(Root::Directory { handle, path: path.into() });
+            let mut entries = Vec::new();
+            found.left_out = found.walk(&mut |entry| {
+                if keep(&entry) {
+                    if entries.len() == MAX_FILES {
+                        let text = format!("{} has more than {MAX_FILES} files", path.display());
+                        let hint = "pack small files into archives first";
+                        return Err(Error::new(ErrorId::InvalidArgument, text).hint(hint));
+                    }
+                    entries.push(entry);
+                }
+                Ok(())
+            })?;
+            found.left_out.sort_unstable();
+            found.entries = entries;
+            return Ok(found);
         }
         if !facts.is_file() {
             return Err(refused(path, "neither file nor directory"));
@@ -169,7 +190,25 @@ impl ModelFiles {
         let stamp = Stamp::of(&file).map_err(on(path))?;
         let entry =
             Entry { path: name.into(), size: stamp.size, is_link: false, stamp, keeps_times: keeps_times(&file) };
-        Ok(Self { root: Root::File(path.into()), entries: vec![entry], left_out: Vec::new() })
+        Ok(Self { entries: vec![entry], ..found(Root::File(path.into())) })
+    }
+
+    /// Gives all files of a directory to `each`, in the byte order of their paths, as they are now: those that are held and all others. Memory:
+    /// the names in one directory, and in those above it.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), and those of `each`.
+    pub fn walk_again(&self, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
+        self.walk(each).map(drop)
+    }
+
+    /// What was left out.
+    fn walk(&self, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<Vec<String>> {
+        let Root::Directory { handle, path } = &self.root else { return Ok(Vec::new()) };
+        let (ignored, links) = (&self.ignored, self.links);
+        let mut walk = Walk { root: path, ignored, links, each, left_out: Vec::new(), device: None };
+        walk.directory(handle, "", 0)?;
+        Ok(walk.left_out)
     }
 
     /// Whether the model is one file rather than a directory.
@@ -233,7 +272,7 @@ struct Walk<'a> {
     root: &'a Path,
     ignored: &'a Ignored,
     links: Links,
-    entries: Vec<Entry>,
+    each: &'a mut dyn FnMut(Entry) -> Result<()>,
     left_out: Vec<String>,
     /// Of the file before, and whether it keeps times.
     device: Option<(u64, bool)>,
@@ -245,6 +284,7 @@ impl Walk<'_> {
         if depth > MAX_DEPTH {
             return Err(refused(&here(""), "nested too deeply"));
         }
+        let mut names = Vec::new();
         for found in Dir::read_from(handle).map_err(|e| on(&here(""))(e.into()))? {
             let found = found.map_err(|e| on(&self.root.join(prefix))(e.into()))?;
             let name = found.file_name();
@@ -255,12 +295,26 @@ impl Walk<'_> {
                 let place = self.root.join(prefix).join(name.to_string_lossy().as_ref());
                 return Err(refused(&place, "not named in UTF-8"));
             };
-            let path = format!("{prefix}{name}");
-            if self.ignored.names(&path) {
-                self.left_out.push(path);
-            } else {
-                self.entry(handle, name, path, depth)?;
+            if self.ignored.names(&format!("{prefix}{name}")) {
+                self.left_out.push(format!("{prefix}{name}"));
+                continue;
             }
+            // Sorted as the paths of what is in it: with the slash.
+            let is_directory = match found.file_type() {
+                FileType::Directory => true,
+                FileType::Unknown => {
+                    let facts = rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW);
+                    FileType::from_raw_mode(facts.map_err(|e| on(&here(name))(e.into()))?.st_mode)
+                        == FileType::Directory
+                }
+                _ => false,
+            };
+            names.push(if is_directory { format!("{name}/") } else { name.into() });
+        }
+        names.sort_unstable();
+        for name in names {
+            let name = name.strip_suffix('/').unwrap_or(&name);
+            self.entry(handle, name, format!("{prefix}{name}"), depth)?;
         }
         Ok(())
     }
@@ -296,18 +350,13 @@ impl Walk<'_> {
     }
 
     fn file(&mut self, path: String, file: &File, is_link: bool, place: &Path) -> Result<()> {
-        if self.entries.len() == MAX_FILES {
-            let text = format!("{} has more than {MAX_FILES} files", self.root.display());
-            return Err(Error::new(ErrorId::InvalidArgument, text).hint("pack small files into archives first"));
-        }
         let stamp = Stamp::of(file).map_err(on(place))?;
         let keeps_times = match self.device {
             Some((device, keeps)) if device == stamp.device => keeps,
             _ => keeps_times(file),
         };
         self.device = Some((stamp.device, keeps_times));
-        self.entries.push(Entry { path, size: stamp.size, is_link, stamp, keeps_times });
-        Ok(())
+        (self.each)(Entry { path, size: stamp.size, is_link, stamp, keeps_times })
     }
 }
 

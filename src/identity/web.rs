@@ -44,6 +44,6 @@ async fn discover(client: &HttpClient, issuer: &str) -> Result<Url> {
 }
 
 /// A redirection too is no answer: where keys come from is said by the settings.
-async fn get(client: &HttpClient, url: &Url) -> Result<prost::bytes::Bytes> {
+async fn get(client: &HttpClient, url: &Url) -> Result<bytes::Bytes> {
     client.get(url, None).await?.ok(url)
 }

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ClientIdentity, OutboundTls, Roots, Url, connect, is_loopback};

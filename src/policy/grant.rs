@@ -157,6 +157,11 @@ impl<'a> Decided<'a> {
         &self.decision
     }
 
+    /// What was asked.
+    pub fn request(&self) -> &Request<'a> {
+        &self.request
+    }
+
     /// What was asked, to ask again.
     pub fn into_request(self) -> Request<'a> {
         self.request

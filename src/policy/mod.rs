@@ -5,6 +5,7 @@
 //! | `schema.cedarschema` | what policies can talk about |
 //! | `default.cedar` | the policies of a new vault |
 //! | `request` | the question, and its form in Cedar |
+//! | `dataset` | what the question knows of a dataset |
 //! | `policies` | a checked set of policies, and its answer |
 //! | `place` | where in a text a mistake is |
 //! | `lacking` | what a denied caller could still add |
@@ -16,6 +17,7 @@
 //!
 //! Default deny; a `forbid` wins; an error while evaluating denies. No clock, no network, no files: `now` is an argument.
 
+mod dataset;
 mod grant;
 mod groups;
 mod lacking;
@@ -31,6 +33,7 @@ mod tests;
 mod tests_slice;
 mod why;
 
+pub use dataset::Dataset;
 pub use grant::{Decided, Denied, Grant, Lease};
 pub use groups::Groups;
 pub use lacking::Lack;

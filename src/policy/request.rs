@@ -11,6 +11,7 @@ use cedar_policy::{
     RestrictedExpression as Expression, Schema,
 };
 
+use super::dataset::Dataset;
 use crate::error::{Error, ErrorId};
 use crate::marks::Marks;
 use crate::names::{ArtifactId, ArtifactKind, Name, Principal, PrincipalKind, Tag, Timestamp, VersionId};
@@ -224,6 +225,8 @@ pub struct Context {
     pub pq_tls: bool,
     /// Statements about the whole version asked for, by signers who are trusted: predicate type and name of the signer.
     pub statements: Vec<(String, Name)>,
+    /// What is known of the dataset asked for; `None`: it is none, or nobody who is trusted signed it.
+    pub dataset: Option<Dataset>,
     /// Tags that point to the version asked for.
     pub tags: Vec<Tag>,
     /// Rules that the caller asks to set aside, for a reason that goes on record.
@@ -248,6 +251,7 @@ impl Context {
             signer_trusted: false,
             pq_tls: false,
             statements: Vec::new(),
+            dataset: None,
             tags: Vec::new(),
             allowed: Vec::new(),
             tag: None,
@@ -269,7 +273,6 @@ impl Context {
             ("mfa_method", word(self.mfa_method.unwrap_or("none"))),
             ("mfa_enrolled", Expression::new_bool(self.mfa_enrolled)),
             ("step_up", Expression::new_bool(self.step_up)),
-            ("dataset", word("none")),
             ("approvals", Expression::new_long(self.approvals.into())),
             ("bound", Expression::new_bool(self.bound)),
             ("attestation", word("none")),
@@ -285,6 +288,8 @@ impl Context {
             ("tag", word(self.tag.as_ref().map_or("", Tag::as_str))),
             ("allowed", Expression::new_set(self.allowed.iter().map(|rule| word(rule)))),
         ];
+        let dataset = self.dataset.as_ref().map(Dataset::to_cedar).transpose()?;
+        let members = members.into_iter().chain(dataset.map(|dataset| ("dataset", dataset)));
         CedarContext::from_pairs(members.map(|(key, value)| (key.into(), value))).map_err(|e| e.to_string())
     }
 }

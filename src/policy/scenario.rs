@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::dataset::Dataset;
 use super::request::{Action, Context, Request, Resource, Transport};
 use crate::error::{Error, ErrorId, Result};
 use crate::marks::Marks;
@@ -98,6 +99,7 @@ pub struct Circumstances {
     signer_trusted: bool,
     pq_tls: bool,
     statements: Vec<Said>,
+    dataset: Option<Dataset>,
     tags: Vec<Tag>,
     allowed: Vec<String>,
     tag: Option<Tag>,
@@ -158,8 +160,14 @@ impl Scenario {
 
 impl Circumstances {
     /// Facts of the version that is asked for, where they are known.
-    pub fn of_version(&mut self, tags: Vec<Tag>, signer_trusted: bool, statements: Vec<(String, Name)>) {
-        (self.tags, self.signer_trusted) = (tags, signer_trusted);
+    pub fn of_version(
+        &mut self,
+        tags: Vec<Tag>,
+        signer_trusted: bool,
+        statements: Vec<(String, Name)>,
+        dataset: Option<Dataset>,
+    ) {
+        (self.tags, self.signer_trusted, self.dataset) = (tags, signer_trusted, dataset);
         self.statements = statements.into_iter().map(|(of_type, signer)| Said { of_type, signer }).collect();
     }
 
@@ -191,6 +199,7 @@ impl Circumstances {
         };
         context.allowed = self.allowed.iter().map(rule).collect::<Result<_>>()?;
         context.statements = self.statements.iter().map(|s| (s.of_type.clone(), s.signer.clone())).collect();
+        context.dataset = self.dataset.clone();
         (context.step_up, context.approvals, context.bound) = (self.step_up, self.approvals, self.bound);
         (context.bytes_today, context.signer_trusted) = (self.bytes_today, self.signer_trusted);
         (context.pq_tls, context.tag, context.tags) = (self.pq_tls, self.tag.clone(), self.tags.clone());

@@ -276,6 +276,8 @@ mod tests {
         for bad in [
             "grantd = true",
             "context = { hours = 3 }",
+            "context = { dataset = { unattribted = 0 } }",
+            "context = { dataset = { version = -1 } }",
             "context = { hour = 24 }",
             "context = { weekday = 0 }",
             "context = { now_s = 1, hour = 2 }",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admin::json;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;

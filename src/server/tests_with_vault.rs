@@ -452,7 +452,7 @@ struct Running {
 /// One of each kind, none of them complete.
 async fn uploads(daemon: &Daemon) -> Vec<Running> {
     let (channel, operator) = (daemon.workload("ci").await, daemon.second_operator().await);
-    let piece = || prost::bytes::Bytes::from(vec![7; 1 << 20]);
+    let piece = || bytes::Bytes::from(vec![7; 1 << 20]);
     let mut all = Vec::new();
     let (seal, outgoing) = mpsc::channel(4);
     let start = pb::SealStart {

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Frame, SizeHint};
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::body::Body;

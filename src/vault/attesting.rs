@@ -4,6 +4,8 @@
 //! From then on a decision reads its facts from the catalogue, whose rows are authenticated, and asks only whether the signer is
 //! believed still. The vault's own time of attaching stands for the time of signing, which cannot be later.
 
+mod dataset;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -11,7 +13,7 @@ use super::gate::Subject;
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{ArtifactRecord, AttestationRecord, Located, NewAttestation, VersionRecord};
+use crate::catalogue::{ArtifactRecord, AttestationRecord, DatasetFacts, Located, NewAttestation, VersionRecord};
 use crate::crypto::hash::Algorithm;
 use crate::crypto::keys::{ArtifactKey, Key};
 use crate::crypto::{record, sign::VerifyingKey};
@@ -23,9 +25,9 @@ use crate::manifest::attestation::{self, Attestation, Coverage, Recorded};
 use crate::manifest::oms::{
     self, BUNDLE_NAME, Bundle, CLAIMS_NAME, Difference, MAX_BUNDLE_LEN, Material, Statement, Trust,
 };
-use crate::names::{KeyId, Name, Reference, Sha256, Timestamp, VersionId};
-use crate::policy::Action;
-use crate::seal::{HashCheck, Member, Reader, SealError};
+use crate::names::{ArtifactKind, KeyId, Name, Reference, Sha256, Timestamp, VersionId};
+use crate::policy::{Action, Dataset};
+use crate::seal::{HashCheck, Manifest, Member, Reader, SealError};
 
 /// Domain of statements under artifact keys.
 const LABEL: &[u8] = b"modelvault.attestation/v1";
@@ -33,6 +35,10 @@ const LABEL: &[u8] = b"modelvault.attestation/v1";
 pub(crate) const MAX_ATTACHED_LEN: usize = 3 << 20;
 /// Lines of claims that are looked at.
 const MAX_CLAIMS: usize = 64;
+/// In a dataset: the signed statements about all its versions, a bundle a line.
+const DATASET_NAME: &str = "dataset.sig";
+/// Lines of them.
+const MAX_DATASET_LINES: usize = 4096;
 /// Differences that an error names.
 const NAMED_DIFFERENCES: usize = 3;
 
@@ -60,6 +66,7 @@ impl Believed {
             member: None,
             added_by: added_by.into(),
             sealed: None,
+            dataset: None,
         }
     }
 }
@@ -130,11 +137,11 @@ impl Vault {
             Some(member) => {
                 let reader = self.reader_of(&artifact, &version)?;
                 let bundles = bundles_of(&read_member(&reader, member)?, member)?;
-                let by_it = |b: &&Bundle| {
-                    let keyid = self.whose(&reference.namespace, b, attached.added);
-                    attestation::digest(&b.payload, &attached.keyid) == digest
-                        && keyid.is_ok_and(|whose| whose.is_none_or(|whose| whose.key.key_id() == attached.keyid))
+                let its_key = |b: &Bundle| {
+                    let whose = self.whose(&reference.namespace, b, attached.added);
+                    whose.is_ok_and(|whose| whose.is_none_or(|whose| whose.key.key_id() == attached.keyid))
                 };
+                let by_it = |b: &&Bundle| attestation::digest(&b.payload, &attached.keyid) == digest && its_key(b);
                 let missing = || Error::new(ErrorId::CatalogueDamaged, "a statement is not in the member that held it");
                 bundles.iter().find(by_it).ok_or_else(missing)?.to_json().into_bytes()
             }
@@ -142,55 +149,67 @@ impl Vault {
         Ok(text)
     }
 
-    /// What decisions see: kind and signer of the statements about the whole version, as far as the signer is believed.
+    /// What decisions see: kind and signer of the statements about the whole version, as far as the signer is believed, and what the
+    /// newest of them says of it as a dataset.
     pub(super) fn believed_statements(
         &self,
         namespace: &Name,
         attached: Vec<AttestationRecord>,
-    ) -> Vec<(String, Name)> {
+    ) -> (Vec<(String, Name)>, Option<Dataset>) {
         let mut statements = Vec::new();
         if attached.is_empty() {
-            return statements;
+            return (statements, None);
         }
         let signers = self.signers();
         let believed = Believers::of(&signers);
+        let mut newest: Option<(DatasetFacts, Name)> = None;
         for attached in attached.into_iter().filter(|a| a.whole) {
-            if let Ok(signer) = self.believed_still(&believed, namespace, &attached) {
-                statements.push((attached.predicate_type, signer));
+            let Ok(signer) = self.believed_still(&believed, namespace, &attached) else { continue };
+            if let Some(facts) = attached.dataset
+                && newest.as_ref().is_none_or(|(other, _)| other.version < facts.version)
+            {
+                newest = Some((facts, signer.clone()));
             }
+            statements.push((attached.predicate_type, signer));
         }
-        statements
+        let now = self.now();
+        let dataset = newest.and_then(|(facts, signer)| dataset::seen(facts, &signer, namespace, &believed, now));
+        (statements, dataset)
     }
 
-    /// Verifies the model signatures that lie in a sealed file, before it is published, and holds them against its members:
-    /// by their recorded digests where they have them, else by reading. None if it carries none.
+    /// Verifies the signatures that lie in a sealed file, before it is published, and holds them against its members: by their
+    /// recorded digests where they have them, else by reading. Those of a model, and the statement of a dataset; none if it carries
+    /// none.
     ///
     /// # Errors
-    /// As [`Vault::attest`].
+    /// As [`Vault::attest`]; for a dataset as `dataset_statement`.
     pub(super) fn own_signatures(
         &self,
         namespace: &Name,
         (version, added_by): (VersionId, &str),
         reader: &Reader,
     ) -> Result<Vec<NewAttestation>> {
-        let mut found: Vec<(&str, Bundle)> = Vec::new();
-        let has_bundle = reader.member(BUNDLE_NAME).is_ok();
-        if has_bundle {
-            let bundle = Bundle::from_json(&read_member(reader, BUNDLE_NAME)?)?;
-            found.push((BUNDLE_NAME, bundle));
-        }
-        if reader.member(CLAIMS_NAME).is_ok() {
-            let lines = read_member(reader, CLAIMS_NAME).and_then(|text| bundles_of(&text, CLAIMS_NAME));
-            match lines {
-                Ok(lines) => found.extend(lines.into_iter().map(|bundle| (CLAIMS_NAME, bundle))),
-                // Without a signature beside it a file of that name may be anybody's data.
-                Err(_) if !has_bundle => {}
-                Err(e) => return Err(e),
-            }
-        }
+        let found = model_bundles(reader).map_err(|e| e.on(BUNDLE_NAME))?;
+        let of_model = self.model_signatures(namespace, (version, added_by), reader, &found);
+        let mut attestations = of_model.map_err(|e| e.on(BUNDLE_NAME))?;
+        let beside: Vec<&str> = found.iter().map(|(member, _)| *member).collect();
+        let of_dataset = self.dataset_statement(namespace, (version, added_by), reader, &beside);
+        attestations.extend(of_dataset.map_err(|e| e.on(DATASET_NAME))?);
+        attestations.sort_by_key(|a| a.digest);
+        attestations.dedup_by_key(|a| a.digest);
+        Ok(attestations)
+    }
+
+    fn model_signatures(
+        &self,
+        namespace: &Name,
+        (version, added_by): (VersionId, &str),
+        reader: &Reader,
+        found: &[(&str, Bundle)],
+    ) -> Result<Vec<NewAttestation>> {
         let models: Vec<Bundle> =
             found.iter().map(|(_, b)| b.clone()).filter(|b| oms::is_model_signature(&b.payload)).collect();
-        if models.is_empty() && !has_bundle {
+        if models.is_empty() && found.iter().all(|(member, _)| *member != BUNDLE_NAME) {
             return Ok(Vec::new());
         }
         let statement = self.authentic(namespace, &models)?;
@@ -205,8 +224,6 @@ impl Vault {
             let attested = believed.attested(version, &bundle.payload, added_by);
             attestations.push(NewAttestation { whole, member: Some((*member).into()), ..attested });
         }
-        attestations.sort_by_key(|a| a.digest);
-        attestations.dedup_by_key(|a| a.digest);
         Ok(attestations)
     }
 
@@ -323,15 +340,8 @@ impl Vault {
         let members = recorded(reader);
         let hash = |index: usize, range: Range<u64>, algorithm: Algorithm| hashed(reader, index, range, algorithm);
         let found = oms::compare_recorded(statement, &members, &hash)?;
-        if found.differences.is_empty() {
-            return Ok(found.left_out.is_empty());
-        }
-        let named: Vec<_> = found.differences.iter().take(NAMED_DIFFERENCES).map(worded).collect();
-        let more = match found.differences.len() - named.len() {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
-        Err(Error::new(ErrorId::ModelChanged, format!("not as it was signed: {}{more}", named.join(", "))))
+        unchanged(ErrorId::ModelChanged, &found.differences)?;
+        Ok(found.left_out.is_empty())
     }
 
     fn artifact_key(&self, version: &VersionRecord) -> Result<Key<ArtifactKey>> {
@@ -369,6 +379,12 @@ impl<'a> Believers<'a> {
         let keys = signers.signers().iter().filter(|s| matches!(s.trust, Authority::Key(_)));
         Self { signers, by_key: keys.flat_map(|s| s.key_ids().into_iter().map(move |id| (id, s))).collect() }
     }
+
+    /// Whether a key of the store counts for a namespace at a moment.
+    fn trusts(&self, key: &KeyId, namespace: &Name, at: Timestamp) -> bool {
+        let counts = |s: &&Signer| s.is_trusted(at) && s.covers(namespace);
+        self.by_key.get(key).is_some_and(counts) && self.signers.check_revoked(key, at).is_ok()
+    }
 }
 
 const HOW_TO_TRUST: &str = "trust the signer first: vault key trust NAME --key FILE";
@@ -381,6 +397,31 @@ fn stranger(bundle: &Bundle) -> Error {
         Material::Keyless(_) => "a certificate of a public service".into(),
     };
     Error::new(ErrorId::SignatureMissing, format!("signed by nobody this vault trusts, but by {by}")).hint(HOW_TO_TRUST)
+}
+
+/// Whether it is a dataset with its signed statement in it.
+pub(super) fn carries_statement(manifest: &Manifest) -> bool {
+    manifest.kind == ArtifactKind::Dataset && manifest.member(DATASET_NAME).is_some()
+}
+
+/// The bundles that lie in a sealed file as those of a model do, with the member that holds each.
+fn model_bundles(reader: &Reader) -> Result<Vec<(&'static str, Bundle)>> {
+    let mut found = Vec::new();
+    let has_bundle = reader.member(BUNDLE_NAME).is_ok();
+    if has_bundle {
+        let bundle = Bundle::from_json(&read_member(reader, BUNDLE_NAME)?)?;
+        found.push((BUNDLE_NAME, bundle));
+    }
+    if reader.member(CLAIMS_NAME).is_ok() {
+        let lines = read_member(reader, CLAIMS_NAME).and_then(|text| bundles_of(&text, CLAIMS_NAME));
+        match lines {
+            Ok(lines) => found.extend(lines.into_iter().map(|bundle| (CLAIMS_NAME, bundle))),
+            // Without a signature beside it a file of that name may be anybody's data.
+            Err(_) if !has_bundle => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
 }
 
 /// What the sealed bytes of a statement are bound to.
@@ -423,20 +464,35 @@ fn read_member(reader: &Reader, path: &str) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The bundle of a signature, or those of the claims, one a line.
+/// The bundle of a signature; those of claims and of a dataset, one a line.
 fn bundles_of(text: &[u8], member: &str) -> Result<Vec<Bundle>> {
-    if member != CLAIMS_NAME {
-        return Ok(vec![Bundle::from_json(text)?]);
-    }
+    let most = match member {
+        CLAIMS_NAME => MAX_CLAIMS,
+        DATASET_NAME => MAX_DATASET_LINES,
+        _ => return Ok(vec![Bundle::from_json(text)?]),
+    };
     let mut bundles = Vec::new();
     for line in text.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-        if bundles.len() == MAX_CLAIMS {
-            let text = format!("{CLAIMS_NAME}: more than {MAX_CLAIMS} lines");
+        if bundles.len() == most {
+            let text = format!("{member}: more than {most} lines");
             return Err(Error::new(ErrorId::BundleMalformed, text));
         }
         bundles.push(Bundle::from_json(line)?);
     }
     Ok(bundles)
+}
+
+/// Refuses what differs, naming the first.
+fn unchanged(refusal: ErrorId, differences: &[Difference]) -> Result<()> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<_> = differences.iter().take(NAMED_DIFFERENCES).map(worded).collect();
+    let more = match differences.len() - named.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    Err(Error::new(refusal, format!("not as it was signed: {}{more}", named.join(", "))))
 }
 
 fn worded(difference: &Difference) -> String {

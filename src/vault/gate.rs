@@ -232,7 +232,7 @@ impl Vault {
         if let (Resource::Artifact { namespace, .. }, Some(of)) = (resource, around.version) {
             context.signer_trusted = self.trusted_publisher(namespace, &of.signer).is_ok();
             context.tags = of.tags;
-            context.statements = self.believed_statements(namespace, of.attestations);
+            (context.statements, context.dataset) = self.believed_statements(namespace, of.attestations);
         }
         let mut groups = self.setting::<Groups>().1.of(&caller.principal);
         groups.extend_from_slice(&caller.evidence.groups);

@@ -22,7 +22,7 @@
 //! | `lease` | a grant in use, renewed while plaintext is read |
 //! | `counting` | quotas at work: what callers use, and refusals |
 //! | `exporting` | sealed bytes out, and their end |
-//! | `attesting` | signed statements about versions |
+//! | `attesting` | signed statements about versions; what they say of datasets |
 //! | `shredding` | the end of a version |
 //! | `shelf` | names: list, inspect, tag, remove, verify |
 //! | `access` | workloads, grants |

@@ -93,11 +93,15 @@ impl Vault {
         let (permit, decided) = decided.map_err(|e| self.veil(caller, e, reference))?;
         self.not_quarantined(Action::Open, resource).or_else(|e| self.refuse(caller, act, &subject, e))?;
         let of = (&reference.namespace, artifact);
+        let dataset = decided.request().context.dataset.as_ref().map(|d| format!("{} v{}", d.name, d.version));
         let grant = decided.grant(record.facts.version_id, self.lease_of(caller, of)?)?;
         let caller = self.underway(caller, &permit);
         let (meter, due) = self.begin_count(&caller, &subject, of, record.facts.content_len)?;
         let size = record.facts.content_len;
-        let started = subject.clone().with("lease_ends", grant.expires_at()).with("size", size);
+        let mut started = subject.clone().with("lease_ends", grant.expires_at()).with("size", size);
+        if let Some(dataset) = dataset {
+            started = started.with("dataset", dataset);
+        }
         self.record_use(&caller, act, &started, &permit, due)?;
         Ok((subject, grant, caller, meter))
     }

@@ -67,8 +67,8 @@ impl Vault {
         scenario.granted = around.granted;
         if let Some(of) = around.version {
             let trusted = self.trusted_publisher(&reference.namespace, &of.signer).is_ok();
-            let statements = self.believed_statements(&reference.namespace, of.attestations);
-            scenario.context.of_version(of.tags, trusted, statements);
+            let (statements, dataset) = self.believed_statements(&reference.namespace, of.attestations);
+            scenario.context.of_version(of.tags, trusted, statements, dataset);
         }
         Ok(())
     }

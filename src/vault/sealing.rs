@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::attesting::carries_statement;
 use super::gate::Subject;
 use super::publishing::NewArtifact;
 use super::{Caller, Vault};
@@ -47,7 +48,8 @@ pub struct Sealing {
     pub sequential: bool,
     /// Whoever publishes; the namespace's identity if absent.
     pub signer: Option<Arc<dyn Signer>>,
-    /// Why a model signature that lies among the members need not be good; `None`: it must be, if there is one.
+    /// Why a signature that lies among the members (of a model, or a dataset's statement) need not be good; `None`: it must be, if
+    /// there is one.
     pub allow_unsigned: Option<String>,
     /// Told the number of plaintext bytes sealed so far.
     pub progress: Box<dyn Fn(u64) + Send + Sync>,
@@ -304,8 +306,8 @@ impl Vault {
         Ok((version, key.row, attestations))
     }
 
-    /// The model signatures among the members of a sealed file that is about to be published. They are checked against what was
-    /// sealed rather than against its source, which may have changed since.
+    /// The signatures among the members of a sealed file that is about to be published: of a model, and the statement of a dataset.
+    /// They are checked against what was sealed rather than against its source, which may have changed since.
     ///
     /// # Errors
     /// As [`Vault::own_signatures`], on record, unless `allowed`.
@@ -316,8 +318,9 @@ impl Vault {
         sealed: &Sealed,
         allowed: bool,
     ) -> Result<Vec<NewAttestation>> {
-        let paths = sealed.manifest.members.iter().map(|m| m.path.as_str());
-        if !paths.into_iter().any(|path| path == BUNDLE_NAME || path == CLAIMS_NAME) {
+        let mut paths = sealed.manifest.members.iter().map(|m| m.path.as_str());
+        let carries = carries_statement(&sealed.manifest);
+        if !carries && !paths.any(|path| path == BUNDLE_NAME || path == CLAIMS_NAME) {
             return Ok(Vec::new());
         }
         let key = self.open_artifact_key(row)?;
@@ -331,15 +334,16 @@ impl Vault {
             if allowed {
                 return Ok(Vec::new());
             }
-            let hint = match e.id() {
-                ErrorId::SignatureMissing => "trust the signer first: vault key trust NAME --key FILE",
+            let hint = match (e.id(), sealed.manifest.kind) {
+                (ErrorId::SignatureMissing, _) => "trust the signer first: vault key trust NAME --key FILE",
+                (_, ArtifactKind::Dataset) => "get the dataset from its signer again",
                 _ => "get the model from its signer again",
             };
             let all_the_same = match making.action {
                 Action::Import => "or open the file, and seal what is in it: vault seal --allow unsigned --reason TEXT",
                 _ => "or seal it all the same: --allow unsigned --reason TEXT",
             };
-            let e = e.on(BUNDLE_NAME).hint(format!("{hint}; {all_the_same}"));
+            let e = e.hint(format!("{hint}; {all_the_same}"));
             self.refuse(making.caller, making.act, &Subject::named(making.namespace, making.name), e)
         })
     }

@@ -47,7 +47,7 @@ pub struct DatasetSigner {
 /// `vault dataset sign`
 #[derive(Debug, Args)]
 pub struct DatasetSign {
-    /// File or directory of records: .csv, .tsv, .jsonl, .txt
+    /// File or directory of records: .csv, .tsv, .jsonl, .parquet, .arrow, .txt, .tar, images
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
     /// Who signs.
@@ -320,5 +320,5 @@ fn field(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn format(text: &str) -> Result<Format, &'static str> {
-    Format::parse(text).ok_or("formats are csv, tsv, jsonl, lines, file")
+    Format::parse(text).ok_or("formats are csv, tsv, jsonl, parquet, arrow, lines, tar, images, file")
 }

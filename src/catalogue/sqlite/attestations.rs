@@ -33,6 +33,9 @@ pub(super) fn put(db: &Db<'_>, new: NewAttestation) -> Result<()> {
     short("the predicate type", &new.predicate_type, MAX_PREDICATE_TYPE)?;
     short("the principal", &new.added_by, MAX_TEXT)?;
     short("the path of the member", new.member.as_deref().unwrap_or_default(), MAX_TEXT)?;
+    if let Some(dataset) = &new.dataset {
+        short("what is known of the dataset", &told(dataset)?, MAX_DATASET_FACTS)?;
+    }
     let (version_id, digest) = (new.version_id, new.digest);
     let key = params![version_id.0, digest.0];
     if db.one::<AttestationRecord>("WHERE version_id = ?1 AND digest = ?2", key)?.is_some() {
@@ -42,7 +45,8 @@ pub(super) fn put(db: &Db<'_>, new: NewAttestation) -> Result<()> {
         let text = format!("a version has at most {MAX_ATTESTATIONS} statements");
         return Err(CatalogueError::InvalidArgument(text));
     }
-    let NewAttestation { predicate_type, signer, keyid, algorithm, path, whole, member, added_by, sealed, .. } = new;
+    let NewAttestation { predicate_type, signer, keyid, algorithm, path, whole, member, .. } = new;
+    let NewAttestation { added_by, sealed, dataset, .. } = new;
     let added = db.now;
     db.insert(&AttestationRecord {
         version_id,
@@ -56,6 +60,7 @@ pub(super) fn put(db: &Db<'_>, new: NewAttestation) -> Result<()> {
         member,
         added_by,
         added,
+        dataset,
     })?;
     match sealed {
         Some(sealed) => db.insert(&Body { version_id, digest, sealed }),
@@ -89,9 +94,10 @@ impl Row for AttestationRecord {
             "member",
             "added_by",
             "added",
+            "dataset",
         ],
         key: 2,
-        added: 0,
+        added: 1,
     };
 
     fn values(&self) -> Result<Vec<Value>> {
@@ -107,6 +113,7 @@ impl Row for AttestationRecord {
             text(self.member.as_deref().unwrap_or_default()),
             text(&self.added_by),
             time(self.added),
+            self.dataset.as_ref().map_or(Ok(Value::Null), |dataset| told(dataset).map(Value::Text))?,
         ])
     }
 
@@ -123,8 +130,17 @@ impl Row for AttestationRecord {
             member: Some(c.text::<String>()?).filter(|path| !path.is_empty()),
             added_by: c.text()?,
             added: c.time()?,
+            dataset: c.text_if_any::<String>()?.as_deref().map(known).transpose()?,
         })
     }
+}
+
+fn told(dataset: &DatasetFacts) -> Result<String> {
+    serde_json::to_string(dataset).map_err(|e| CatalogueError::Internal(e.to_string()))
+}
+
+fn known(text: &str) -> Result<DatasetFacts> {
+    serde_json::from_str(text).map_err(|e| CatalogueError::Damaged(format!("what is known of a dataset: {e}")))
 }
 
 impl Row for Body {

@@ -49,6 +49,7 @@ pub(super) const CATALOGUE: Kind = Kind {
             include_str!("v4_audit.sql"),
         ),
         concat!(include_str!("v5_sessions.sql"), include_str!("v5_policies.sql")),
+        include_str!("v6_attestations.sql"),
     ],
     secure_delete: false,
     readers: 4,

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::super::contract::{SUITE, StepClock, facts, key_row, name, of_moves, prod, publish, reservation, reserve};
+use super::super::contract::{
+    SUITE, StepClock, facts, key_row, name, of_moves, prod, publish, reservation, reserve, statement,
+};
 use super::rows::Row as _;
 use super::*;
 use crate::crypto::random::SystemRandom;
@@ -203,7 +205,7 @@ fn a_planted_trigger_or_a_damaged_page_is_found_at_open() {
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
-    for (file, known) in [("catalogue.db", 5), ("keys.db", 1)] {
+    for (file, known) in [("catalogue.db", 6), ("keys.db", 1)] {
         let (home, catalogue) = Home::new();
         drop(catalogue);
         let found = known + 1;
@@ -597,5 +599,34 @@ fn versions_from_before_their_content_was_measured_stay_authentic() {
     for forged in ["NULL", "1"] {
         home.edit("catalogue.db", &format!("UPDATE versions SET content_len = {forged}"));
         assert_eq!(catalogue.version(old.facts.version_id).map_err(id_of), Err(ErrorId::CatalogueDamaged), "{forged}");
+    }
+}
+
+#[test]
+fn what_is_known_of_a_dataset_is_put_into_no_row_and_taken_out_of_none() {
+    for forged in [
+        "dataset = (SELECT dataset FROM attestations WHERE dataset IS NOT NULL) WHERE dataset IS NULL",
+        "dataset = NULL WHERE dataset IS NOT NULL",
+        "dataset = replace(dataset, '\"unattributed\":1', '\"unattributed\":0') WHERE dataset IS NOT NULL",
+    ] {
+        let (home, catalogue) = Home::new();
+        let ns = prod(&catalogue);
+        let of = publish(&catalogue, ns, "reviews", 1).version_id;
+        for (n, member) in [(1, None), (2, Some("dataset.sig"))] {
+            catalogue.attest(statement(of, n, member), b"attest".to_vec().into()).unwrap();
+        }
+        // What earlier releases wrote: no such column, and a MAC without it.
+        let changed = catalogue.write(move |db| {
+            let record = attestations::of_version(db, of)?.into_iter().find(|a| a.dataset.is_none()).unwrap();
+            let mut values = record.values()?;
+            values.pop();
+            let then = rows::Table { added: 0, ..AttestationRecord::TABLE };
+            let mac = db.key.mac(&then, &values.iter().map(rusqlite::types::ValueRef::from).collect::<Vec<_>>());
+            db.execute("UPDATE attestations SET mac = ?1 WHERE dataset IS NULL", [mac])
+        });
+        assert_eq!(changed, Ok(1));
+        assert_eq!(catalogue.attestations(of).unwrap().iter().filter(|a| a.dataset.is_some()).count(), 1);
+        home.edit("catalogue.db", &format!("UPDATE attestations SET {forged}"));
+        assert_eq!(catalogue.attestations(of).map_err(id_of), Err(ErrorId::CatalogueDamaged), "{forged}");
     }
 }

@@ -70,13 +70,27 @@ impl Frame for Jsonl {
 
     fn records(&self, block: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), BadRecord> {
         let mut record = Encoder::default();
+        // Rows mostly name their columns in one order: the next is looked for where it was before.
+        let mut order: Vec<usize> = Vec::with_capacity(self.columns.len());
+        let mut values: Vec<Option<&str>> = Vec::with_capacity(self.columns.len());
         Self::objects(block, |line| {
-            let mut values: Vec<Option<&str>> = vec![None; self.columns.len()];
-            // Rows mostly name their columns in one order: the next is looked for where it was before.
-            let mut unknown = None;
-            members(line, |key, raw| match self.columns.binary_search_by(|c| (*c.name).cmp(key)) {
-                Ok(at) => values[at] = Some(raw),
-                Err(_) => unknown = Some(format!("member {key:?} is no column of the dataset")),
+            values.clear();
+            values.resize(self.columns.len(), None);
+            let (mut unknown, mut nth) = (None, 0);
+            members(line, |key, raw| {
+                let as_before = order.get(nth).copied().filter(|at| self.columns[*at].name == key);
+                let found = as_before.or_else(|| self.columns.binary_search_by(|c| (*c.name).cmp(key)).ok());
+                match found {
+                    Some(at) => {
+                        values[at] = Some(raw);
+                        if as_before.is_none() {
+                            order.truncate(nth);
+                            order.push(at);
+                        }
+                    }
+                    None => unknown = Some(format!("member {key:?} is no column of the dataset")),
+                }
+                nth += 1;
             })?;
             if let Some(why) = unknown {
                 return Err(why);
@@ -145,10 +159,8 @@ fn write(raw: &str, kind: Type, record: &mut Encoder) -> Result<(), &'static str
             let value = number(raw).and_then(Number::as_float);
             record.float(value.ok_or("no number that binary64 holds")?);
         }
-        (Type::Text, b'"') => {
-            let text = Reader::new(raw.as_bytes(), 1).and_then(|mut reader| reader.string());
-            record.text(&text.map_err(|_| "no text")?);
-        }
+        (Type::Text, b'"') if memchr::memchr(b'\\', raw.as_bytes()).is_none() => record.text(&raw[1..raw.len() - 1]),
+        (Type::Text, b'"') => record.text(&Reader::of_text(raw, 1).string().map_err(|_| "no text")?),
         (Type::Text, _) => return Err("no text"),
         (Type::Bytes, _) => return Err("of a type that is in no such file"),
     }

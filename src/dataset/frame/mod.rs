@@ -1,10 +1,19 @@
-//! From the bytes of a file to its records. Each format is a [`Frame`]: it says where a block of the file may be cut, and writes the
-//! records of a block in canonical form.
+//! From the bytes of a file to its records. A format of text is a [`Frame`]: it says where a block of the file may be cut, and writes the
+//! records of a block in canonical form. Any other hands out [units](super::units::Units) of its own.
 
+#[cfg(feature = "datasets")]
+pub mod arrow;
+#[cfg(feature = "datasets")]
+mod columns;
 pub mod csv;
+pub mod images;
 pub mod jsonl;
 pub mod lines;
+mod members;
 mod number;
+#[cfg(feature = "datasets")]
+pub mod parquet;
+pub mod tar;
 pub mod whole;
 
 use super::schema::{Schema, Survey};
@@ -20,9 +29,20 @@ pub enum Format {
     Jsonl,
     /// One record a line.
     Lines,
+    /// A table in columns (Apache Parquet). Read by builds with the feature `datasets`.
+    Parquet,
+    /// A table in columns as it lies in memory (Apache Arrow IPC, Feather 2). Read by builds with the feature `datasets`.
+    Arrow,
+    /// An archive of samples (WebDataset): a record is all members that are named alike up to the first dot.
+    Tar,
+    /// Not a file but all images of a folder: a record each.
+    Images,
     /// No records: the file counts as a whole.
     Whole,
 }
+
+/// What files are called that hold an image.
+const IMAGES: [&str; 11] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl", "ppm"];
 
 impl Format {
     /// By the extension of a file's name.
@@ -33,6 +53,10 @@ impl Format {
             "tsv" | "tab" => Some(Self::Csv(b'\t')),
             "jsonl" | "ndjson" => Some(Self::Jsonl),
             "txt" => Some(Self::Lines),
+            "parquet" | "pq" => Some(Self::Parquet),
+            "arrow" | "feather" => Some(Self::Arrow),
+            "tar" => Some(Self::Tar),
+            image if IMAGES.contains(&image) => Some(Self::Images),
             _ => None,
         }
     }
@@ -44,15 +68,35 @@ impl Format {
             Self::Csv(_) => "csv",
             Self::Jsonl => "jsonl",
             Self::Lines => "lines",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+            Self::Tar => "tar",
+            Self::Images => "images",
             Self::Whole => "file",
         }
     }
 
     /// What [`as_str`](Self::as_str) says.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Csv(b','), Self::Csv(b'\t'), Self::Jsonl, Self::Lines, Self::Whole]
-            .into_iter()
-            .find(|f| f.as_str() == text)
+        Self::ALL.into_iter().find(|f| f.as_str() == text)
+    }
+
+    /// All there are.
+    pub const ALL: [Self; 9] = [
+        Self::Csv(b','),
+        Self::Csv(b'\t'),
+        Self::Jsonl,
+        Self::Lines,
+        Self::Parquet,
+        Self::Arrow,
+        Self::Tar,
+        Self::Images,
+        Self::Whole,
+    ];
+
+    /// Whether its records are files that belong together, under the schema of those ([`Schema::Files`]), not rows or lines.
+    pub fn is_of_files(self) -> bool {
+        matches!(self, Self::Tar | Self::Images)
     }
 }
 
@@ -92,9 +136,13 @@ pub struct BadRecord {
 }
 
 impl BadRecord {
-    /// As an error about a place in a file.
-    pub fn error(&self, file: &str, line: u64, record: u64) -> Error {
-        Error::new(ErrorId::RecordInvalid, format!("{file}, line {line} (record {record}): {}", self.why))
+    /// As an error about a place in a file, which has lines or none.
+    pub fn error(&self, file: &str, line: Option<u64>, record: u64) -> Error {
+        let place = match line {
+            Some(line) => format!("{file}, line {line} (record {record})"),
+            None => format!("{file}, record {record}"),
+        };
+        Error::new(ErrorId::RecordInvalid, format!("{place}: {}", self.why))
     }
 }
 

@@ -24,7 +24,16 @@ pub(super) fn number(text: &str) -> Option<Number> {
     if at == bytes.len() {
         // Minus zero is a float: no whole number has a sign at zero.
         let negative_zero = start == 1 && bytes[1] == b'0';
-        let int = if negative_zero || whole > 20 { None } else { text.parse::<i128>().ok() };
+        let int = match whole {
+            _ if negative_zero => None,
+            // They fit u64 whatever they are.
+            ..20 => {
+                let digits = bytes[start..].iter().fold(0, |n: u64, digit| n * 10 + u64::from(digit - b'0'));
+                Some(if start == 1 { -i128::from(digits) } else { digits.into() })
+            }
+            20 => text.parse::<i128>().ok(),
+            _ => None,
+        };
         if let Some(n) = int.filter(|n| (i64::MIN.into()..=u64::MAX.into()).contains(n)) {
             return Some(Number::Int(n));
         }

@@ -77,6 +77,60 @@ fn policies_see_who_said_what_of_a_version_and_which_rules_are_set_aside() {
 }
 
 #[test]
+fn policies_see_what_is_said_of_a_dataset_and_nothing_where_nobody_said_it() {
+    let text = r#"
+        @id("all") permit (principal, action, resource);
+        @id("proven") forbid (principal, action == ModelVault::Action::"open", resource)
+        unless {
+          context has dataset && context.dataset.unattributed == 0 && context.dataset.strangers == 0 &&
+          context.dataset.excluded <= 1 && context.dataset.version >= 3 && context.dataset.age_s > 604800 &&
+          context.dataset.scanned && context.dataset.contributors.contains("acme") &&
+          context.dataset.name == "reviews" && context.dataset.signer == "curator" &&
+          context.dataset.records > 9 && context.dataset.readable > 8
+        };"#;
+    let (policies, world) = (Policies::parse(text).unwrap(), World::new());
+    let operator = Principal::local_operator(1000);
+    let decide = |dataset: Option<Dataset>| {
+        let mut request = ask(&operator, Transport::Local, Action::Open, world.artifact(), false);
+        request.context.dataset = dataset;
+        policies.decide(&request)
+    };
+    let good = Dataset {
+        name: "reviews".into(),
+        version: 3,
+        records: 10,
+        readable: 9,
+        unattributed: 0,
+        excluded: 1,
+        contributors: ["acme".to_owned()].into(),
+        strangers: 0,
+        age_s: 604_801,
+        scanned: true,
+        signer: "curator".into(),
+    };
+    assert!(decide(Some(good.clone())).allowed);
+    assert!(decide(Some(Dataset { records: u64::MAX, ..good.clone() })).allowed, "the largest there is");
+    assert_eq!(decide(None).determining, ["proven"]);
+    for bad in [
+        Dataset::default(),
+        Dataset { name: "other".into(), ..good.clone() },
+        Dataset { version: 2, ..good.clone() },
+        Dataset { records: 9, ..good.clone() },
+        Dataset { readable: 8, ..good.clone() },
+        Dataset { unattributed: 1, ..good.clone() },
+        Dataset { excluded: 2, ..good.clone() },
+        Dataset { contributors: ["bob".to_owned()].into(), ..good.clone() },
+        Dataset { strangers: 1, ..good.clone() },
+        Dataset { age_s: 604_800, ..good.clone() },
+        Dataset { scanned: false, ..good.clone() },
+        Dataset { signer: "mallory".into(), ..good.clone() },
+    ] {
+        let Decision { determining, errors, .. } = decide(Some(bad.clone()));
+        assert_eq!((determining, errors), (vec!["proven".to_owned()], Vec::<String>::new()), "{bad:?}");
+    }
+}
+
+#[test]
 fn a_workload_of_another_namespace_is_denied_even_with_a_grant() {
     let (policies, world) = (Policies::defaults(), World::new());
     let other = Principal::workload(name("other"), &name("serve-1"));

@@ -39,6 +39,28 @@ fn bad_policy_text_is_refused_by_name() {
 }
 
 #[test]
+fn what_is_said_of_a_dataset_is_asked_by_its_name_and_only_where_it_is_known() {
+    let rule = |condition: &str| {
+        let scope = "principal, action == ModelVault::Action::\"open\", resource";
+        Policies::parse(&format!("@id(\"d\") forbid ({scope}) unless {{ {condition} }};"))
+    };
+    rule("context has dataset && context.dataset.unattributed == 0 && context.dataset.contributors.contains(\"acme\")")
+        .unwrap();
+    let typo = rule("context has dataset && context.dataset.unattribted == 0").unwrap_err();
+    assert!(typo.to_string().contains("unattribted"), "{typo}");
+    for bad in [
+        "context has dataset && context.dataset.unattribted == 0",
+        "context has dataset && context.dataset.scanned == 1",
+        "context has dataset && context.dataset == \"none\"",
+        "context.dataset.unattributed == 0",
+        "context.dataset.unattributed == 0 || context has dataset",
+    ] {
+        let e = rule(bad).unwrap_err();
+        assert!(matches!(&e, PolicyError::Invalid { id, .. } if id == "d"), "{bad}: {e}");
+    }
+}
+
+#[test]
 fn a_mistake_is_where_the_message_says() {
     let before = "// caf\u{e9}; \"\n@id(\"a\") permit (principal, action, resource);\n\n";
     let at = |text: &str| {

@@ -17,7 +17,7 @@ use super::disk::Disk;
 use super::places::Places;
 use super::seen::Accepted;
 use crate::args::DatasetObjects;
-use crate::command::{Context, Outcome};
+use crate::command::{Context, Outcome, threads};
 use crate::files::destination::{Destination, ORDINARY};
 use crate::files::on;
 use crate::output::table::facts;
@@ -66,7 +66,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
         objects: Vec::new(),
     };
     let (mut line, failed) = (String::new(), on(args.good.as_deref().unwrap_or(&args.path)));
-    Reader { statement: &statement, place: &disk }.records(&mut |record| {
+    Reader { statement: &statement, place: &disk }.records(threads(), &mut |record| {
         let (named, signed) = (text(record.fields, object), text(record.fields, digest));
         let (Some(named), Some(signed)) = (named, signed.and_then(|s| s.to_ascii_lowercase().parse::<Sha256>().ok()))
         else {

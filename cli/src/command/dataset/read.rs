@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::places::Places;
 use super::seen::Accepted;
 use crate::args::DatasetRead;
-use crate::command::Context;
+use crate::command::{Context, threads};
 use crate::files::destination::{Destination, ORDINARY};
 use crate::files::on;
 use crate::files::signature::put;
@@ -46,7 +46,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetRead) -> Result<()> {
     let mut out = Destination::open(&args.output, ORDINARY)?;
     let mut buffer = String::new();
     let failed = on(&args.output);
-    let read = reader.records(&mut |record| {
+    let read = reader.records(threads(), &mut |record| {
         write_line(&statement.schema, record.fields, &mut buffer)?;
         if buffer.len() >= BUFFER {
             out.write_all(buffer.as_bytes()).map_err(&failed)?;

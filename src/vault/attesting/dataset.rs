@@ -1,0 +1,173 @@
+//! Datasets that carry their signed statement (docs/datasets.md): held against what was sealed before they are published, and
+//! what decisions see of them from then on.
+
+use std::collections::HashSet;
+
+use super::super::Vault;
+use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged};
+use crate::catalogue::{DatasetFacts, NewAttestation};
+use crate::crypto::hash::{Algorithm, sha256};
+use crate::dataset::{Attribution, Chain, DatasetStatement};
+use crate::error::{Error, ErrorId, Result};
+use crate::manifest::oms::Difference;
+use crate::names::{Name, Timestamp, VersionId};
+use crate::policy::Dataset;
+use crate::seal::Reader;
+
+/// Below it lie, in a directory for each file, hashes of its records and such.
+const TREE: &str = "dataset.tree/";
+
+impl Vault {
+    /// Verifies the newest statement by trusted signers that a sealed dataset carries, and holds it against the members: all of them
+    /// but those `beside`, which are signatures. One for each key that signed it; none if it carries no statement.
+    ///
+    /// # Errors
+    /// `SignatureMissing` if no trusted signer signed any; `SignatureInvalid`; `DatasetChanged` for other files; as [`Chain::of`]
+    /// and [`Chain::accept`].
+    pub(super) fn dataset_statement(
+        &self,
+        namespace: &Name,
+        (version, added_by): (VersionId, &str),
+        reader: &Reader,
+        beside: &[&str],
+    ) -> Result<Vec<NewAttestation>> {
+        if !carries_statement(reader.manifest()) {
+            return Ok(Vec::new());
+        }
+        let bundles = bundles_of(&read_member(reader, DATASET_NAME)?, DATASET_NAME)?;
+        let mut believed = Vec::new();
+        for bundle in &bundles {
+            believed.extend(self.whose(namespace, bundle, self.now())?.map(|by| (bundle, by)));
+        }
+        if believed.is_empty() {
+            let none = || Error::new(ErrorId::BundleMalformed, "there is no statement in it");
+            return Err(bundles.last().map_or_else(none, stranger));
+        }
+        let chain = Chain::of(believed.iter().map(|(bundle, _)| &*bundle.payload))?;
+        chain.accept(None, None, self.now())?;
+        let newest = chain.newest();
+        unchanged(ErrorId::DatasetChanged, &differences(&newest.statement, reader, beside)?)?;
+        let facts = facts_of(&newest.statement);
+        let signed = believed.into_iter().filter(|(bundle, _)| sha256(&bundle.payload) == newest.digest);
+        let attested = signed.map(|(bundle, by)| NewAttestation {
+            predicate_type: DatasetStatement::predicate_type(),
+            whole: true,
+            member: Some(DATASET_NAME.into()),
+            dataset: Some(facts.clone()),
+            ..by.attested(version, &bundle.payload, added_by)
+        });
+        Ok(attested.collect())
+    }
+}
+
+/// Every difference between the files that were signed and those that were sealed.
+fn differences(statement: &DatasetStatement, reader: &Reader, beside: &[&str]) -> Result<Vec<Difference>> {
+    // Statements have them in the order of their paths.
+    let at = |path: &str| statement.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok();
+    let mut there = vec![false; statement.files.len()];
+    let mut found = Vec::new();
+    for (index, member) in reader.manifest().members.iter().enumerate() {
+        let path = member.path.clone();
+        let Some(nth) = at(&path) else {
+            let of_signed = || tree_of(&path).is_some_and(|file| at(file).is_some());
+            if path != DATASET_NAME && !beside.contains(&path.as_str()) && !of_signed() {
+                found.push(Difference::Extra { path });
+            }
+            continue;
+        };
+        there[nth] = true;
+        let file = &statement.files[nth];
+        let same = member.size == file.size
+            && match member.sha256 {
+                Some(recorded) => recorded == file.sha256,
+                None => hashed(reader, index, 0..member.size, Algorithm::Sha256)?[..] == file.sha256.0[..],
+            };
+        if !same {
+            found.push(Difference::Changed { path, expected_size: Some(file.size), size: member.size });
+        }
+    }
+    let missing = statement.files.iter().zip(there).filter(|(_, there)| !there);
+    found.extend(missing.map(|(file, _)| Difference::Missing { path: file.path.clone() }));
+    Ok(found)
+}
+
+/// The file that a member below `dataset.tree/` is about. None for a name that is none of those that signing makes: it could be a
+/// file of records that nobody signed.
+fn tree_of(path: &str) -> Option<&str> {
+    let path = path.strip_prefix(TREE)?;
+    if let Some((file, "pieces" | "contributors")) = path.rsplit_once('/') {
+        return Some(file);
+    }
+    let (file, tile) = path.rsplit_once("/tile/")?;
+    let tile = tile.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'/' | b'.' | b'p' | b'x'));
+    tile.then_some(file)
+}
+
+fn facts_of(statement: &DatasetStatement) -> DatasetFacts {
+    let Attribution { contributors, excluded, .. } = &statement.attribution;
+    let out: HashSet<_> = excluded.iter().map(|e| e.contributor.as_str()).collect();
+    let read = contributors.iter().filter(|c| !out.contains(c.name.as_str()));
+    DatasetFacts {
+        name: statement.name.clone(),
+        version: statement.version,
+        records: statement.records(),
+        readable: statement.readable(),
+        unattributed: statement.unattributed(),
+        created: statement.created,
+        expires: statement.expires,
+        contributors: read.map(|c| (c.name.clone(), c.key)).collect(),
+        excluded: excluded.len() as u64,
+        scanned: statement.described.scan.is_some(),
+        derived: !statement.derived_from.is_empty(),
+    }
+}
+
+/// As decisions see it at a moment; none once it has ended.
+pub(super) fn seen(
+    facts: DatasetFacts,
+    signer: &Name,
+    namespace: &Name,
+    believed: &Believers<'_>,
+    now: Timestamp,
+) -> Option<Dataset> {
+    if facts.expires.is_some_and(|end| now >= end) {
+        return None;
+    }
+    let strangers = facts.contributors.iter().filter(|(_, key)| !believed.trusts(key, namespace, now)).count();
+    Some(Dataset {
+        name: facts.name,
+        version: facts.version,
+        records: facts.records,
+        readable: facts.readable,
+        unattributed: facts.unattributed,
+        excluded: facts.excluded,
+        contributors: facts.contributors.into_iter().map(|(name, _)| name).collect(),
+        strangers: strangers as u64,
+        age_s: now.since(facts.created).as_secs(),
+        scanned: facts.scanned,
+        signer: signer.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_the_tree_is_told_by_its_name() {
+        for (path, file) in [
+            ("dataset.tree/a.csv/pieces", Some("a.csv")),
+            ("dataset.tree/b/a.csv/contributors", Some("b/a.csv")),
+            ("dataset.tree/b/a.csv/tile/0/x001/234.p/17", Some("b/a.csv")),
+            ("dataset.tree/tile/a.txt/tile/0/000", Some("tile/a.txt")),
+            ("dataset.tree/evil.csv", None),
+            ("dataset.tree/pieces", None),
+            ("dataset.tree/a.csv/evil.csv", None),
+            ("dataset.tree/a.csv/tile/evil.csv", None),
+            ("dataset.tree.new/a.csv/pieces", None),
+            ("a.csv", None),
+        ] {
+            assert_eq!(tree_of(path), file, "{path}");
+        }
+    }
+}

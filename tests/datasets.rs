@@ -1,0 +1,360 @@
+//! Promises about sealed datasets: what a signed statement says of one is believed as far as it was held against the files and its
+//! signers are trusted, and a training job opens it only if the rule of its namespace holds.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model_vault::crypto::hash::sha256;
+use model_vault::crypto::random::SystemRandom;
+use model_vault::crypto::sign::{Algorithm, SigningKey};
+use model_vault::dataset::{
+    Attribution, Contributor, DatasetStatement, Described, Excluded, Format, Measured, Schema, Source,
+};
+use model_vault::facts::AttestationFacts;
+use model_vault::identity::signers::{Trusting, Untrusting};
+use model_vault::manifest::oms::Bundle;
+use model_vault::names::{ArtifactKind, Clock, Name, Reference, SystemClock, Timestamp};
+use model_vault::policy::Scenario;
+use model_vault::vault::{Caller, Channel, InitSpec, Machine, SealInput, SealMember, Sealing, Transport, Vault};
+use model_vault::{ErrorId, Result};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const RULE: &str = "proven-datasets-only";
+const START: &str = "artifact.fetch.start";
+
+/// A clock that a test moves on.
+struct Hands(Mutex<Timestamp>);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Files in the order of their paths, then what belongs to them.
+type Members = Vec<(&'static str, Vec<u8>)>;
+
+/// A vault with the rule of docs/policy.md, which trusts a curator and a contributor.
+struct Fixture {
+    _dir: tempfile::TempDir,
+    vault: Arc<Vault>,
+    clock: Arc<Hands>,
+    curator: SigningKey,
+    acme: SigningKey,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Hands(Mutex::new(SystemClock.now())));
+        let machine = Machine { clock: Arc::clone(&clock) as _, ..Machine::default() };
+        let key_file = InitSpec::KeyFile(dir.path().join("root.key"));
+        let vault = Arc::new(Vault::init(&dir.path().join("home"), key_file, machine).unwrap());
+        let f = Self { _dir: dir, vault, clock, curator: key(Algorithm::EcdsaP256), acme: key(Algorithm::EcdsaP256) };
+        f.trust("curator", &f.curator);
+        f.trust("acme", &f.acme);
+        let (_, rule) = include_str!("../docs/policy.md").split_once(&format!("@id(\"{RULE}\")")).unwrap();
+        let (rule, _) = rule.split_once("\n```").unwrap();
+        let text = f.vault.policy(&f.caller()).unwrap().text;
+        f.vault.set_policy(&f.caller(), &format!("{text}\n@id(\"{RULE}\"){rule}\n")).unwrap();
+        f
+    }
+
+    fn caller(&self) -> Caller {
+        self.vault.local_caller().unwrap()
+    }
+
+    fn step(&self, by: Duration) {
+        let mut now = self.clock.0.lock().unwrap();
+        *now = now.plus(by);
+    }
+
+    fn trust(&self, who: &str, key: &SigningKey) {
+        let trusting = Trusting::keys(name(who), vec![key.public().clone()]);
+        self.vault.trust_signer(&self.caller(), &trusting).unwrap();
+    }
+
+    fn untrust(&self, who: &str) {
+        let untrusting = Untrusting { name: name(who), key: None, revoke: None };
+        self.vault.untrust_signer(&self.caller(), &untrusting).unwrap();
+    }
+
+    /// Version 3 of these files, eight days old, scanned, all of it attested by acme.
+    fn statement(&self, of: &Members) -> DatasetStatement {
+        let files: Vec<Measured> = of.iter().map(|(path, bytes)| measured(path, bytes)).collect();
+        let contributor = Contributor {
+            name: "acme".into(),
+            key: self.acme.public().key_id(),
+            statement: sha256(b"what acme signed"),
+            records: files.iter().map(|file| file.records).sum(),
+        };
+        DatasetStatement {
+            name: "reviews".into(),
+            version: 3,
+            previous: Some(sha256(b"version 2")),
+            created: Timestamp::from_millis(self.clock.now().as_millis() - 8 * 86_400_000),
+            expires: None,
+            schema: Schema::Lines,
+            attribution: Attribution {
+                contributors: vec![contributor],
+                files: files.iter().map(|file| (file.path.clone(), sha256(b"who supplied what"))).collect(),
+                excluded: Vec::new(),
+            },
+            files,
+            derived_from: Vec::new(),
+            described: Described { scan: Some(sha256(b"the report")), ..Described::default() },
+        }
+    }
+
+    /// The files with their statement, changed before the curator signs it.
+    fn signed(&self, change: impl Fn(&mut DatasetStatement)) -> Members {
+        let mut statement = self.statement(&files());
+        change(&mut statement);
+        with(files(), &[bundle(&statement, &self.curator)])
+    }
+
+    fn seal(&self, members: &Members, allow_unsigned: Option<&str>) -> Result<u64> {
+        self.seal_as("d", ArtifactKind::Dataset, members, allow_unsigned, true)
+    }
+
+    fn seal_as(
+        &self,
+        artifact: &str,
+        kind: ArtifactKind,
+        members: &Members,
+        allow_unsigned: Option<&str>,
+        sha256: bool,
+    ) -> Result<u64> {
+        let member =
+            |(path, bytes): &(&str, Vec<u8>)| SealMember { path: (*path).to_owned(), source: Box::new(bytes.clone()) };
+        let sealing = Sealing {
+            members: members.iter().map(member).collect(),
+            kind,
+            sha256,
+            sequential: false,
+            signer: None,
+            allow_unsigned: allow_unsigned.map(Into::into),
+            progress: Box::new(|_| {}),
+        };
+        let input = SealInput { namespace: name("default"), name: name(artifact), tag: None, sealing };
+        Ok(self.vault.seal(&self.caller(), input)?.version.version)
+    }
+
+    /// Whether a workload that was granted the dataset opens this version now. If not, the rule refuses it, on record.
+    fn opens(&self, version: u64) -> bool {
+        let (namespace, job) = (name("default"), name(&self.caller().request_id.to_string()));
+        let (_key, csr) = model_vault::identity::new_key_and_csr(&job).unwrap();
+        let issued = self.vault.enroll(&self.caller(), &namespace, &job, &csr).unwrap();
+        self.vault.grant(&self.caller(), &namespace, &job, (&namespace, &name("d"))).unwrap();
+        let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
+        let channel = Channel {
+            transport: Transport::Mtls,
+            tls_group: None,
+            peer: None,
+            certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
+        };
+        let caller = Caller { principal: peer.principal(), channel, ..self.caller() };
+        let opened = self.vault.open(&caller, &refer(version)).map(drop).is_ok();
+        let row = self.rows(START).pop().unwrap();
+        assert!(row.contains(job.as_str()) && row.contains(RULE) != opened, "{row}");
+        opened
+    }
+
+    fn said(&self, version: u64) -> Vec<AttestationFacts> {
+        self.vault.attestations(&self.caller(), &refer(version)).unwrap()
+    }
+
+    fn rows(&self, act: &str) -> Vec<String> {
+        let rows = self.vault.audit_rows(&self.caller(), 1, 1000).unwrap();
+        let rows = rows.into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap());
+        rows.filter(|row| row.contains(&format!("\"{act}\""))).collect()
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn refer(version: u64) -> Reference {
+    format!("d@v{version}").parse().unwrap()
+}
+
+fn key(algorithm: Algorithm) -> SigningKey {
+    SigningKey::generate(algorithm, &SystemRandom).unwrap()
+}
+
+fn files() -> Members {
+    vec![("a.txt", b"one\ntwo\n".to_vec()), ("b/c.txt", b"three\n".to_vec())]
+}
+
+fn measured(path: &str, bytes: &[u8]) -> Measured {
+    let bytes = bytes.to_vec();
+    let source = Source { path, format: Format::of_name(path).unwrap(), bytes: &bytes };
+    source.measure(&Schema::Lines, None, 1, &mut |_, _| Ok(())).unwrap().0
+}
+
+fn bundle(statement: &DatasetStatement, key: &SigningKey) -> Bundle {
+    Bundle::sign(statement.to_payload().into_bytes(), key, None).unwrap()
+}
+
+fn with(mut members: Members, bundles: &[Bundle]) -> Members {
+    let lines: String = bundles.iter().map(|bundle| bundle.to_json() + "\n").collect();
+    members.push(("dataset.sig", lines.into_bytes()));
+    members
+}
+
+#[test]
+fn a_training_job_opens_a_dataset_only_if_the_rule_of_its_namespace_holds() {
+    let f = Fixture::new();
+    let stranger = key(Algorithm::EcdsaP256).public().key_id();
+    let version = f.seal(&f.signed(|_| {}), None).unwrap();
+    assert!(f.opens(version));
+    let row = f.rows(START).pop().unwrap();
+    assert!(row.contains("\"dataset\":\"reviews v3\""), "{row}");
+    assert!(f.rows("artifact.seal").pop().unwrap().contains("\"signed_by\":\"curator\""));
+
+    let refused = |why: &str, change: &dyn Fn(&mut DatasetStatement)| {
+        let version = f.seal(&f.signed(change), None).unwrap();
+        assert!(!f.opens(version), "{why}");
+    };
+    refused("a record is nobody's", &|s| s.attribution.contributors[0].records -= 1);
+    refused("nobody was asked whose the records are", &|s| s.attribution = Attribution::default());
+    refused("nobody trusts the contributor", &|s| s.attribution.contributors[0].key = stranger);
+    refused("it was signed just now", &|s| s.created = f.clock.now());
+    refused("it says that it was signed tomorrow", &|s| s.created = f.clock.now().plus(DAY));
+    refused("it was not scanned", &|s| s.described.scan = None);
+    refused("its version is too low", &|s| s.version = 2);
+    let version = f.seal(&files(), None).unwrap();
+    assert!(!f.opens(version), "nobody signed it");
+    assert!(!f.rows(START).pop().unwrap().contains("\"dataset\":"));
+
+    // Whose records are not read need not be trusted.
+    let kept_out = f.signed(|s| {
+        s.attribution.contributors[0].records -= 1;
+        let mallory = Contributor { name: "mallory".into(), key: stranger, statement: sha256(b"x"), records: 1 };
+        s.attribution.contributors.push(mallory);
+        s.attribution.excluded.push(Excluded { contributor: "mallory".into(), reason: "poisoned".into() });
+    });
+    let version = f.seal(&kept_out, None).unwrap();
+    assert!(f.opens(version));
+}
+
+#[test]
+fn what_was_proven_once_is_asked_again_at_each_opening() {
+    let f = Fixture::new();
+    let lasting = f.seal(&f.signed(|_| {}), None).unwrap();
+    let young = f.signed(|s| {
+        s.created = f.clock.now();
+        s.expires = Some(f.clock.now().plus(30 * DAY));
+    });
+    let young = f.seal(&young, None).unwrap();
+    assert!(f.opens(lasting) && !f.opens(young));
+    f.step(8 * DAY);
+    assert!(f.opens(young));
+    f.untrust("acme");
+    assert!(!f.opens(young) && !f.opens(lasting), "the contributor is trusted no more");
+    f.trust("acme", &f.acme);
+    assert!(f.opens(young) && f.opens(lasting));
+    f.step(22 * DAY);
+    assert!(!f.opens(young), "its statement has ended");
+    assert!(f.opens(lasting));
+    f.untrust("curator");
+    assert!(!f.opens(lasting), "whoever signed it is trusted no more");
+}
+
+#[test]
+fn a_dataset_that_carries_a_statement_is_sealed_if_that_is_good_and_about_these_files() {
+    let f = Fixture::new();
+    let good = f.signed(|_| {});
+    f.seal(&good, None).unwrap();
+    let changed = |change: fn(&mut Members)| {
+        let mut members = good.clone();
+        change(&mut members);
+        members
+    };
+    let (first, stranger) = (f.statement(&files()), key(Algorithm::Ed25519));
+    let mut forged = bundle(&first, &f.curator);
+    forged.payload = bundle(&DatasetStatement { version: 4, ..first.clone() }, &stranger).payload;
+    let mut other = first.clone();
+    other.described.licence = Some("CC0-1.0".into());
+    let fork = [bundle(&first, &f.curator), bundle(&other, &f.curator)];
+    let (mut empty, mut garbage) = (files(), files());
+    empty.push(("dataset.sig", b"\n".to_vec()));
+    garbage.push(("dataset.sig", b"-----BEGIN PGP SIGNATURE-----".to_vec()));
+    for (members, refusal) in [
+        (changed(|m| m[0].1[0] ^= 1), ErrorId::DatasetChanged),
+        (changed(|m| m[0].1.push(b'x')), ErrorId::DatasetChanged),
+        (changed(|m| drop(m.remove(1))), ErrorId::DatasetChanged),
+        (changed(|m| m.push(("evil.txt", b"x\n".to_vec()))), ErrorId::DatasetChanged),
+        (changed(|m| m.push(("dataset.tree/evil.txt", b"x\n".to_vec()))), ErrorId::DatasetChanged),
+        (changed(|m| m.push(("claims.jsonl", b"{\"text\":\"x\"}\n".to_vec()))), ErrorId::DatasetChanged),
+        (with(files(), &[forged]), ErrorId::SignatureInvalid),
+        (with(files(), &[bundle(&first, &stranger)]), ErrorId::SignatureMissing),
+        (with(files(), &fork), ErrorId::DatasetForked),
+        (f.signed(|s| s.expires = Some(f.clock.now())), ErrorId::StatementExpired),
+        (empty, ErrorId::BundleMalformed),
+        (garbage, ErrorId::BundleMalformed),
+    ] {
+        let error = f.seal(&members, None).unwrap_err();
+        assert_eq!(error.id(), refusal, "{error}");
+        assert!(error.message().starts_with("dataset.sig: "), "{error}");
+        assert!(error.hint_text().unwrap_or_default().contains("--allow unsigned"), "{error:?}");
+        let version = f.seal(&members, Some("looked at by hand")).unwrap();
+        assert!(f.said(version).is_empty() && !f.opens(version), "nothing is known of it: {error}");
+    }
+    // Without recorded digests the files are read.
+    let as_read = |members: &Members| f.seal_as("d", ArtifactKind::Dataset, members, None, false);
+    as_read(&good).unwrap();
+    assert_eq!(as_read(&changed(|m| m[0].1[0] ^= 1)).unwrap_err().id(), ErrorId::DatasetChanged);
+    // In a model it is a file like others.
+    f.seal_as("m", ArtifactKind::Model, &changed(|m| m[0].1[0] ^= 1), None, true).unwrap();
+}
+
+#[test]
+fn the_newest_statement_by_trusted_signers_counts_once_for_each_of_its_keys() {
+    let f = Fixture::new();
+    let (second, stranger) = (key(Algorithm::Ed25519), key(Algorithm::EcdsaP256));
+    f.trust("curator", &second);
+    let before: Members = vec![("a.txt", b"one\n".to_vec())];
+    let v3 = f.statement(&before);
+    let previous = Some(sha256(v3.to_payload().as_bytes()));
+    let v4 = DatasetStatement { version: 4, previous, ..f.statement(&files()) };
+    let v5 = DatasetStatement { version: 5, ..f.statement(&before) };
+    let newest = [bundle(&v4, &f.curator), bundle(&v4, &second)];
+    let all = [bundle(&v3, &f.curator), newest[0].clone(), newest[1].clone(), bundle(&v5, &stranger)];
+    let mut members = with(files(), &all);
+    for (path, bytes) in [
+        ("dataset.tree/a.txt/pieces", "8 2 00\n"),
+        ("dataset.tree/b/c.txt/contributors", "1 1\n"),
+        ("dataset.tree/b/c.txt/tile/0/000.p/1", "hashes"),
+    ] {
+        members.push((path, bytes.as_bytes().to_vec()));
+    }
+    members.push(("claims.jsonl", bundle(&v5, &stranger).to_json().into_bytes()));
+    let version = f.seal(&members, None).unwrap();
+    let said = f.said(version);
+    assert_eq!(said.len(), 2, "{said:?}");
+    let mut kept = Vec::new();
+    for attached in &said {
+        assert_eq!(attached.predicate_type, DatasetStatement::predicate_type());
+        assert_eq!((attached.signer.as_str(), attached.member.as_deref()), ("curator", Some("dataset.sig")));
+        assert!(attached.whole && attached.trusted);
+        let bytes = f.vault.attestation(&f.caller(), &refer(version), attached.digest).unwrap();
+        kept.push(Bundle::from_json(&bytes).unwrap());
+    }
+    assert!(newest.iter().all(|bundle| kept.contains(bundle)));
+    assert!(f.opens(version));
+    assert!(f.rows(START).pop().unwrap().contains("\"dataset\":\"reviews v4\""));
+    assert_eq!(f.seal(&with(before, &all), None).unwrap_err().id(), ErrorId::DatasetChanged, "those are of version 3");
+
+    // What the vault knows of it is put into questions about it.
+    let asked = |version: u64| {
+        let what = format!(r#""action":"open","resource":"default/d@v{version}""#);
+        let text = format!(r#"{{"principal":"workload:default/job",{what}}}"#);
+        f.vault.explain_policy(&f.caller(), Scenario::parse(&text).unwrap()).unwrap().policies
+    };
+    let unsigned = f.seal(&files(), None).unwrap();
+    assert_eq!((asked(version), asked(unsigned)), (Vec::new(), vec![RULE.to_owned()]));
+}
