@@ -11,12 +11,16 @@
 //! | `statement` | what is signed about one version |
 //! | `chain` | versions follow one another: no fork, no way back |
 //! | `compare` | what differs between two versions |
+//! | `fields` | canonical records, read |
+//! | `detect` | what looks poisoned: suspicions, with their evidence |
 //!
 //! No network, no clock, nothing spawned but threads. Memory does not grow with a dataset.
 
 mod blocks;
 mod chain;
 mod compare;
+pub mod detect;
+mod fields;
 mod folder;
 mod frame;
 mod leaves;
@@ -27,6 +31,7 @@ mod value;
 
 pub use chain::{Chain, Seen as VersionSeen, Version};
 pub use compare::{Comparing, Difference, RecordKey, Summary};
+pub use fields::{Field, Fields, Malformed, fields, members};
 pub use folder::{Folder, Follow};
 pub use frame::Format;
 pub use leaves::{LeafWriter, Leaves};

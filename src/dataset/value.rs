@@ -9,15 +9,15 @@ use crate::names::Sha256;
 /// Most bytes of one record in canonical form, and of one record in its file.
 pub const MAX_RECORD: usize = 64 << 20;
 
-const NULL: u8 = 0;
-const BOOL: u8 = 1;
-const INT: u8 = 2;
-const UINT: u8 = 3;
-const FLOAT: u8 = 4;
-const TEXT: u8 = 7;
-const BYTES: u8 = 8;
-const LIST: u8 = 9;
-const STRUCT: u8 = 10;
+pub(super) const NULL: u8 = 0;
+pub(super) const BOOL: u8 = 1;
+pub(super) const INT: u8 = 2;
+pub(super) const UINT: u8 = 3;
+pub(super) const FLOAT: u8 = 4;
+pub(super) const TEXT: u8 = 7;
+pub(super) const BYTES: u8 = 8;
+pub(super) const LIST: u8 = 9;
+pub(super) const STRUCT: u8 = 10;
 
 /// Writes fields one after the other. Clear it for the next record: its buffer is kept.
 #[derive(Default)]
