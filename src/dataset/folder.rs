@@ -70,6 +70,19 @@ impl Folder {
         Ok(())
     }
 
+    /// Shows all files, in order.
+    ///
+    /// # Errors
+    /// `SourceChanged`; those of `each`.
+    pub(super) fn each(&self, each: &mut dyn FnMut(&Source<'_>) -> Result<()>) -> Result<()> {
+        for entry in self.files.entries() {
+            let file = self.files.open(entry)?;
+            each(&Source { path: &entry.path, format: self.format_of(entry), bytes: &file })?;
+            self.files.unchanged(entry, &file)?;
+        }
+        Ok(())
+    }
+
     /// Measures all files. `key`: the column whose value names a record.
     ///
     /// # Errors

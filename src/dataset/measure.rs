@@ -95,6 +95,30 @@ impl Source<'_> {
         frame.map_err(|e| e.on(self.path))
     }
 
+    /// Hands on all records under a schema, in canonical form: `see` makes something of some that follow one another, on any thread; `take`
+    /// is given what it made, in the order of the file.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure); those of `take`.
+    pub(super) fn read<T: Send + Default>(
+        &self,
+        schema: &Schema,
+        threads: usize,
+        see: &(dyn Fn(&[u8], &mut T) + Sync),
+        take: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        let frame = self.frame(schema)?;
+        let make = |block: &[u8]| {
+            let (mut value, mut records) = (T::default(), 0);
+            frame.records(block, &mut |record| {
+                see(record, &mut value);
+                records += 1;
+            })?;
+            Ok(Done { value, records })
+        };
+        work((self.path, self.bytes), &*frame, threads, &mut |_| {}, &make, &mut |done| take(done.value))
+    }
+
     /// Hashes all records under a schema. `leaves` is given their hashes, in order, and with `key`, a column, a digest of what each has
     /// there.
     ///
