@@ -33,7 +33,7 @@ pub use artifact::{ByteRange, Export, Fetch, Import, Inspect, Ls, Open, Rm, Seal
 pub use attest::{Attest, AttestAdd, AttestLs, AttestVerify};
 pub use audit::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
 pub use config::{Config, ConfigCheck, ConfigGet, ConfigSet};
-pub use dataset::{Believed, Dataset, DatasetDiff, DatasetLog, DatasetSign, DatasetVerify};
+pub use dataset::{Believed, Dataset, DatasetDiff, DatasetLog, DatasetScan, DatasetSign, DatasetVerify, FailOn};
 pub use group::{Group, GroupChange};
 pub use home::{Init, Quickstart, Serve};
 pub use intel::{Intel, IntelImport};

@@ -3,6 +3,7 @@
 mod diff;
 mod log;
 mod places;
+mod scan;
 mod sign;
 mod told;
 mod verify;
@@ -19,5 +20,6 @@ pub fn run(cx: &Context<'_>, args: &Dataset) -> Result<Outcome> {
         Dataset::Verify(args) => verify::run(cx, args),
         Dataset::Diff(args) => diff::run(cx, args),
         Dataset::Log(args) => log::run(cx, args).map(|()| Outcome::Done),
+        Dataset::Scan(args) => scan::run(cx, args),
     }
 }
