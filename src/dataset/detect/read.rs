@@ -19,6 +19,8 @@ pub(super) struct Reading<'a> {
     pub folder: &'a Folder,
     pub schema: &'a Schema,
     pub threads: usize,
+    /// Whether images are decoded.
+    pub images: bool,
     /// Told how many bytes were read further.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -73,7 +75,7 @@ impl Reading<'_> {
     /// As [`survey`](Self::survey).
     pub fn examples(&self, space: &Space, see: &mut dyn FnMut(&Example<'_>)) -> Result<u64> {
         let (mut record, mut undecoded) = (0, 0);
-        let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space);
+        let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space, self.images);
         self.folder.each(&mut |source| {
             if source.format == Format::Whole {
                 return Ok(());
@@ -94,9 +96,12 @@ fn malformed() -> Error {
 }
 
 impl Batch {
-    fn push(&mut self, record: &[u8], space: &Space) {
+    fn push(&mut self, record: &[u8], space: &Space, images: bool) {
         self.bytes.extend_from_slice(record);
         self.ends.push(self.bytes.len());
+        if !images {
+            return;
+        }
         if let Some(grid) = space.grid {
             let mut samples = vec![0; grid.side * grid.side];
             for (slot, field) in space.slots.iter().zip(fields(record)) {

@@ -267,8 +267,8 @@ mod tests {
 
     #[test]
     fn columns_are_told_by_their_values() {
-        for (expected, write) in [
-            ("text", (&|r, i| r.text(&format!("a text of several words, number {i}"))) as Write<'_>),
+        let columns: [(&str, Write<'_>); 12] = [
+            ("text", &|r, i| r.text(&format!("a text of several words, number {i}"))),
             ("feature", &|r, i| r.text(["never worked before", "works for the state"][i as usize % 2])),
             ("feature", &|r, i| r.text(["red", "green"][i as usize % 2])),
             ("feature", &|r, i| r.text(&format!("{}.5", i % 50))),
@@ -280,7 +280,8 @@ mod tests {
             ("ignored", &|r, _| r.null()),
             ("ignored", &|r, _| r.bytes(b"bytes")),
             ("image", &|r, _| r.bytes(b"\x89PNG\r\n\x1a\n...")),
-        ] {
+        ];
+        for (expected, write) in columns {
             let found = space(&[("c", write), ("label", CLASS)], &Settings::default()).unwrap();
             assert_eq!(found.roles[0].role, expected, "{:?}", found.roles);
             assert_eq!(found.roles[1].role, "label");

@@ -32,7 +32,7 @@ pub fn scan(
 ) -> Result<Report> {
     known(&settings.only)?;
     let schema = schema.map_or_else(|| folder.survey(threads), Ok)?;
-    let reading = Reading { folder, schema: &schema, threads, progress };
+    let reading = Reading { folder, schema: &schema, threads, images: true, progress };
     let wanted = roles::wanted(&schema, settings)?;
     let (columns, files) = reading.survey(&wanted)?;
     let space = roles::assign(&schema, &columns, &wanted, settings)?;
@@ -179,7 +179,7 @@ fn tell(
     }
     let mut hits = vec![0_u64; space.contributors.len()];
     if !findings.is_empty() {
-        reading.examples(space, &mut |example| {
+        Reading { images: false, ..*reading }.examples(space, &mut |example| {
             if let Some(contributor) = example.contributor.filter(|_| all.contains(&example.record))
                 && let Some(count) = hits.get_mut(contributor as usize)
             {

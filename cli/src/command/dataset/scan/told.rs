@@ -54,7 +54,7 @@ fn looked_at(dataset: &str, report: &Report) -> String {
 
 fn labels(report: &Report) -> String {
     let mut by_count: Vec<_> = report.labels.iter().collect();
-    by_count.sort_by(|a, b| b.records.cmp(&a.records));
+    by_count.sort_by_key(|row| std::cmp::Reverse(row.records));
     let told: Vec<_> = by_count.iter().map(|row| format!("{} ({})", line(&row.label), row.records)).collect();
     some(&told, 6)
 }

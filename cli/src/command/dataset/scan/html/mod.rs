@@ -54,17 +54,12 @@ fn header(dataset: &str, report: &Report) -> String {
         n => {
             let of = |severity| report.findings.iter().filter(|row| row.severity == severity).count();
             let each = [("high", Severity::High), ("medium", Severity::Medium), ("low", Severity::Low)];
-            let each = each.iter().map(|(word, s)| (word, of(*s))).filter(|(_, n)| *n > 0);
-            let each: Vec<_> = each.map(|(word, n)| format!("{n} {word}")).collect();
-            let verdict = count(n as u64, "suspicious finding");
-            (
-                "loud",
-                verdict,
-                format!(
-                    "By severity: {}. A person should look at them before anybody trains on this data.",
-                    each.join(", ")
-                ),
-            )
+            let each: Vec<_> = each.iter().map(|(word, s)| (*word, of(*s))).filter(|(_, n)| *n > 0).collect();
+            let class = each.first().map_or("high", |(word, _)| *word);
+            let each: Vec<_> = each.iter().map(|(word, n)| format!("{n} of {word} severity")).collect();
+            let look = if n == 1 { "look at it" } else { "look at them" };
+            let said = format!("{}. Somebody should {look} before anybody trains on this data.", each.join(", "));
+            (class, count(n as u64, "suspicious finding"), said)
         }
     };
     let tile = |n: String, of: &str| format!("<div class=\"tile\"><b>{n}</b><span>{of}</span></div>");
@@ -115,12 +110,12 @@ fn grouped(n: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use model_vault::dataset::detect::*;
 
     /// A report with one of each, all names hostile.
-    pub fn hostile() -> Report {
+    fn hostile() -> Report {
         const BAD: &str = "<script>alert('x')</script>\"&\u{202e}\u{1b}[31m";
         let record = |n| SuspiciousRecord {
             file: format!("{BAD}.csv"),

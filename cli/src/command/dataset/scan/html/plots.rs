@@ -65,9 +65,11 @@ pub fn bars(title: &str, bars: &[Bar], mark: Option<(f64, &str)>) -> String {
     if let Some((at, meaning)) = mark {
         let _ = write!(
             out,
-            "<line class=\"mark\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{top}\" y2=\"{height}\"/><text class=\"marked\" x=\"{0:.1}\" y=\"12\">{1}</text>",
+            "<line class=\"mark\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{top}\" y2=\"{height}\"/><text class=\"marked\" x=\"{2:.1}\" y=\"12\">{1}</text>",
             x(at),
-            escape(meaning)
+            escape(meaning),
+            // In the middle over the line, and within the drawing.
+            x(at).clamp(NAME, WIDTH - NAME / 2.0)
         );
     }
     out += "</svg>";

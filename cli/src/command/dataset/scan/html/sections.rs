@@ -114,7 +114,7 @@ pub fn contributors(report: &Report) -> String {
         Bar { name: row.contributor.clone(), value: z, text: row.z.map_or("–".into(), |z| format!("{z:.1}")), class }
     };
     let z: Vec<_> = report.contributors.iter().map(bar).collect();
-    let mut inner = bars("z of each contributor", &z, Some((CONTRIBUTOR_BAR, "stands out")));
+    let mut inner = bars("z of each contributor", &z, Some((CONTRIBUTOR_BAR, "from 4: stands out")));
     let rows = report.contributors.iter().map(|row| {
         let share = row.suspicious as f64 / row.records.max(1) as f64;
         let z = row.z.map_or("–".into(), |z| format!("{z:.1}"));
@@ -146,13 +146,13 @@ pub fn drift(report: &Report) -> String {
     let rows: Vec<_> = report.drift.iter().map(bar).collect();
     let about =
         "Population stability index of each column against the baseline. New data may differ for honest reasons.";
-    section("Drift", about, &bars("PSI of each column", &rows, Some((PSI_BAR, "large"))))
+    section("Drift", about, &bars("PSI of each column", &rows, Some((PSI_BAR, "from 0.25: large"))))
 }
 
 /// How many records each label has.
 pub fn labels(report: &Report) -> String {
     let mut labels: Vec<_> = report.labels.iter().collect();
-    labels.sort_by(|a, b| b.records.cmp(&a.records));
+    labels.sort_by_key(|row| std::cmp::Reverse(row.records));
     let bar = |row: &&model_vault::dataset::detect::LabelRow| Bar {
         name: row.label.clone(),
         value: row.records as f64,
