@@ -10,12 +10,14 @@ use model_vault::crypto::hash::sha256;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::{Algorithm, SigningKey};
 use model_vault::dataset::{
-    Attribution, Contributor, DatasetStatement, Described, Excluded, Format, Measured, Schema, Source,
+    Attribution, Contributor, DatasetStatement, Described, Excluded, Folder, Format, Measured, RecordKey, Schema,
+    Source,
 };
 use model_vault::facts::AttestationFacts;
+use model_vault::files::Ignored;
 use model_vault::identity::signers::{Trusting, Untrusting};
 use model_vault::manifest::oms::Bundle;
-use model_vault::names::{ArtifactKind, Clock, Name, Reference, SystemClock, Timestamp};
+use model_vault::names::{ArtifactKind, Clock, Name, Reference, Sha256, SystemClock, Timestamp};
 use model_vault::policy::Scenario;
 use model_vault::vault::{Caller, Channel, InitSpec, Machine, SealInput, SealMember, Sealing, Transport, Vault};
 use model_vault::{ErrorId, Result};
@@ -190,8 +192,7 @@ fn files() -> Members {
 }
 
 fn measured(path: &str, bytes: &[u8]) -> Measured {
-    let bytes = bytes.to_vec();
-    let source = Source { path, format: Format::of_name(path).unwrap(), bytes: &bytes };
+    let source = Source { path, format: Format::of_name(path).unwrap(), bytes: Arc::new(bytes.to_vec()) };
     source.measure(&Schema::Lines, None, 1, &mut |_, _| Ok(())).unwrap().0
 }
 
@@ -357,4 +358,45 @@ fn the_newest_statement_by_trusted_signers_counts_once_for_each_of_its_keys() {
     };
     let unsigned = f.seal(&files(), None).unwrap();
     assert_eq!((asked(version), asked(unsigned)), (Vec::new(), vec![RULE.to_owned()]));
+}
+
+#[test]
+fn images_count_together_as_they_are_signed() {
+    let f = Fixture::new();
+    let mut members: Members = vec![
+        (".hidden.png", b"1".to_vec()),
+        ("a.b/1.tar.png", b"2".to_vec()),
+        ("a/1.JPG", b"3".to_vec()),
+        ("labels.csv", b"file,label\n1.JPG,cat\n".to_vec()),
+        ("z.gif", Vec::new()),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (path, bytes) in &members {
+        std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+        std::fs::write(dir.path().join(path), bytes).unwrap();
+    }
+    let folder = Folder::find(dir.path(), Ignored::default(), None).unwrap();
+    let schema = folder.survey(1).unwrap();
+    let mut follow = |_: &str, _: &[Sha256], _: &[RecordKey]| Ok(());
+    let files = folder.measure(&schema, None, 1, &mut follow, &|_| ()).unwrap();
+    assert_eq!(files.iter().map(|file| &*file.path).collect::<Vec<_>>(), ["images", "labels.csv"]);
+    let attribution = Attribution::default();
+    let statement = DatasetStatement { schema, files, attribution, ..f.statement(&Vec::new()) };
+    members.push(("dataset.tree/images/tile/0/000.p/4", b"hashes".to_vec()));
+    let members = with(members, &[bundle(&statement, &f.curator)]);
+    let version = f.seal(&members, None).unwrap();
+    assert_eq!(f.said(version).len(), 1);
+    f.seal_as("d", ArtifactKind::Dataset, &members, None, false).unwrap();
+    let changes: [fn(&mut Members); 5] = [
+        |m| m[2].1[0] ^= 1,
+        |m| m[2].0 = "b/1.JPG",
+        |m| drop(m.remove(0)),
+        |m| m.push(("more.webp", b"4".to_vec())),
+        |m| m.push(("images", b"5".to_vec())),
+    ];
+    for change in changes {
+        let mut other = members.clone();
+        change(&mut other);
+        assert_eq!(f.seal(&other, None).unwrap_err().id(), ErrorId::DatasetChanged);
+    }
 }

@@ -35,7 +35,7 @@ pub use audit::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
 pub use config::{Config, ConfigCheck, ConfigGet, ConfigSet};
 pub use dataset::{
     Believed, Dataset, DatasetDiff, DatasetLog, DatasetObjects, DatasetProve, DatasetQuarantine, DatasetRead,
-    DatasetSign, DatasetSigner, DatasetVerify, Receipt, ReceiptSign, ReceiptVerify, Recent,
+    DatasetScan, DatasetSign, DatasetSigner, DatasetVerify, FailOn, Receipt, ReceiptSign, ReceiptVerify, Recent,
 };
 pub use group::{Group, GroupChange};
 pub use home::{Init, Quickstart, Serve};

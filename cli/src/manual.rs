@@ -151,6 +151,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("dataset log", &["vault dataset log data/ --trust release"]),
     (
+        "dataset scan",
+        &[
+            "vault dataset scan data/ --label class --html report.html",
+            "vault dataset scan new.csv --baseline old.csv --fail-on any --sarif scan.sarif",
+        ],
+    ),
+    (
         "verify",
         &[
             "vault verify model@gold",

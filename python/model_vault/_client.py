@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,6 +13,9 @@ from types import TracebackType
 import grpc
 
 from . import _channel
+from ._dataset.keys import KeySource, load_keys, of_signers
+from ._dataset.reader import Dataset, Recent, State
+from ._dataset.source import InVault
 from ._enrolment import Enrolment
 from ._fetch import Artifact, Source, wanted_members
 from ._floor import TagFloor, default_path
@@ -79,6 +83,30 @@ class Client:
             raise no_signers()
         tag_signers = known if self._tag_signers is None else self._tag_signers
         return Artifact(self._source, replace(asked, member=None), trusted, tag_signers, wanted)
+
+    def dataset(
+        self,
+        reference: str,
+        keys: KeySource | Iterable[KeySource] | None = None,
+        *,
+        min_version: int | None = None,
+        min_age: datetime.timedelta | None = None,
+        state: State = True,
+        require_signer: Iterable[str] | None = None,
+    ) -> Dataset:
+        """Opens a signed dataset that was sealed with its ``dataset.sig`` and ``dataset.tree``; see
+        ``model_vault.dataset``. Its bytes come while it is read, 8 MiB at most at a time, and none is written to disk.
+
+        Two signatures count: that of the artifact, as in ``fetch``, and that of the dataset, by ``keys``; without
+        these, by the signers that the client trusts in the namespace. The connection must stay open. Raises as
+        ``fetch`` and ``model_vault.dataset`` do.
+        """
+        asked = Reference.parse(reference)
+        if asked.member is not None:
+            raise error("InvalidArgument", f"a dataset is a whole version, not a member: {reference!r}")
+        artifact = self.fetch(reference, require_signer=require_signer)
+        trusted = of_signers(self._signers(asked.namespace)) if keys is None else load_keys(keys)
+        return Dataset(InVault(artifact), trusted, Recent(min_version, min_age, state))
 
     def _signers(self, namespace: str) -> list[Signer]:
         if self._trusted is not None:

@@ -109,11 +109,14 @@ class FetchStream:
             raise broken("the statement is longer than announced")
         return start, bytes(envelope)
 
-    def pieces(self, member: int, size: int, group_len: int) -> Iterator[bytes]:
+    def pieces(
+        self, member: int, size: int, group_len: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[bytes]:
         """The bytes of the member at position ``member``, in order and without a gap; nothing in them is verified
-        yet."""
-        offset = 0
-        while offset < size:
+        yet. Of the groups that have the bytes ``start`` to ``stop``, where these are given."""
+        offset = start // group_len * group_len
+        until = size if stop is None else min(size, -(-stop // group_len) * group_len)
+        while offset < until:
             chunk = self._expect("chunk").chunk
             length = len(chunk.data)
             group_end = min(size, (offset // group_len + 1) * group_len)

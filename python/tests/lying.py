@@ -162,11 +162,19 @@ class Content:
         out = [Message(start=start)]
         out += [Message(statement=sealed[i : i + (1 << 20)]) for i in range(0, len(sealed), 1 << 20)]
         paths = sorted(self.members, key=str.encode)
-        wanted = [] if request.statement_only else [m.path for m in request.members] or paths
+        wanted = (
+            []
+            if request.statement_only
+            else list(request.members) or [fetch_pb2.MemberSelection(path=p) for p in paths]
+        )
         chunks = total = 0
-        for path in wanted:
-            data, step = self.members[path], min(1 << self.group_log2, 1 << 20)
-            for offset in range(0, len(data), step):
+        for selected in wanted:
+            path, group = selected.path, 1 << self.group_log2
+            data, step = self.members[path], min(group, 1 << 20)
+            begin, end = (
+                (getattr(selected.range, "from"), selected.range.to) if selected.HasField("range") else (0, len(data))
+            )
+            for offset in range(begin // group * group, min(len(data), -(-end // group) * group), step):
                 piece = data[offset : offset + step]
                 nodes = b"" if offset % (1 << self.group_log2) else bytes(64)
                 chunk = fetch_pb2.FetchChunk(member=paths.index(path), offset=offset, data=piece, nodes=nodes)

@@ -513,11 +513,7 @@ impl Client {
 }
 
 /// The token to go on with, if there is one. A page that adds nothing, or the same page over and over, would never end.
-fn next_page(
-    empty: bool,
-    before: &bytes::Bytes,
-    next: bytes::Bytes,
-) -> Result<Option<bytes::Bytes>> {
+fn next_page(empty: bool, before: &bytes::Bytes, next: bytes::Bytes) -> Result<Option<bytes::Bytes>> {
     if next.is_empty() {
         return Ok(None);
     }

@@ -177,7 +177,8 @@ mod tests {
             vec![BYTES, 0xff, 0xff, 0xff, 0xff],
         ] {
             let good = with(BOOL, b"\x01");
-            let read: Vec<_> = fields(&[&good[..], &bad, &good].concat()).collect();
+            let record = [&good[..], &bad, &good].concat();
+            let read: Vec<_> = fields(&record).collect();
             assert_eq!((read.len(), read[0], read[1].is_err()), (2, Ok(Field::Bool(true)), true), "{bad:?}");
         }
         assert!(members(&with(INT, &[0; 8])).all(|m| m.is_err()));

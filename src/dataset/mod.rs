@@ -15,6 +15,8 @@
 //! | `proof`, `receipt` | about one record; about what a training job read |
 //! | `chain` | versions follow one another: no fork, no way back |
 //! | `compare` | what differs between two versions |
+//! | `fields` | canonical records, read |
+//! | `detect` | what looks poisoned: suspicions, with their evidence |
 //!
 //! No network, no clock, nothing spawned but threads. Memory does not grow with a dataset.
 
@@ -22,6 +24,8 @@ mod blocks;
 mod chain;
 mod compare;
 mod contributors;
+#[cfg(feature = "datasets")]
+pub mod detect;
 mod fields;
 mod folder;
 mod frame;
@@ -40,7 +44,7 @@ mod value;
 pub use chain::{Chain, Seen as VersionSeen, Version};
 pub use compare::{Comparing, Difference, RecordKey, Summary};
 pub use contributors::{Attested, Contributor, Excluded, MAX_CONTRIBUTORS, Run, Runs};
-pub use fields::{Field, Fields, fields, members};
+pub use fields::{Field, Fields, Malformed, fields, members};
 pub use folder::{Folder, Follow};
 pub use frame::Format;
 pub use jsonl::write_line;

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Frame, SizeHint};
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::body::Body;

@@ -30,6 +30,8 @@ pub enum Dataset {
     Receipt(Receipt),
     /// Show the signed versions of a dataset
     Log(DatasetLog),
+    /// Look for records that are suspicious: triggers, wrong labels, odd contributors
+    Scan(DatasetScan),
 }
 
 /// Who signs the next version.
@@ -317,6 +319,84 @@ fn field(text: &str) -> Result<(String, String), &'static str> {
     let (field, text) =
         text.split_once('=').filter(|(f, t)| !f.is_empty() && !t.is_empty()).ok_or("give FIELD=TEXT")?;
     Ok((field.into(), text.into()))
+}
+
+/// `vault dataset scan`
+#[derive(Debug, Args)]
+pub struct DatasetScan {
+    /// File or directory of records
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Column with the label [default: one called label, class, target, ...]
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Column that says who supplied a record
+    #[arg(long, value_name = "COLUMN")]
+    pub by: Option<String>,
+    /// Column of text; may be repeated [default: what looks like it]
+    #[arg(long, value_name = "COLUMN")]
+    pub text: Vec<String>,
+    /// Format of files whose names do not tell it
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub format: Option<Format>,
+    /// The columns and their types (JSON) [default: what is found]
+    #[arg(long, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
+    /// Earlier records to compare with
+    #[arg(long, value_name = "PATH")]
+    pub baseline: Option<PathBuf>,
+    /// Only this detector; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub detector: Vec<String>,
+    /// Rules about records, beside those that are built in
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Of all that is drawn by lot: the same seed, the same report
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Exit with 11 on findings: any, DETECTOR, or DETECTOR:RECORDS at least; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    pub fail_on: Vec<FailOn>,
+    /// Also write a SARIF 2.1.0 report
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+    /// Also write a report for a browser, all in one file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Name so many records of a finding at most
+    #[arg(long, value_name = "N")]
+    pub max_records: Option<usize>,
+}
+
+/// What makes a scan fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailOn {
+    /// None: any.
+    pub detector: Option<String>,
+    /// Records that it must have found at least.
+    pub records: Option<u64>,
+}
+
+impl std::str::FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "any" {
+            return Ok(Self { detector: None, records: None });
+        }
+        let (name, records) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, count)) => {
+                let count = count.parse().ok().filter(|n| *n > 0);
+                (name, Some(count.ok_or("after the colon stands a number of records, from 1")?))
+            }
+        };
+        if model_vault::dataset::detect::claim(name).is_none() {
+            let all: Vec<_> = model_vault::dataset::detect::CLAIMS.iter().map(|claim| claim.detector).collect();
+            return Err(format!("any, or one of {}", all.join(", ")));
+        }
+        Ok(Self { detector: Some(name.into()), records })
+    }
 }
 
 fn format(text: &str) -> Result<Format, &'static str> {

@@ -10,6 +10,7 @@ mod cases;
 mod daemon;
 mod dataset;
 mod dataset_provenance;
+mod dataset_scan;
 mod intel;
 mod keys;
 mod local;

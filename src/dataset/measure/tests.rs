@@ -15,7 +15,7 @@ fn measured(path: &str, bytes: &[u8], schema: Option<&Schema>) -> Result<(Measur
         }
     };
     let mut leaves = Vec::new();
-    let file = source.measure(schema, None, 2, &mut |some, _| {
+    let (file, _) = source.measure(schema, None, 2, &mut |some, _| {
         leaves.extend_from_slice(some);
         Ok(())
     })?;
@@ -192,7 +192,7 @@ fn damaged_text_and_archives_are_refused_or_counted_alike_twice() {
             let (source, mut surveyor) = (Source { path: "t", format, bytes: Arc::new(bytes) }, Surveyor::default());
             let Ok(seen) = surveyor.add(&source, 1) else { continue };
             let Ok(schema) = surveyor.schema() else { continue };
-            let Ok(file) = source.measure(&schema, None, 1, &mut |_, _| Ok(())) else { continue };
+            let Ok((file, _)) = source.measure(&schema, None, 1, &mut |_, _| Ok(())) else { continue };
             assert_eq!((file.records, file.size), (seen, len));
             whole += 1;
         }

@@ -2,15 +2,16 @@
 //! what decisions see of them from then on.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 
 use super::super::Vault;
 use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged};
 use crate::catalogue::{DatasetFacts, NewAttestation};
-use crate::crypto::hash::{Algorithm, sha256};
-use crate::dataset::{Attribution, Chain, DatasetStatement};
+use crate::crypto::hash::{Algorithm, Sha256Hasher, sha256};
+use crate::dataset::{Attribution, Chain, DatasetStatement, Encoder, Format, Measured, Schema, record_hash};
 use crate::error::{Error, ErrorId, Result};
 use crate::manifest::oms::Difference;
-use crate::names::{Name, Timestamp, VersionId};
+use crate::names::{Name, Sha256, Timestamp, VersionId};
 use crate::policy::Dataset;
 use crate::seal::Reader;
 
@@ -63,32 +64,82 @@ impl Vault {
 /// Every difference between the files that were signed and those that were sealed.
 fn differences(statement: &DatasetStatement, reader: &Reader, beside: &[&str]) -> Result<Vec<Difference>> {
     // Statements have them in the order of their paths.
-    let at = |path: &str| statement.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok();
-    let mut there = vec![false; statement.files.len()];
-    let mut found = Vec::new();
+    let files = &statement.files;
+    let at = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).ok();
+    let has_images = files.iter().any(|file| file.format == Format::Images);
+    let (mut there, mut images, mut found) = (vec![false; files.len()], Images::default(), Vec::new());
     for (index, member) in reader.manifest().members.iter().enumerate() {
         let path = member.path.clone();
-        let Some(nth) = at(&path) else {
-            let of_signed = || tree_of(&path).is_some_and(|file| at(file).is_some());
-            if path != DATASET_NAME && !beside.contains(&path.as_str()) && !of_signed() {
-                found.push(Difference::Extra { path });
+        let digest = || -> Result<Sha256> {
+            match member.sha256 {
+                Some(recorded) => Ok(recorded),
+                None => Sha256::try_from(&*hashed(reader, index, 0..member.size, Algorithm::Sha256)?),
             }
-            continue;
         };
-        there[nth] = true;
-        let file = &statement.files[nth];
-        let same = member.size == file.size
-            && match member.sha256 {
-                Some(recorded) => recorded == file.sha256,
-                None => hashed(reader, index, 0..member.size, Algorithm::Sha256)?[..] == file.sha256.0[..],
-            };
-        if !same {
-            found.push(Difference::Changed { path, expected_size: Some(file.size), size: member.size });
+        if let Some(nth) = at(&path).filter(|nth| files[*nth].format != Format::Images) {
+            there[nth] = true;
+            let (expected, size) = (files[nth].size, member.size);
+            if size != expected || digest()? != files[nth].sha256 {
+                found.push(Difference::Changed { path, expected_size: Some(expected), size });
+            }
+        } else if has_images && Format::of_name(&path) == Some(Format::Images) {
+            images.add(&path, member.size, digest()?);
+        } else if path != DATASET_NAME
+            && !beside.contains(&path.as_str())
+            && tree_of(&path).is_none_or(|file| at(file).is_none())
+        {
+            found.push(Difference::Extra { path });
         }
     }
-    let missing = statement.files.iter().zip(there).filter(|(_, there)| !there);
-    found.extend(missing.map(|(file, _)| Difference::Missing { path: file.path.clone() }));
+    for (file, there) in files.iter().zip(there) {
+        let path = file.path.clone();
+        if file.format == Format::Images && !images.are(file) {
+            found.push(Difference::Changed { path, expected_size: Some(file.size), size: images.size });
+        } else if file.format != Format::Images && !there {
+            found.push(Difference::Missing { path });
+        }
+    }
     Ok(found)
+}
+
+/// The images among the members, as they are signed: one file of the dataset, of a record each (docs/datasets.md, "What is
+/// signed"). Made from digests here, where signing makes them from files.
+#[derive(Default)]
+struct Images {
+    record: Encoder,
+    hashes: Sha256Hasher,
+    records: u64,
+    size: u64,
+}
+
+impl Images {
+    /// The next, in the order of their paths.
+    fn add(&mut self, path: &str, size: u64, sha256: Sha256) {
+        let name = path.rfind('/').map_or(0, |at| at + 1);
+        let (key, extension) = match path[name..].find('.') {
+            None | Some(0) => (path, ""),
+            Some(dot) => (&path[..name + dot], &path[name + dot + 1..]),
+        };
+        self.record.clear();
+        self.record.text(key);
+        let Ok(()) = self.record.structure(|record| {
+            record.text(extension);
+            record.list(|record| {
+                record.bytes(&sha256.0);
+                record.int(size.into());
+                Ok::<_, Infallible>(())
+            })
+        });
+        self.hashes.update(&record_hash(&Schema::Files.id(), self.record.record()).0);
+        self.records += 1;
+        self.size = self.size.saturating_add(size);
+    }
+
+    /// Whether they are those that were signed.
+    fn are(&self, signed: &Measured) -> bool {
+        let same = (self.records, self.size) == (signed.records, signed.size);
+        same && self.hashes.clone().finish() == signed.sha256
+    }
 }
 
 /// The file that a member below `dataset.tree/` is about. None for a name that is none of those that signing makes: it could be a

@@ -12,6 +12,7 @@ mod prove;
 mod quarantine;
 mod read;
 mod receipt;
+mod scan;
 mod seen;
 mod sign;
 mod told;
@@ -34,5 +35,6 @@ pub fn run(cx: &Context<'_>, args: &Dataset) -> Result<Outcome> {
         Dataset::Quarantine(args) => quarantine::run(cx, args).map(|()| Outcome::Done),
         Dataset::Receipt(args) => receipt::run(cx, args),
         Dataset::Log(args) => log::run(cx, args).map(|()| Outcome::Done),
+        Dataset::Scan(args) => scan::run(cx, args),
     }
 }

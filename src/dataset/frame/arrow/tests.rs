@@ -43,7 +43,7 @@ fn measured(path: &str, bytes: Vec<u8>) -> Result<Measured> {
     let source = Source { path, format: Format::of_name(path).unwrap(), bytes: Arc::new(bytes) };
     let mut surveyor = Surveyor::default();
     surveyor.add(&source, 2)?;
-    source.measure(&surveyor.schema()?, None, 2, &mut |_, _| Ok(()))
+    Ok(source.measure(&surveyor.schema()?, None, 2, &mut |_, _| Ok(()))?.0)
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn measured_as(path: &str, bytes: Vec<u8>, schema: Option<Schema>) -> Result<(Me
             surveyor.schema()?
         }
     };
-    Ok((source.measure(&schema, None, 2, &mut |_, _| Ok(()))?, schema))
+    Ok((source.measure(&schema, None, 2, &mut |_, _| Ok(()))?.0, schema))
 }
 
 fn measured(bytes: Vec<u8>) -> Result<(Measured, Schema)> {

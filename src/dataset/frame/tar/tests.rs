@@ -44,7 +44,7 @@ fn measured(bytes: Vec<u8>) -> Result<(Measured, Vec<Sha256>)> {
         leaves.extend_from_slice(some);
         Ok(())
     });
-    measured.map(|file| (file, leaves))
+    measured.map(|(file, _)| (file, leaves))
 }
 
 fn why(members: &[Vec<u8>]) -> String {

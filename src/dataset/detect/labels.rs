@@ -1,0 +1,48 @@
+//! Labels that other records speak against, and who supplies them: one look at the records serves both.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::example::{Detector, Example, Finding};
+use super::table::contributor::{self, Row};
+use super::table::label_noise::{LabelNoise, Settings};
+
+/// What is known of each contributor, when all records were seen.
+pub(super) type Suppliers = Rc<RefCell<Vec<Row>>>;
+
+/// The two detectors.
+pub(super) struct Labels {
+    noise: LabelNoise,
+    suppliers: Suppliers,
+    /// Whether single labels are findings too.
+    tells_labels: bool,
+}
+
+impl Labels {
+    /// `suppliers` is filled at the end.
+    pub fn new(labels: usize, seed: u64, tells_labels: bool, suppliers: Suppliers) -> Self {
+        Self { noise: LabelNoise::new(labels, Settings::default(), seed), suppliers, tells_labels }
+    }
+}
+
+impl Detector for Labels {
+    fn passes(&self) -> u32 {
+        self.noise.passes()
+    }
+
+    fn observe(&mut self, pass: u32, example: &Example<'_>) {
+        self.noise.observe(pass, example);
+    }
+
+    fn finish(self: Box<Self>) -> Vec<Finding> {
+        let scores = self.noise.scores();
+        let labels = LabelNoise::findings(&scores);
+        let report = contributor::report(&scores, &labels, None);
+        let mut findings = contributor::findings(&report, &scores, contributor::Settings::default());
+        *self.suppliers.borrow_mut() = report.rows;
+        if self.tells_labels {
+            findings.extend(labels);
+        }
+        findings
+    }
+}

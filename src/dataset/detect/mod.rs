@@ -1,0 +1,179 @@
+//! What looks poisoned in a dataset: suspicions with their evidence. Nothing here says that a record is good.
+//!
+//! | file | what |
+//! |---|---|
+//! | `example` | what detectors see of a record, and what they say |
+//! | `survey`, `profile` | the first pass: what the columns are like |
+//! | `roles`, `space` | which column is label, contributor, text, image, feature |
+//! | `read` | all records, once for each pass, in order |
+//! | `grid` | images as columns of pixels |
+//! | `text`, `table`, `image` | the detectors, by what they look at |
+//! | `exact_duplicate` | records with one content and several labels |
+//! | `labels`, `compared` | detectors that share a look at the records; those that look at a baseline too |
+//! | `claims` | what each detector can and cannot say |
+//! | `scan` | from a dataset to a report |
+//! | `report` | what was looked at, what was found, what was not looked at |
+//!
+//! Every detector is listed once: in [`detectors`].
+
+mod claims;
+mod compared;
+mod exact_duplicate;
+mod example;
+mod grid;
+mod image;
+mod labels;
+mod profile;
+mod read;
+mod report;
+mod roles;
+mod scan;
+mod space;
+mod survey;
+mod table;
+mod text;
+
+pub use claims::{CLAIMS, Claim, LIMITS, Severity, claim};
+pub use example::{Cell, Detector, Example, Finding, Pixels};
+pub use read::ScannedFile;
+pub use report::{
+    CONTRIBUTOR_BAR, ContributorRow, Drift, LabelRow, Report, Row, RunDetector, SkippedDetector, SuspiciousRecord,
+};
+pub use roles::Role;
+pub use scan::scan;
+pub use space::Space;
+pub use survey::{MAX_CONTRIBUTORS, MAX_LABELS};
+
+use std::rc::Rc;
+
+use crate::error::{Error, ErrorId, Result};
+use image::duplicate::ImageDuplicate;
+use image::trigger::ImageTrigger;
+use table::column_trigger::ColumnTrigger;
+use text::near_duplicate::NearDuplicate;
+use text::rules::{BUILT_IN, Rules};
+use text::text_trigger::TextTrigger;
+
+/// What is asked of a scan.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The column with the label; else one whose name tells.
+    pub label: Option<String>,
+    /// The column that says who supplied a record; else one whose name tells.
+    pub by: Option<String>,
+    /// The columns of text; else those that look like it.
+    pub text: Vec<String>,
+    /// Only these detectors; none: all.
+    pub only: Vec<String>,
+    /// Rules of the user's own, as text.
+    pub rules: Option<String>,
+    /// Of everything that is drawn by lot.
+    pub seed: u64,
+    /// Most records that are named of a finding.
+    pub max_records: Option<usize>,
+}
+
+/// A detector that first sees all records of a baseline, once.
+pub(super) trait Compares: Detector {
+    /// A record of the baseline: its label, contributor and cells are numbered as those of the dataset.
+    fn baseline(&mut self, example: &Example<'_>);
+}
+
+/// What becomes of a detector.
+pub(super) enum Planned {
+    /// It looks at the dataset alone.
+    Alone(Box<dyn Detector>),
+    /// It compares with a baseline.
+    Comparing(Box<dyn Compares>),
+    /// Another that runs does its work too.
+    Shared,
+    /// It cannot run here, for this reason.
+    Skipped(String),
+}
+
+/// All detectors with their names, in the order of the report, and what they say beside findings.
+pub(super) struct Plan {
+    pub detectors: Vec<(&'static str, Planned)>,
+    pub suppliers: labels::Suppliers,
+    pub comparisons: compared::Comparisons,
+}
+
+/// The one place where detectors are listed. `why_no_label` says why there are no labels, where there are none; `baseline`: whether there is one.
+///
+/// # Errors
+/// `InvalidArgument` for rules of the user's that are none.
+pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, baseline: bool) -> Result<Plan> {
+    let (labels, seed) = (space.labels.len(), settings.seed);
+    let (suppliers, comparisons) = (labels::Suppliers::default(), compared::Comparisons::default());
+    let wanted = |name: &str| settings.only.is_empty() || settings.only.iter().any(|only| only == name);
+    let skipped = |why: &str| Planned::Skipped(why.into());
+    let unlabelled = match (space.has_labels(), space.labels.is_empty()) {
+        (true, _) => None,
+        (false, false) => Some("all records have one label".to_owned()),
+        (false, true) => Some(format!("it needs labels: {why_no_label}")),
+    };
+    // What is missing first; what is not asked for is not made: it would hold memory.
+    let labelled = |name: &str, has: bool, what: &str, make: &dyn Fn() -> Planned| match &unlabelled {
+        _ if !wanted(name) => skipped("it was not asked for"),
+        _ if !has => Planned::Skipped(format!("there are no {what}")),
+        Some(why) => Planned::Skipped(why.clone()),
+        None => make(),
+    };
+    let (text, images) = (space.has_text(), space.has_images());
+    let text_trigger = || Planned::Alone(Box::new(TextTrigger::new(labels, text::text_trigger::Settings::default())));
+    let image_trigger =
+        || Planned::Alone(Box::new(ImageTrigger::new(labels, seed, image::trigger::Settings::default())));
+    let column_trigger =
+        || Planned::Alone(Box::new(ColumnTrigger::new(labels, table::column_trigger::Settings::default(), seed)));
+    let told = (wanted("label"), wanted("contributor") && space.has_contributors());
+    let noise = || Planned::Alone(Box::new(labels::Labels::new(labels, seed, told.0, Rc::clone(&suppliers))));
+    let supply = || if told.0 { Planned::Shared } else { noise() };
+    let duplicate = || match (text, images) {
+        (true, _) => Planned::Alone(Box::new(NearDuplicate::new(seed, text::near_duplicate::Settings::default()))),
+        (_, true) => Planned::Alone(Box::new(ImageDuplicate::new(seed, image::duplicate::Settings::default()))),
+        _ => Planned::Alone(Box::<exact_duplicate::ExactDuplicates>::default()),
+    };
+    let compared = |name: &'static str, make: &dyn Fn() -> Planned| match (wanted(name), baseline) {
+        (false, _) => skipped("it was not asked for"),
+        (true, false) => skipped("it needs a baseline: --baseline PATH"),
+        (true, true) => make(),
+    };
+    let drift = || Planned::Comparing(Box::new(compared::Drift::new(seed, Rc::clone(&comparisons))));
+    let drifting = match (wanted("drift"), baseline || space.has_contributors()) {
+        (false, _) => skipped("it was not asked for"),
+        (true, false) => skipped("it needs a baseline or contributors: --baseline PATH, --by COLUMN"),
+        (true, true) if baseline => drift(),
+        (true, true) => Planned::Alone(Box::new(compared::Drift::new(seed, Rc::clone(&comparisons)))),
+    };
+    let new_words = || {
+        labelled("new-words", text, "columns of text", &|| {
+            Planned::Comparing(Box::new(compared::NewWords::new(labels)))
+        })
+    };
+    let rules = match (wanted("rule"), text) {
+        (false, _) => skipped("it was not asked for"),
+        (true, false) => skipped("there are no columns of text"),
+        (true, true) => Planned::Alone(Box::new(rules_of(settings)?)),
+    };
+    let detectors = vec![
+        ("text-trigger", labelled("text-trigger", text, "columns of text", &text_trigger)),
+        ("image-trigger", labelled("image-trigger", images, "images", &image_trigger)),
+        ("column-trigger", labelled("column-trigger", !space.features.is_empty(), "feature columns", &column_trigger)),
+        ("label", labelled("label", true, "", &noise)),
+        ("contributor", labelled("contributor", space.has_contributors(), "contributors: --by COLUMN", &supply)),
+        ("duplicate", labelled("duplicate", true, "", &duplicate)),
+        ("new-words", compared("new-words", &new_words)),
+        ("rule", rules),
+        ("drift", drifting),
+    ];
+    Ok(Plan { detectors, suppliers, comparisons })
+}
+
+fn rules_of(settings: &Settings) -> Result<Rules> {
+    let own = settings.rules.as_deref();
+    let files: Vec<_> = std::iter::once(BUILT_IN).chain(own).collect();
+    Rules::new(&files).map_err(|bad| {
+        Error::new(ErrorId::InvalidArgument, bad.to_string())
+            .hint("the first line is `record rules`, a tab and 1; each other one is NAME, MEANING, KIND and ARGUMENT with tabs between")
+    })
+}

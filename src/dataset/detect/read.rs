@@ -1,0 +1,200 @@
+//! Reads a dataset for the detectors: records are read and images decoded on all cores, and shown one by one in their order.
+//!
+//! Memory: some blocks of the file for each thread, and what the detectors keep.
+
+use super::super::fields::{Field, fields, members};
+use super::super::folder::Folder;
+use super::super::frame::Format;
+use super::super::schema::Schema;
+use super::example::{Cell, Example, Pixels};
+use super::image;
+use super::profile::number_of;
+use super::space::{Slot, Space, Use};
+use super::survey::{Columns, Wanted, name_of};
+use crate::error::{Error, ErrorId, Result};
+
+/// A dataset, and how it is read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub folder: &'a Folder,
+    pub schema: &'a Schema,
+    pub threads: usize,
+    /// Whether images are decoded.
+    pub images: bool,
+    /// Told how many bytes were read further.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// A file of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ScannedFile {
+    /// Path within the dataset.
+    pub path: String,
+    /// How its records are framed.
+    pub format: &'static str,
+    /// Bytes.
+    pub size: u64,
+    /// Records.
+    pub records: u64,
+}
+
+/// Some records that follow one another.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// For each record, where records have images.
+    images: Vec<Option<Pixels>>,
+}
+
+impl Reading<'_> {
+    /// The first pass: what the columns are like, and which files there are.
+    ///
+    /// # Errors
+    /// `RecordInvalid`, with the place; those of reading.
+    pub fn survey(&self, wanted: &Wanted) -> Result<(Columns, Vec<ScannedFile>)> {
+        let (mut all, mut files) = (Columns::default(), Vec::new());
+        self.folder.each(&mut |source| {
+            let (before, size) = (all.records, source.bytes.len().map_err(|e| Error::from(e).on(source.path))?);
+            let see = |record: &[u8], columns: &mut Columns| columns.see(record, wanted);
+            source.read(self.schema, self.threads, &see, &mut |columns| {
+                all.merge(&columns);
+                if all.malformed { Err(malformed()) } else { Ok(()) }
+            })?;
+            let records = all.records - before;
+            files.push(ScannedFile { path: source.path.into(), format: source.format.as_str(), size, records });
+            (self.progress)(size);
+            Ok(())
+        })?;
+        Ok((all, files))
+    }
+
+    /// A further pass: all records in their order. Says of how many images nothing could be seen.
+    ///
+    /// # Errors
+    /// As [`survey`](Self::survey).
+    pub fn examples(&self, space: &Space, see: &mut dyn FnMut(&Example<'_>)) -> Result<u64> {
+        let (mut record, mut undecoded) = (0, 0);
+        let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space, self.images);
+        self.folder.each(&mut |source| {
+            if source.format == Format::Whole {
+                return Ok(());
+            }
+            source.read(self.schema, self.threads, &bytes_of, &mut |batch| {
+                undecoded += batch.images.iter().filter(|image| image.is_none()).count() as u64;
+                batch.show(space, &mut record, see)
+            })?;
+            (self.progress)(source.bytes.len().unwrap_or(0));
+            Ok(())
+        })?;
+        Ok(undecoded)
+    }
+}
+
+fn malformed() -> Error {
+    Error::new(ErrorId::Internal, "a record was not written in canonical form")
+}
+
+impl Batch {
+    fn push(&mut self, record: &[u8], space: &Space, images: bool) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+        if !images {
+            return;
+        }
+        if let Some(grid) = space.grid {
+            let mut samples = vec![0; grid.side * grid.side];
+            for (slot, field) in space.slots.iter().zip(fields(record)) {
+                let (Slot::One(Use::Pixel(at)), Ok(field)) = (slot, field) else { continue };
+                if let (Some(sample), Cell::Number(value)) = (samples.get_mut(*at), cell(field, false)) {
+                    *sample = grid.sample(value);
+                }
+            }
+            self.images.push(Some(Pixels { width: grid.side, height: grid.side, channels: 1, samples }));
+        } else if space.has_images() {
+            let mut found = None;
+            each_use(space, record, |used, field| {
+                if let (Use::Image, Field::Bytes(bytes)) = (used, field) {
+                    found = found.take().or_else(|| image::decode(bytes));
+                }
+            });
+            self.images.push(found);
+        }
+    }
+
+    fn show(&self, space: &Space, number: &mut u64, see: &mut dyn FnMut(&Example<'_>)) -> Result<()> {
+        let mut start = 0;
+        let mut cells = Vec::with_capacity(space.features.len());
+        let mut texts: Vec<&str> = Vec::new();
+        for (at, end) in self.ends.iter().enumerate() {
+            let record = self.bytes.get(start..*end).ok_or_else(malformed)?;
+            start = *end;
+            cells.clear();
+            cells.resize(space.features.len(), Cell::Missing);
+            texts.clear();
+            let (mut label, mut contributor) = (None, None);
+            let whole = each_use(space, record, |used, field| match used {
+                Use::Label => label = name_of(field).and_then(|name| space.label(&name)),
+                Use::Contributor => contributor = name_of(field).and_then(|name| space.contributor(&name)),
+                Use::Text => texts.extend(if let Field::Text(text) = field { Some(text) } else { None }),
+                Use::Feature(at) | Use::NumericText(at) => {
+                    if let Some(place) = cells.get_mut(at) {
+                        *place = cell(field, matches!(used, Use::NumericText(_)));
+                    }
+                }
+                Use::Ignored | Use::Image | Use::Pixel(_) => {}
+            });
+            if !whole {
+                return Err(malformed());
+            }
+            let joined;
+            let text = match texts[..] {
+                [] => "",
+                [one] => one,
+                _ => {
+                    joined = texts.join("\n");
+                    &*joined
+                }
+            };
+            let image = self.images.get(at).and_then(Option::as_ref);
+            see(&Example { record: *number, label, contributor, text, cells: &cells, image });
+            *number += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Goes through a record with what each of its values is used for. False: it is malformed.
+fn each_use<'r>(space: &Space, record: &'r [u8], mut each: impl FnMut(Use, Field<'r>)) -> bool {
+    for (slot, field) in space.slots.iter().zip(fields(record)) {
+        match (slot, field) {
+            (_, Err(_)) => return false,
+            (Slot::One(used), Ok(field)) => each(*used, field),
+            (Slot::Members(uses), Ok(Field::Struct(inner))) => {
+                for member in members(inner) {
+                    let Ok((name, value)) = member else { return false };
+                    if let Ok(at) = uses.binary_search_by(|(n, _)| (**n).cmp(name))
+                        && let Some((_, used)) = uses.get(at)
+                    {
+                        each(*used, value);
+                    }
+                }
+            }
+            (Slot::Members(_), Ok(_)) => {}
+        }
+    }
+    true
+}
+
+fn cell(field: Field<'_>, numeric_text: bool) -> Cell<'_> {
+    match field {
+        Field::Bool(truth) => Cell::Word(if truth { "true" } else { "false" }),
+        Field::Int(n) => Cell::Number(n as f64),
+        Field::Float(value) if value.is_finite() => Cell::Number(value),
+        Field::Text(text) if !text.is_empty() => match number_of(text).filter(|_| numeric_text) {
+            Some(value) => Cell::Number(value),
+            None => Cell::Word(text),
+        },
+        _ => Cell::Missing,
+    }
+}
