@@ -148,7 +148,7 @@ fn main() {
             surveyor.schema().unwrap()
         });
         let (measured, each, file) =
-            rate(count, rounds, || source.measure(&schema, None, threads, &mut |_, _| Ok(())).unwrap());
+            rate(count, rounds, || source.measure(&schema, None, threads, &mut |_, _| Ok(())).unwrap().0);
         println!(
             "{path:<10} {:>4} B/row  schema {looked:5.2} M/s ({look:4.0} ns CPU)  measure {measured:5.2} M/s ({each:4.0} ns CPU), \
              goal {goal} M/s{}",

@@ -114,20 +114,20 @@ def train(home: Path, model: str) -> tuple[model_vault.Dataset, LogisticRegressi
 
 def suspect(vault: Vault, home: Path) -> str:
     """The contributor whose labels do not fit what the others say. It is suspected, not convicted."""
-    if vault.run("dataset", "scan", "--help").returncode == 0:
-        told = vault.run("--json", "dataset", "scan", "data", "--label", "label", "--by", "contributor").stdout
-        named = {name: told.count(f'"{name}"') for name in CONTRIBUTORS}
-        return max(named, key=lambda name: named[name])
-    # This release of vault scans no datasets yet: who disagrees most with a model of all the others?
-    agree = {}
     dataset = model_vault.dataset(home / "data", keys=[home / "curator.pub.pem"])
-    shards = {name: np.loadtxt(dataset.open(f"{name}.csv"), delimiter=",", skiprows=1) for name in CONTRIBUTORS}
-    for name, shard in shards.items():
-        others = np.concatenate([other for key, other in shards.items() if key != name])
-        classifier = LogisticRegression(max_iter=500).fit(others[:, 1:] / 16, others[:, 0])
-        agree[name] = classifier.score(shard[:, 1:] / 16, shard[:, 0])
-        print(f"    {name}: {agree[name]:.0%} of its labels are what a model of the others says")
-    return min(agree, key=lambda name: agree[name])
+    with (home / "all.csv").open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["contributor", "label", *PIXELS])
+        for name in CONTRIBUTORS:
+            shard = np.loadtxt(dataset.open(f"{name}.csv"), delimiter=",", skiprows=1, dtype=int)
+            rows.writerows([name, *row] for row in shard.tolist())
+    scan = ("dataset", "scan", "all.csv", "--label", "label", "--by", "contributor", "--html", "report.html")
+    report = json.loads(vault(*scan, "--fail-on", "contributor", "--json", status=11))
+    for row in report["contributors"]:
+        print(f"    {row['contributor']}: z {row['z']:.1f}")
+    [finding] = [f for f in report["findings"] if f["detector"] == "contributor"]
+    print(f"    {finding['what']}")
+    return str(report["contributors"][0]["contributor"])
 
 
 def story(home: Path) -> None:

@@ -42,8 +42,8 @@ pub const CLAIMS: &[Claim] = &[
         detector: "image-trigger",
         severity: Severity::High,
         finds: "small patches that are the same in many images, whose label their likes do not have",
-        false_positives: "marks that honest images of one class share, such as a stamp, are found as well",
-        misses: "patterns that are blended over whole images, and triggers whose images keep their right label",
+        false_positives: "none on 8 clean development sets; marks that honest images of one class share, such as a stamp, would be found",
+        misses: "patterns blended over whole images, small patches on rich photographs, and triggers whose images keep their right label",
     },
     Claim {
         detector: "column-trigger",

@@ -6,12 +6,13 @@
 //! | `vector`, `hash` | an image made small |
 //! | `window`, `filter` | its windows, and which of them are many |
 //! | `candidate`, `neighbours`, `patch`, `trigger` | patches whose images have a label that their likes have not |
-//! | `duplicate` | images that are nearly the same, under different labels |
+//! | `duplicate`, `groups` | images that are nearly the same, under different labels |
 
 mod candidate;
 mod decode;
 pub mod duplicate;
 mod filter;
+mod groups;
 mod hash;
 mod neighbours;
 mod patch;

@@ -92,6 +92,35 @@ impl Sample {
     }
 }
 
+/// How many of their neighbours share the label of a record, label by label.
+#[derive(Debug, Default)]
+pub(crate) struct Typical {
+    /// Records and votes of each of the first labels.
+    sums: Vec<(u64, u64)>,
+}
+
+impl Typical {
+    /// Labels kept apart.
+    const LABELS: usize = 1 << 16;
+
+    /// A record of the label has so many votes.
+    pub fn add(&mut self, label: u32, votes: u8) {
+        let at = label as usize % Self::LABELS;
+        if self.sums.len() <= at {
+            self.sums.resize(at + 1, (0, 0));
+        }
+        if let Some((records, sum)) = self.sums.get_mut(at) {
+            *records += 1;
+            *sum += u64::from(votes);
+        }
+    }
+
+    /// Mean votes of the label's records.
+    pub fn mean(&self, label: u32) -> f64 {
+        self.sums.get(label as usize % Self::LABELS).map_or(0.0, |&(records, sum)| sum as f64 / records.max(1) as f64)
+    }
+}
+
 /// What `work` makes of both halves of a slice, each on a thread, one after the other.
 pub(crate) fn halves<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
     let (front, back) = items.split_at(items.len() / 2);

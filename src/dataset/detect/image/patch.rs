@@ -7,8 +7,8 @@
 
 use crate::dataset::detect::example::Finding;
 use crate::dataset::detect::image::candidate::{Candidate, Candidates, Carrier};
-use crate::dataset::detect::image::neighbours::{Caps, Query, Sample, caps};
-use crate::dataset::detect::image::trigger::{Settings, Typical};
+use crate::dataset::detect::image::neighbours::{Caps, Query, Sample, Typical, caps};
+use crate::dataset::detect::image::trigger::Settings;
 use crate::dataset::detect::image::vector::{Area, CELLS};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

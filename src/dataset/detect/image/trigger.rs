@@ -15,7 +15,7 @@
 use crate::dataset::detect::example::{Example, Finding, Pixels};
 use crate::dataset::detect::image::candidate::Candidates;
 use crate::dataset::detect::image::filter::{CountingFilter, ExactCounts};
-use crate::dataset::detect::image::neighbours::{Query, Sample, caps, halves};
+use crate::dataset::detect::image::neighbours::{Query, Sample, Typical, caps, halves};
 use crate::dataset::detect::image::patch::Judge;
 use crate::dataset::detect::image::vector::sketch;
 use crate::dataset::detect::image::window::{WINDOW_SIDE, windows};
@@ -257,34 +257,6 @@ impl crate::dataset::detect::example::Detector for ImageTrigger {
     fn finish(mut self: Box<Self>) -> Vec<Finding> {
         self.reach(4);
         Judge::new(&self.settings, &self.sample, &self.typical).findings(self.candidates)
-    }
-}
-
-/// How many of their neighbours share the label of a record, label by label.
-#[derive(Debug, Default)]
-pub(crate) struct Typical {
-    /// Records and votes of each of the first labels.
-    sums: Vec<(u64, u64)>,
-}
-
-impl Typical {
-    /// Labels kept apart.
-    const LABELS: usize = 1 << 16;
-
-    fn add(&mut self, label: u32, votes: u8) {
-        let at = label as usize % Self::LABELS;
-        if self.sums.len() <= at {
-            self.sums.resize(at + 1, (0, 0));
-        }
-        if let Some((records, sum)) = self.sums.get_mut(at) {
-            *records += 1;
-            *sum += u64::from(votes);
-        }
-    }
-
-    /// Mean votes of the label's records.
-    pub fn mean(&self, label: u32) -> f64 {
-        self.sums.get(label as usize % Self::LABELS).map_or(0.0, |&(records, sum)| sum as f64 / records.max(1) as f64)
     }
 }
 
