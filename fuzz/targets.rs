@@ -303,7 +303,7 @@ fn measured(format: Format, data: &[u8]) {
     });
     match measured {
         Ok((file, pieces)) => {
-            assert_eq!(pieces.len(), file.size, "the pieces are all of it");
+            assert_eq!(pieces.size(), file.size, "the pieces are all of it");
             assert_eq!((file.records, file.size), (hashed, data.len() as u64));
             assert!(format.is_of_files() || seen == hashed, "{seen} records were seen and {hashed} hashed");
         }

@@ -108,7 +108,7 @@ impl Attested {
     /// A record that contributor number `by` attests. They come in the order of their numbers.
     ///
     /// # Errors
-    /// `LimitExceeded` for more than [`MAX_ATTESTED`].
+    /// `LimitExceeded` for more than `MAX_ATTESTED`.
     pub fn add(&mut self, record: &Sha256, by: u32) -> Result<()> {
         self.records += 1;
         if self.records > MAX_ATTESTED {

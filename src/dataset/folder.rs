@@ -96,11 +96,6 @@ impl Folder {
         self.files.open(entry)
     }
 
-    /// Whether it has such a file.
-    pub fn has(&self, path: &str) -> bool {
-        self.entry(path).is_some()
-    }
-
     fn entry(&self, path: &str) -> Option<&Entry> {
         let entries = self.files.entries();
         entries.binary_search_by(|e| e.path.as_str().cmp(path)).ok().map(|at| &entries[at])

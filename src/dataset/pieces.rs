@@ -70,22 +70,17 @@ impl Pieces {
     }
 
     /// Bytes of all.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.0.iter().fold(0, |sum, piece| sum.saturating_add(piece.len))
     }
 }
 
 /// Cuts bytes that come in order into pieces of one length.
+#[derive(Default)]
 pub(super) struct Cutter {
     pieces: Vec<Piece>,
     hasher: Sha256Hasher,
     held: usize,
-}
-
-impl Default for Cutter {
-    fn default() -> Self {
-        Self { pieces: Vec::new(), hasher: Sha256Hasher::default(), held: 0 }
-    }
 }
 
 impl Cutter {
@@ -125,7 +120,7 @@ mod tests {
         let pieces = Pieces(vec![Piece::of(b"a,b\n", 0), Piece::of(b"1,2\n3,4\n", 2), Piece::of(b"", 0)]);
         let (text, signed) = (pieces.to_text(), pieces.digest());
         assert_eq!(Pieces::from_text(text.as_bytes(), &signed).unwrap(), pieces);
-        assert_eq!(pieces.len(), 12);
+        assert_eq!(pieces.size(), 12);
         let other = text.replacen("8 2", "8 3", 1);
         assert_eq!(Pieces::from_text(other.as_bytes(), &signed).unwrap_err().id(), ErrorId::DatasetChanged);
         for bad in ["1 2\n", "1 2 3\n", "x", "1 2 3 4", &format!("999999999999 0 {}\n", Piece::of(b"", 0).sha256)] {

@@ -113,7 +113,7 @@ impl Reader<'_> {
     fn verified(&self, file: &Measured) -> Result<Verified> {
         let (pieces, source) = (self.listed(file)?, self.place.open(&file.path)?);
         let len = source.len().map_err(|e| Error::from(e).on(&file.path))?;
-        if len > pieces.len() {
+        if len > pieces.size() {
             return Err(changed(&file.path, "it is longer than what was signed"));
         }
         let starts = pieces.0.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + piece.len))).collect();
@@ -123,7 +123,7 @@ impl Reader<'_> {
     fn listed(&self, file: &Measured) -> Result<Pieces> {
         let pieces =
             Pieces::from_text(&self.place.beside(&file.path, "pieces")?, &file.pieces).map_err(|e| e.on(&file.path))?;
-        if pieces.len() == file.size { Ok(pieces) } else { Err(changed(&file.path, "its pieces are not all of it")) }
+        if pieces.size() == file.size { Ok(pieces) } else { Err(changed(&file.path, "its pieces are not all of it")) }
     }
 
     fn kept(&self, file: &Measured) -> Result<Kept> {
@@ -174,7 +174,7 @@ pub struct Verified {
 
 impl ReadAt for Verified {
     fn len(&self) -> std::io::Result<u64> {
-        Ok(self.pieces.len())
+        Ok(self.pieces.size())
     }
 
     fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> std::io::Result<()> {

@@ -14,7 +14,7 @@
 //! | `scan` | from a dataset to a report |
 //! | `report` | what was looked at, what was found, what was not looked at |
 //!
-//! Every detector is listed once: in [`detectors`].
+//! Every detector is listed once: in `plan`.
 
 mod claims;
 mod compared;

@@ -162,7 +162,26 @@ fn run(reading: &Reading<'_>, space: &Space, mut running: Vec<(&'static str, Pla
             Planned::Shared | Planned::Skipped(_) => {}
         }
     }
-    Ok((findings, ran, undecoded))
+    Ok((together(findings), ran, undecoded))
+}
+
+/// All groups of duplicates as one finding: there may be as many as records.
+fn together(findings: Vec<Finding>) -> Vec<Finding> {
+    let (mut groups, mut others): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.detector == "duplicate");
+    if groups.len() < 2 {
+        others.append(&mut groups);
+        return others;
+    }
+    let (score, mut records) = (groups.len() as f64, Vec::new());
+    groups.iter_mut().for_each(|group| records.append(&mut group.records));
+    records.sort_unstable();
+    records.dedup();
+    let what = format!(
+        "{} groups of records have the same or nearly the same content within a group, and different labels",
+        groups.len()
+    );
+    others.push(Finding { detector: "duplicate", what, feature: String::new(), score, records });
+    others
 }
 
 fn unseen(files: &[ScannedFile], space: &Space) -> Vec<String> {

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::Path;
 
 use model_vault::crypto::hash::Sha256Hasher;
-use model_vault::dataset::{Field, Folder, Reader, Schema, fields, write_line};
-use model_vault::files::{Ignored, path_is_canonical};
+use model_vault::dataset::{Field, Reader, Schema, fields, write_line};
+use model_vault::files::{Ignored, Links, ModelFiles};
 use model_vault::names::Sha256;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -54,7 +54,8 @@ pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
     let mut accepted = Accepted::of(cx, &args.path, &places, &args.believed, &args.recent)?;
     let statement = accepted.newest().statement.clone();
     let (object, digest) = (column(&statement.schema, &args.object)?, column(&statement.schema, &args.sha256)?);
-    let (folder, objects) = (places.folder(&args.path, None)?, Folder::find(&args.dir, Ignored::default(), None)?);
+    let (folder, objects) =
+        (places.folder(&args.path, None)?, ModelFiles::find(&args.dir, &Ignored::default(), Links::Refuse)?);
     let disk = Disk { folder: &folder, places: &places };
     let mut good = args.good.as_ref().map(|path| Destination::open(path, ORDINARY)).transpose()?;
     let mut checked = Checked {
@@ -101,11 +102,12 @@ pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
 }
 
 /// What is wrong with an object; `None`: nothing.
-fn state(objects: &Folder, named: &str, signed: &Sha256) -> Result<Option<&'static str>> {
-    if !path_is_canonical(named) || !objects.has(named) {
+fn state(objects: &ModelFiles, named: &str, signed: &Sha256) -> Result<Option<&'static str>> {
+    // In the order of their paths.
+    let Ok(at) = objects.entries().binary_search_by(|entry| entry.path.as_str().cmp(named)) else {
         return Ok(Some("missing"));
-    }
-    let mut file = objects.open(named)?;
+    };
+    let mut file = objects.open(&objects.entries()[at])?;
     let (mut hasher, mut buffer) = (Sha256Hasher::default(), vec![0; 1 << 18]);
     loop {
         let n = std::io::Read::read(&mut file, &mut buffer).map_err(on(Path::new(named)))?;

@@ -1,6 +1,6 @@
 //! `vault dataset receipt`: what a training job read, signed together with what it made.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use model_vault::crypto::hash::Sha256Hasher;
 use model_vault::crypto::sign::VerifyingKey;
@@ -144,7 +144,7 @@ fn model(path: &Path) -> Result<(String, Sha256)> {
     }
 }
 
-fn bundles(path: &PathBuf) -> Result<Vec<Bundle>> {
+fn bundles(path: &Path) -> Result<Vec<Bundle>> {
     let text = read_small(path, MAX_RECEIPT).map_err(on(path))?;
     let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| Bundle::from_json(line).map_err(|e| Error::from(e).on(path.display()))).collect()
@@ -154,7 +154,7 @@ fn bundles(path: &PathBuf) -> Result<Vec<Bundle>> {
 ///
 /// # Errors
 /// `BundleMalformed`.
-pub fn read_unsigned_or_signed(path: &PathBuf) -> Result<Receipt> {
+pub fn read_unsigned_or_signed(path: &Path) -> Result<Receipt> {
     let text = read_small(path, MAX_RECEIPT).map_err(on(path))?;
     Receipt::from_payload(&text).or_else(|bare| {
         let bundles = bundles(path).map_err(|_| bare.on(path.display()))?;

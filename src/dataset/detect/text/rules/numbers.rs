@@ -105,13 +105,10 @@ fn luhn(digits: &[u8]) -> bool {
 fn card(text: &[u8]) -> bool {
     let Some((digits, sizes)) = groups(text) else { return false };
     let begin = digits.iter().take(4).fold(0_u32, |sum, &digit| sum * 10 + u32::from(digit));
-    let known = match (begin, digits.len()) {
-        (4000..=4999, 13 | 16 | 19)
+    let known = matches!((begin, digits.len()), (4000..=4999, 13 | 16 | 19)
         | (5100..=5599 | 2221..=2720 | 6011 | 6440..=6599 | 3528..=3589 | 6200..=6299, 16)
         | (3400..=3499 | 3700..=3799, 15)
-        | (3000..=3059 | 3600..=3699 | 3800..=3999, 14) => true,
-        _ => false,
-    };
+        | (3000..=3059 | 3600..=3699 | 3800..=3999, 14));
     let printed = matches!(sizes[..], [_] | [4, 4, 4, 4] | [4, 6, 5] | [4, 6, 4] | [4, 4, 4, 4, 3]);
     let varied = digits.iter().any(|digit| digits.first() != Some(digit));
     known && printed && varied && luhn(&digits)
@@ -220,7 +217,7 @@ fn iban(text: &[u8]) -> bool {
     };
     let mut signs = Vec::with_capacity(length);
     let mut rest = text.iter().copied().peekable();
-    while let Some(byte) = rest.next() {
+    for byte in rest.by_ref() {
         if byte.is_ascii_uppercase() || byte.is_ascii_digit() {
             signs.push(byte);
         } else if byte != b' ' || signs.len() % 4 != 0 {
