@@ -93,12 +93,19 @@ impl Chain {
                 let text = format!("another version {version} of {:?} was read here before", statement.name);
                 return Err(Error::new(ErrorId::DatasetForked, text));
             }
-            // One of those between must be the one that was seen.
+            // It follows from the one that was seen, over all between.
             Some(seen) => {
-                let other = self.0.iter().any(|v| v.statement.version == seen.version && v.digest != seen.digest);
-                if other {
-                    let text = format!("another version {} of {:?} was read here before", seen.version, statement.name);
-                    return Err(Error::new(ErrorId::DatasetForked, text));
+                let since: Vec<_> = self.0.iter().filter(|v| v.statement.version > seen.version).collect();
+                let whole = since.len() as u64 == version - seen.version;
+                let follows = since.first().is_some_and(|first| first.statement.previous == Some(seen.digest));
+                let same = self.0.iter().all(|v| v.statement.version != seen.version || v.digest == seen.digest);
+                if seen.version != version && !(whole && follows && same) {
+                    let text = format!(
+                        "version {version} of {:?} does not follow the version {} that was read here before",
+                        statement.name, seen.version
+                    );
+                    return Err(Error::new(ErrorId::DatasetForked, text)
+                        .hint("dataset.sig holds all versions: get it whole from its owner"));
                 }
             }
             None => {}
@@ -169,6 +176,13 @@ mod tests {
         assert_eq!(id(chain.accept(seen(3, "x"), None, now)), ErrorId::VersionRollback);
         assert_eq!(id(chain.accept(None, Some(3), now)), ErrorId::VersionRollback);
         assert_eq!(id(chain.accept(seen(2, "x"), None, now)), ErrorId::DatasetForked);
+        // The version that was seen is left away: the next one names it.
+        let alone = Chain::of([two.as_bytes()]).unwrap();
+        alone.accept(seen(1, &one), None, now).unwrap();
+        assert_eq!(id(alone.accept(seen(1, "x"), None, now)), ErrorId::DatasetForked);
+        let three = statement(3, Some(sha256(two.as_bytes())), "c");
+        let gap = Chain::of([three.as_bytes()]).unwrap();
+        assert_eq!(id(gap.accept(seen(1, &one), None, now)), ErrorId::DatasetForked);
         assert_eq!(id(chain.accept(seen(1, "x"), None, now)), ErrorId::DatasetForked);
         assert_eq!(id(chain.accept(None, None, Timestamp::from_millis(9_000))), ErrorId::StatementExpired);
     }

@@ -70,6 +70,11 @@ impl Runs {
         out
     }
 
+    /// Most bytes of the text about so many records.
+    pub fn most(records: u64) -> u64 {
+        records.saturating_mul(14).saturating_add(64).min(4 << 30)
+    }
+
     /// From the text whose digest was signed, about a file of so many records.
     ///
     /// # Errors

@@ -69,6 +69,11 @@ impl Pieces {
         text.lines().map(|line| piece(line).ok_or_else(changed)).collect::<Result<_>>().map(Self)
     }
 
+    /// Most bytes of the list of a file of so many: two pieces that follow one another have at least 256 KiB.
+    pub fn most(size: u64) -> u64 {
+        (size / (1 << 17)).saturating_mul(128).max(1 << 20)
+    }
+
     /// Bytes of all.
     pub fn size(&self) -> u64 {
         self.0.iter().fold(0, |sum, piece| sum.saturating_add(piece.len))

@@ -22,11 +22,11 @@ pub trait Place {
     /// `NotFound`, and those of the place.
     fn open(&self, file: &str) -> Result<Box<dyn ReadAt>>;
 
-    /// What is kept beside a file: `pieces`, `contributors`.
+    /// What is kept beside a file: `pieces`, `contributors`. It is not trusted yet: of at most so many bytes.
     ///
     /// # Errors
-    /// `NotFound`, and those of the place.
-    fn beside(&self, file: &str, what: &str) -> Result<Vec<u8>>;
+    /// `NotFound`, and those of the place; also for more bytes.
+    fn beside(&self, file: &str, what: &str, most: u64) -> Result<Vec<u8>>;
 }
 
 /// A record that is handed on.
@@ -122,7 +122,8 @@ impl Reader<'_> {
 
     fn listed(&self, file: &Measured) -> Result<Pieces> {
         let pieces =
-            Pieces::from_text(&self.place.beside(&file.path, "pieces")?, &file.pieces).map_err(|e| e.on(&file.path))?;
+            Pieces::from_text(&self.place.beside(&file.path, "pieces", Pieces::most(file.size))?, &file.pieces)
+                .map_err(|e| e.on(&file.path))?;
         if pieces.size() == file.size { Ok(pieces) } else { Err(changed(&file.path, "its pieces are not all of it")) }
     }
 
@@ -131,7 +132,7 @@ impl Reader<'_> {
         let Some(signed) = attribution.files.get(&file.path).filter(|_| !attribution.excluded.is_empty()) else {
             return Ok(Kept::default());
         };
-        let text = self.place.beside(&file.path, "contributors")?;
+        let text = self.place.beside(&file.path, "contributors", Runs::most(file.records))?;
         let runs = Runs::from_text(&text, signed, file.records, attribution.contributors.len())
             .map_err(|e| e.on(&file.path))?;
         let mut ends = Vec::with_capacity(runs.0.len());

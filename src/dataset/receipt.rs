@@ -1,6 +1,8 @@
 //! A training receipt: what a job read of which dataset, and what model it made of it. An in-toto statement with the predicate of SLSA
 //! provenance v1 (<https://slsa.dev/spec/v1.0/provenance>); its by-product `read-set` names every piece that was read, in order.
 
+use std::collections::BTreeMap;
+
 use super::pieces::Pieces;
 use super::statement::DatasetStatement;
 use crate::crypto::hash::Sha256Hasher;
@@ -139,6 +141,29 @@ impl Receipt {
         receipt_of(&value).ok_or_else(|| bad("a member is malformed or missing"))
     }
 
+    /// Whether every piece of these files was read in every epoch, each once.
+    ///
+    /// # Errors
+    /// Those of `pieces`.
+    pub fn covers(&self, files: &[&str], pieces: &mut dyn FnMut(&str) -> Result<Pieces>) -> Result<bool> {
+        let mut read: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
+        for Read { epoch, file, pieces, .. } in &self.reads {
+            read.entry((*epoch, file)).or_default().push(*pieces);
+        }
+        for file in files {
+            let all = pieces(file)?.0.len() as u64;
+            for epoch in 0..self.epochs.max(1) {
+                let mut runs = read.remove(&(epoch, *file)).unwrap_or_default();
+                runs.sort_unstable();
+                let end = runs.iter().try_fold(0, |next, (first, last)| (*first == next).then_some(last + 1));
+                if end != Some(all) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether these pieces of the dataset are what the receipt says was read, in its order. `pieces` gives the signed list of a file.
     ///
     /// # Errors
@@ -256,6 +281,11 @@ mod tests {
     fn a_receipt_is_about_the_pieces_that_it_names_in_their_order() {
         let listed = |file: &str| Ok(pieces(if file == "a.csv" { 3 } else { 2 }));
         receipt().must_be_of(&mut |file| listed(file)).unwrap();
+        let files = ["a.csv", "b \"x\".csv"];
+        assert!(receipt().covers(&files, &mut |file| listed(file)).unwrap());
+        let part = Receipt { reads: receipt().reads[..1].to_vec(), ..receipt() };
+        assert!(!part.covers(&files, &mut |file| listed(file)).unwrap());
+        assert!(!Receipt { epochs: 2, ..receipt() }.covers(&files, &mut |file| listed(file)).unwrap());
         let refused = |receipt: Receipt| receipt.must_be_of(&mut |file| listed(file)).unwrap_err().id();
         let mut other = receipt();
         other.reads.swap(0, 1);

@@ -110,25 +110,25 @@ impl DatasetStatement {
 
     /// Records of all files.
     pub fn records(&self) -> u64 {
-        self.files.iter().map(|f| f.records).sum()
+        self.files.iter().fold(0, |sum: u64, f| sum.saturating_add(f.records))
     }
 
     /// Bytes of all files.
     pub fn size(&self) -> u64 {
-        self.files.iter().map(|f| f.size).sum()
+        self.files.iter().fold(0, |sum: u64, f| sum.saturating_add(f.size))
     }
 
     /// Records of all files that nobody attests.
     pub fn unattributed(&self) -> u64 {
-        let attested = self.attribution.contributors.iter().map(|c| c.records).sum();
+        let attested = self.attribution.contributors.iter().fold(0, |sum: u64, c| sum.saturating_add(c.records));
         self.records().saturating_sub(attested)
     }
 
     /// Records that are read: all but those of contributors who are kept out.
     pub fn readable(&self) -> u64 {
         let kept_out = |c: &&Contributor| self.attribution.excluded.iter().any(|e| e.contributor == c.name);
-        self.records()
-            - self.attribution.contributors.iter().filter(kept_out).map(|c| c.records).sum::<u64>().min(self.records())
+        let out = self.attribution.contributors.iter().filter(kept_out);
+        self.records().saturating_sub(out.fold(0, |sum: u64, c| sum.saturating_add(c.records)))
     }
 
     /// What is signed: a function of the content alone.
@@ -244,6 +244,11 @@ impl DatasetStatement {
         let first = statement.version == 1;
         if statement.version == 0 || first != statement.previous.is_none() {
             return Err(bad("its version and the one before do not fit"));
+        }
+        let counted =
+            |of: fn(&Measured) -> u64| statement.files.iter().try_fold(0, |sum: u64, f| sum.checked_add(of(f)));
+        if counted(|f| f.records).is_none() || counted(|f| f.size).is_none() {
+            return Err(bad("its files are larger than all there is"));
         }
         let records = predicate.get("records").and_then(Value::as_u64);
         if records != Some(statement.records()) || statement.root() != root {

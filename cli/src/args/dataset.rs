@@ -302,6 +302,9 @@ pub struct ReceiptVerify {
     /// Whom to believe about the dataset.
     #[command(flatten)]
     pub believed: Believed,
+    /// Which versions count.
+    #[command(flatten)]
+    pub recent: Recent,
     /// A file of the model; may be repeated
     #[arg(long, value_name = "FILE")]
     pub model: Vec<PathBuf>,

@@ -134,6 +134,11 @@ fn every_record_is_somebodys_or_nobodys_and_a_contributor_can_be_kept_out() {
     let third = sign(&m, &[]);
     assert_eq!((&third["version"], handed_on(&m).len()), (&3.into(), 760));
     m.fails(&["dataset", "sign", "data", "--key", "curator.pem"], 2, "InvalidArgument");
+    // Nor does carol, by attesting them no more: what was kept out stays out.
+    fs::write(m.path("carol/part.csv"), "id,text,label\n2000,other,0\n").unwrap();
+    m.ok(&["dataset", "sign", "carol", "--key", "carol.pem"]);
+    let fourth = sign(&m, &[]);
+    assert_eq!((&fourth["contributors"][2]["records"], handed_on(&m).len()), (&250.into(), 760));
     m.fails(
         &["dataset", "quarantine", "data", "--contributor", "eve", "--reason", "x", "--key", "curator.pem"],
         6,

@@ -174,6 +174,6 @@ fn rules_of(settings: &Settings) -> Result<Rules> {
     let files: Vec<_> = std::iter::once(BUILT_IN).chain(own).collect();
     Rules::new(&files).map_err(|bad| {
         Error::new(ErrorId::InvalidArgument, bad.to_string())
-            .hint("the first line is `record rules`, a tab and 1; each other one is NAME, MEANING, KIND and ARGUMENT with tabs between")
+            .hint("the first line is `record rules`, a tab and 1; each other one is NAME, KIND, ARGUMENT and MEANING with tabs between")
     })
 }

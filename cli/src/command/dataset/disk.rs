@@ -9,9 +9,6 @@ use model_vault::seal::io::ReadAt;
 use super::places::{PIECES, Places};
 use crate::files::{on, read_small};
 
-/// Most bytes of what is kept beside a file.
-const MAX_BESIDE: u64 = 4 << 30;
-
 /// Files and what is kept beside them.
 pub struct Disk<'a> {
     /// The files.
@@ -26,7 +23,8 @@ impl Disk<'_> {
     /// # Errors
     /// `DatasetChanged`, and those of the file system.
     pub fn pieces(&self, file: &Measured) -> Result<Pieces> {
-        Pieces::from_text(&self.beside(&file.path, PIECES)?, &file.pieces).map_err(|e| e.on(&file.path))
+        Pieces::from_text(&self.beside(&file.path, PIECES, Pieces::most(file.size))?, &file.pieces)
+            .map_err(|e| e.on(&file.path))
     }
 }
 
@@ -36,8 +34,8 @@ impl Place for Disk<'_> {
         Ok(Box::new(opened))
     }
 
-    fn beside(&self, file: &str, what: &str) -> Result<Vec<u8>> {
+    fn beside(&self, file: &str, what: &str, most: u64) -> Result<Vec<u8>> {
         let path = self.places.records_of(file).join(what);
-        read_small(&path, MAX_BESIDE).map_err(on(&path))
+        read_small(&path, most).map_err(on(&path))
     }
 }

@@ -1,6 +1,6 @@
 //! What is kept beside a dataset while it is measured: hashes of records, pieces, and who supplied what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
 
@@ -16,6 +16,8 @@ use crate::files::on;
 pub struct Keeping {
     into: PathBuf,
     attested: Option<Attested>,
+    /// Records that are kept out, and the contributor that they were kept out for: they stay so, whoever has them now.
+    kept_out: HashMap<Sha256, u32>,
     /// Files come one after the other: one tree is open at a time.
     open: Option<Open>,
     /// What is said of each file's contributors.
@@ -32,11 +34,11 @@ struct Open {
 
 impl Keeping {
     /// Below `into`, from which all else is removed. `attested`: what so many contributors attest.
-    pub fn begin(into: PathBuf, attested: Option<(Attested, usize)>) -> Self {
+    pub fn begin(into: PathBuf, attested: Option<(Attested, usize)>, kept_out: HashMap<Sha256, u32>) -> Self {
         let _ = fs::remove_dir_all(&into);
         let contributors = attested.as_ref().map_or(0, |(_, n)| *n);
         let attested = attested.map(|(attested, _)| attested);
-        Self { into, attested, open: None, runs: BTreeMap::new(), counts: vec![0; contributors + 1] }
+        Self { into, attested, kept_out, open: None, runs: BTreeMap::new(), counts: vec![0; contributors + 1] }
     }
 
     /// Puts it where it belongs.
@@ -70,6 +72,7 @@ impl Follow for Keeping {
         if let Some(attested) = &mut self.attested {
             for record in hashes {
                 let by = attested.take(record);
+                let by = self.kept_out.get(record).copied().unwrap_or(by);
                 open.runs.push(by);
                 if let Some(count) = self.counts.get_mut(by as usize) {
                     *count += 1;

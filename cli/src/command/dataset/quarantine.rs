@@ -68,7 +68,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetQuarantine) -> Result<()> {
         version: before.statement.version + 1,
         previous: Some(before.digest),
         created: SystemClock.now(),
-        expires: args.expires,
+        expires: args.expires.or(before.statement.expires),
         ..before.statement.clone()
     };
     let out = Excluded { contributor: known.name.clone(), reason: args.reason.clone() };

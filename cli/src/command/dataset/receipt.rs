@@ -4,7 +4,7 @@ use std::path::Path;
 
 use model_vault::crypto::hash::Sha256Hasher;
 use model_vault::crypto::sign::VerifyingKey;
-use model_vault::dataset::Receipt;
+use model_vault::dataset::{Receipt, Version};
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::{KeyId, Sha256};
 use model_vault::{Error, ErrorId, Result};
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::disk::Disk;
 use super::places::{Places, believe};
+use super::seen::Accepted;
 use crate::args::{Receipt as Command, ReceiptSign, ReceiptVerify};
 use crate::command::identity::Signers;
 use crate::command::{Context, Outcome};
@@ -82,27 +83,45 @@ fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
         }
     }
     let places = Places::of(&args.dataset)?;
-    let (chain, _) = places.chain(cx, &args.believed)?;
-    let (_, version, root, digest) = &receipt.dataset;
-    let Some(signed) = chain.versions().iter().find(|v| v.digest == *digest && v.statement.root() == *root) else {
+    let accepted = Accepted::in_the_past(cx, &args.dataset, &places, &args.believed, &args.recent)?;
+    let chain = &accepted.chain;
+    let (name, version, root, digest) = &receipt.dataset;
+    let is_it = |v: &&Version| {
+        let said = (v.statement.name == *name, v.statement.version == *version, v.statement.root() == *root);
+        v.digest == *digest && said == (true, true, true)
+    };
+    let Some(signed) = chain.versions().iter().find(is_it) else {
         let text = format!("version {version} that the receipt names is none that was signed");
         return Err(Error::new(ErrorId::DatasetChanged, text).hint("vault dataset log PATH tells the signed versions"));
     };
-    // The lists of pieces are those of the newest version: another one's files may be gone.
-    let folder = places.folder(&args.dataset, None)?;
-    let disk = Disk { folder: &folder, places: &places };
-    receipt.must_be_of(&mut |file| {
-        let known = signed.statement.files.iter().find(|f| f.path == *file);
-        let known = known.ok_or_else(|| Error::new(ErrorId::DatasetChanged, format!("{file} was not signed")))?;
-        disk.pieces(known)
-    })?;
-    let whole = receipt.records == signed.statement.readable().saturating_mul(receipt.epochs.max(1));
     let newest = &chain.newest().statement.attribution.excluded;
     let before = &signed.statement.attribution.excluded;
     let later = newest.iter().filter(|e| before.iter().all(|b| b.contributor != e.contributor));
     let tainted_by: Vec<_> = later.map(|e| e.contributor.clone()).collect();
+    // The lists of pieces are those of the newest version: another one's files may be gone.
+    let folder = places.folder(&args.dataset, None)?;
+    let disk = Disk { folder: &folder, places: &places };
+    let mut listed = |file: &str| {
+        let known = signed.statement.files.iter().find(|f| f.path == *file);
+        let known = known.ok_or_else(|| Error::new(ErrorId::DatasetChanged, format!("{file} was not signed")))?;
+        disk.pieces(known)
+    };
+    let all = signed.statement.readable().saturating_mul(receipt.epochs.max(1));
+    let whole = receipt.must_be_of(&mut listed).and_then(|()| {
+        let files: Vec<_> = signed.statement.files.iter().filter(|f| f.records > 0).map(|f| &*f.path).collect();
+        Ok(receipt.records == all && receipt.covers(&files, &mut listed)?)
+    });
+    let whole = match whole {
+        Ok(whole) => Some(whole),
+        Err(e) if tainted_by.is_empty() => return Err(e),
+        // That is known without the files of then.
+        Err(e) => {
+            cx.out.message(format!("note: what was read cannot be checked: {e}"));
+            None
+        }
+    };
     let mut shown = told(receipt, signers.iter().map(|key| key.key_id()).collect());
-    (shown.whole, shown.tainted_by) = (Some(whole), tainted_by);
+    (shown.whole, shown.tainted_by) = (whole, tainted_by);
     let tainted = !shown.tainted_by.is_empty();
     report(cx, shown)?;
     Ok(if tainted { Outcome::Findings } else { Outcome::Done })

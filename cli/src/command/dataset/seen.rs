@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use model_vault::crypto::sign::VerifyingKey;
 use model_vault::dataset::{Chain, Version, VersionSeen};
-use model_vault::names::{Clock, SystemClock};
+use model_vault::names::{Clock, Sha256, SystemClock, Timestamp};
 use model_vault::{Error, ErrorId, Result};
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +31,37 @@ impl Accepted {
     /// # Errors
     /// Those of [`Places::chain`] and [`Chain::accept`]; `Denied` for what was signed too lately.
     pub fn of(cx: &Context<'_>, path: &Path, places: &Places, believed: &Believed, recent: &Recent) -> Result<Self> {
+        Self::at(cx, path, (places, believed, recent), Some(SystemClock.now()))
+    }
+
+    /// The same about what was done with it once: it may have expired since.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of), but for expiry and age.
+    pub fn in_the_past(
+        cx: &Context<'_>,
+        path: &Path,
+        places: &Places,
+        believed: &Believed,
+        recent: &Recent,
+    ) -> Result<Self> {
+        Self::at(cx, path, (places, believed, recent), None)
+    }
+
+    fn at(
+        cx: &Context<'_>,
+        path: &Path,
+        (places, believed, recent): (&Places, &Believed, &Recent),
+        now: Option<Timestamp>,
+    ) -> Result<Self> {
         let (chain, signers) = places.chain(cx, believed)?;
         let statement = &chain.newest().statement;
         let state = if recent.no_state { None } else { Some(State::read()?) };
         let names: Vec<_> = signers.iter().map(|key| format!("{} {}", key.key_id(), statement.name)).collect();
         let seen = state.as_ref().and_then(|s| names.iter().filter_map(|name| s.seen(name)).max_by_key(|s| s.version));
-        let now = SystemClock.now();
-        chain.accept(seen, recent.min_version, now).map_err(|e| e.on(path.display()))?;
-        if let Some(age) = recent.min_age.filter(|age| now.since(statement.created) < *age) {
+        let then = now.unwrap_or(Timestamp::from_millis(0));
+        chain.accept(seen, recent.min_version, then).map_err(|e| e.on(path.display()))?;
+        if let Some(age) = recent.min_age.filter(|age| now.is_some_and(|now| now.since(statement.created) < *age)) {
             let text = format!(
                 "version {} was signed at {}, less than {} s ago",
                 statement.version,
@@ -74,7 +97,7 @@ struct State {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SeenRow {
     version: u64,
-    digest: String,
+    digest: Sha256,
 }
 
 impl State {
@@ -91,7 +114,10 @@ impl State {
                 .on(directory.display())
                 .hint("set XDG_STATE_HOME to a writable directory, or give --no-state")
         })?;
-        let file = directory.join("datasets-seen.json");
+        Self::at(directory.join("datasets-seen.json"))
+    }
+
+    fn at(file: PathBuf) -> Result<Self> {
         if !file.exists() {
             return Ok(Self { file, seen: BTreeMap::new() });
         }
@@ -101,16 +127,24 @@ impl State {
     }
 
     fn seen(&self, name: &str) -> Option<VersionSeen> {
-        let row = self.seen.get(name)?;
-        Some(VersionSeen { version: row.version, digest: row.digest.parse().ok()? })
+        self.seen.get(name).map(|row| VersionSeen { version: row.version, digest: row.digest })
     }
 
+    /// Others raise it too: what they remembered meanwhile stays.
     fn raise(&mut self, names: &[String], to: VersionSeen) -> Result<()> {
+        let lock = self.file.with_extension("json.lock");
+        let held = std::fs::File::options().create(true).truncate(false).write(true).open(&lock).map_err(on(&lock))?;
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).map_err(|e| on(&lock)(e.into()))?;
+        let mut now = Self::at(self.file.clone())?;
         for name in names {
-            self.seen.insert(name.clone(), SeenRow { version: to.version, digest: to.digest.to_string() });
+            if now.seen(name).is_none_or(|seen| seen.version < to.version) {
+                now.seen.insert(name.clone(), SeenRow { version: to.version, digest: to.digest });
+            }
         }
-        let text = serde_json::to_vec_pretty(&self.seen).map_err(|e| damaged(&self.file, &e.to_string()))?;
-        put(&self.file, &text)
+        let text = serde_json::to_vec_pretty(&now.seen).map_err(|e| damaged(&now.file, &e.to_string()))?;
+        put(&now.file, &text)?;
+        *self = now;
+        Ok(())
     }
 }
 

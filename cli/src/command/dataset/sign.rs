@@ -1,9 +1,10 @@
 //! `vault dataset sign`: the next version of a dataset, all records of it.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use model_vault::crypto::hash::sha256;
-use model_vault::dataset::{Attribution, DatasetStatement, Described, Origin};
+use model_vault::dataset::{Attribution, Contributor, DatasetStatement, Described, Leaves, Origin, Runs};
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use super::attesting::attested;
 use super::issuing::Issuing;
 use super::keeping::Keeping;
-use super::places::{Places, schema};
+use super::places::{CONTRIBUTORS, Places, schema};
 use crate::args::DatasetSign;
 use crate::command::{Context, threads};
 use crate::files::{on, read_small};
@@ -66,8 +67,12 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     };
     let (attested, mut contributors) = attested(cx, &args.contributor, &args.contributor_key, &schema)?;
     let attested = (!contributors.is_empty()).then_some((attested, contributors.len()));
+    let kept_out = match before {
+        Some(before) if !excluded.is_empty() => kept_out(&places, &before.statement, &contributors)?,
+        _ => HashMap::new(),
+    };
     // Beside the old ones until all is measured.
-    let mut keeping = Keeping::begin(places.records.with_extension("tree.new"), attested);
+    let mut keeping = Keeping::begin(places.records.with_extension("tree.new"), attested, kept_out);
     let measured = folder.measure(&schema, None, threads(), &mut keeping, &|bytes| bar.more(bytes));
     let files = match measured {
         Ok(files) => files,
@@ -143,6 +148,31 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
             ("signed by", Some(s.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
         ])
     })
+}
+
+/// The records that the version before keeps out, and the number that their contributor has now.
+fn kept_out(places: &Places, before: &DatasetStatement, contributors: &[Contributor]) -> Result<HashMap<Sha256, u32>> {
+    let Attribution { contributors: then, files, excluded } = &before.attribution;
+    let number = |by: u32| {
+        let name = &then.get((by as usize).checked_sub(1)?)?.name;
+        excluded.iter().find(|e| e.contributor == *name)?;
+        contributors.iter().position(|c| c.name == *name).map(|at| at as u32 + 1)
+    };
+    let mut out = HashMap::new();
+    for file in before.files.iter().filter(|f| f.records > 0) {
+        let Some(signed) = files.get(&file.path) else { continue };
+        let dir = places.records_of(&file.path);
+        let (path, most) = (dir.join(CONTRIBUTORS), Runs::most(file.records));
+        let text = read_small(&path, most).map_err(on(&path))?;
+        let runs = Runs::from_text(&text, signed, file.records, then.len()).map_err(|e| e.on(&file.path))?;
+        let mut whose = runs.0.iter().flat_map(|run| std::iter::repeat_n(number(run.by), run.count as usize));
+        let leaves = Leaves { dir: &dir, size: file.records, root: file.root };
+        leaves.each(&mut |some| {
+            out.extend(some.iter().filter_map(|leaf| Some((*leaf, whose.next().flatten()?))));
+            Ok(())
+        })?;
+    }
+    Ok(out)
 }
 
 fn described(args: &DatasetSign) -> Result<Described> {

@@ -103,7 +103,7 @@ fn differing(signed: &[Measured], found: &[Measured]) -> BTreeMap<String, &'stat
     let mut differing = BTreeMap::new();
     for (path, file) in &signed {
         match found.get(path) {
-            Some(same) if same == file => {}
+            Some(same) if same.is_same(file) => {}
             // The records are what is trained on; other bytes around them are told all the same.
             Some(other) if (other.records, other.root) == (file.records, file.root) && other.records > 0 => {
                 differing.insert(path.clone(), "other bytes, same records");
