@@ -33,6 +33,22 @@ def default_path(enrolment: Path | None) -> Path:
     return enrolment.absolute().parent / _FILE
 
 
+def read_seen(path: Path) -> bytes | None:
+    """What a file that remembers holds; ``None``: there is none yet.
+
+    Raises UsageError ``ConfigInvalid`` for one that is too large, and what the file system says."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_LEN + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise from_os(e, path) from e
+    if len(text) > _MAX_LEN:
+        raise error("ConfigInvalid", f"{path}: the file is too large", "nothing of ours makes it so large")
+    return text
+
+
 class TagFloor:
     """Where each tag was seen last, so that a server that shows older states is found out."""
 
@@ -75,16 +91,10 @@ class TagFloor:
         return self._path.with_name(self._path.name + suffix)
 
     def _read(self) -> dict[str, Seen]:
-        try:
-            with self._path.open("rb") as file:
-                text = file.read(_MAX_LEN + 1)
-        except FileNotFoundError:
+        text = read_seen(self._path)
+        if text is None:
             return {}
-        except OSError as e:
-            raise from_os(e, self._path) from e
         try:
-            if len(text) > _MAX_LEN:
-                raise ValueError("the file is too large")
             value = _json.parse(text, 4)
             if not _json.has_only(value, "version", "floors") or _json.as_u64(value.get("version")) not in (1, 2):
                 raise ValueError("neither version 1 nor 2")

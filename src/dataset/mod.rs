@@ -46,7 +46,7 @@ pub use compare::{Comparing, Difference, RecordKey, Summary};
 pub use contributors::{Attested, Contributor, Excluded, MAX_CONTRIBUTORS, Run, Runs};
 pub use fields::{Field, Fields, Malformed, fields, members};
 pub use folder::{Folder, Follow};
-pub use frame::Format;
+pub use frame::{Format, file_record_hash};
 pub use jsonl::write_line;
 pub use leaves::{LeafWriter, Leaves};
 pub use measure::{Measured, Source, Surveyor, dataset_root};

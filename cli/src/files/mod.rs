@@ -14,8 +14,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use model_vault::crypto::hash::Sha256Hasher;
 use model_vault::error::reason;
-use model_vault::names::Reference;
+use model_vault::names::{Reference, Sha256};
 use model_vault::{Error, ErrorId, Result};
 use zeroize::Zeroizing;
 
@@ -30,6 +31,17 @@ pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max} bytes")));
     }
     Ok(bytes)
+}
+
+/// SHA-256 of a file, from where it stands.
+pub fn sha256_of(file: &mut File) -> io::Result<Sha256> {
+    let (mut hasher, mut buffer) = (Sha256Hasher::default(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
 }
 
 /// Reads a text that somebody wrote, such as a policy; `-` is standard input.

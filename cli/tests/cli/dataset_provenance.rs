@@ -316,3 +316,16 @@ fn objects_behind_a_signed_table_are_what_its_curator_saw() {
     fs::write(m.path("urls.csv"), table.replace("0/3.jpg", "0/4.jpg")).unwrap();
     m.fails(&check[..7], 3, "DatasetChanged");
 }
+
+#[test]
+fn one_command_signs_a_dataset_at_a_time() {
+    let m = with_contributors();
+    sign(&m, &[]);
+    let held = fs::File::open(m.path("data")).unwrap();
+    held.lock().unwrap();
+    let quarantine = ["dataset", "quarantine", "data", "--contributor", "bob", "--reason", "x", "--key", "curator.pem"];
+    m.fails(&quarantine, 8, "Busy");
+    m.fails(&["dataset", "sign", "data", "--key", "curator.pem"], 8, "Busy");
+    drop(held);
+    m.ok(&quarantine);
+}

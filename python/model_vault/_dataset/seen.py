@@ -9,11 +9,10 @@ import re
 from pathlib import Path
 
 from .. import _json
-from .._floor import default_path
+from .._floor import default_path, read_seen
 from ..errors import error, from_os
 from .chain import Seen
 
-_MAX_LEN = 16 << 20
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -65,16 +64,10 @@ class SeenFile:
         return self._path.with_name(self._path.name + suffix)
 
     def _read(self) -> dict[str, Seen]:
-        try:
-            with self._path.open("rb") as file:
-                text = file.read(_MAX_LEN + 1)
-        except FileNotFoundError:
+        text = read_seen(self._path)
+        if text is None:
             return {}
-        except OSError as e:
-            raise from_os(e, self._path) from e
         try:
-            if len(text) > _MAX_LEN:
-                raise ValueError("the file is too large")
             value = _json.parse(text, 4)
             if not isinstance(value, dict):
                 raise ValueError("not an object")

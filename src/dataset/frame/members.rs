@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::super::value::Encoder;
+use super::super::schema::Schema;
+use super::super::value::{Encoder, record_hash};
 use crate::crypto::hash::Sha256Hasher;
 use crate::names::Sha256;
 use crate::seal::io::ReadAt;
@@ -43,6 +44,13 @@ pub(super) fn write(record: &mut Encoder, key: &str, members: &mut [Member<'_>])
         })
     };
     let Ok(()) = record.structure(|record| members.iter().try_for_each(|member| file(record, member)));
+}
+
+/// The hash of a record that is one file, such as an image: of its path, size and digest.
+pub fn file_record_hash(path: &str, size: u64, sha256: Sha256) -> Sha256 {
+    let ((key, extension), mut record) = (parted(path), Encoder::default());
+    write(&mut record, key, &mut [Member { extension, size, sha256 }]);
+    record_hash(&Schema::Files.id(), record.record())
 }
 
 /// SHA-256 of some bytes of a file.

@@ -16,6 +16,8 @@ pub mod parquet;
 pub mod tar;
 pub mod whole;
 
+pub use members::file_record_hash;
+
 use super::schema::{Schema, Survey};
 use super::value::Encoder;
 use crate::error::{Error, ErrorId};

@@ -2,13 +2,12 @@
 //! what decisions see of them from then on.
 
 use std::collections::HashSet;
-use std::convert::Infallible;
 
 use super::super::Vault;
 use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged};
 use crate::catalogue::{DatasetFacts, NewAttestation};
 use crate::crypto::hash::{Algorithm, Sha256Hasher, sha256};
-use crate::dataset::{Attribution, Chain, DatasetStatement, Encoder, Format, Measured, Schema, record_hash};
+use crate::dataset::{Attribution, Chain, DatasetStatement, Format, Measured, file_record_hash};
 use crate::error::{Error, ErrorId, Result};
 use crate::manifest::oms::Difference;
 use crate::names::{Name, Sha256, Timestamp, VersionId};
@@ -45,7 +44,7 @@ impl Vault {
             return Err(bundles.last().map_or_else(none, stranger));
         }
         let chain = Chain::of(believed.iter().map(|(bundle, _)| &*bundle.payload))?;
-        chain.accept(None, None, self.now())?;
+        chain.accept(None, None, Some(self.now()))?;
         let newest = chain.newest();
         unchanged(ErrorId::DatasetChanged, &differences(&newest.statement, reader, beside)?)?;
         let facts = facts_of(&newest.statement);
@@ -102,11 +101,10 @@ fn differences(statement: &DatasetStatement, reader: &Reader, beside: &[&str]) -
     Ok(found)
 }
 
-/// The images among the members, as they are signed: one file of the dataset, of a record each (docs/datasets.md, "What is
-/// signed"). Made from digests here, where signing makes them from files.
+/// The images among the members, as they are signed: one file of the dataset, of a record each. Made from digests here, where
+/// signing makes them from files.
 #[derive(Default)]
 struct Images {
-    record: Encoder,
     hashes: Sha256Hasher,
     records: u64,
     size: u64,
@@ -115,22 +113,7 @@ struct Images {
 impl Images {
     /// The next, in the order of their paths.
     fn add(&mut self, path: &str, size: u64, sha256: Sha256) {
-        let name = path.rfind('/').map_or(0, |at| at + 1);
-        let (key, extension) = match path[name..].find('.') {
-            None | Some(0) => (path, ""),
-            Some(dot) => (&path[..name + dot], &path[name + dot + 1..]),
-        };
-        self.record.clear();
-        self.record.text(key);
-        let Ok(()) = self.record.structure(|record| {
-            record.text(extension);
-            record.list(|record| {
-                record.bytes(&sha256.0);
-                record.int(size.into());
-                Ok::<_, Infallible>(())
-            })
-        });
-        self.hashes.update(&record_hash(&Schema::Files.id(), self.record.record()).0);
+        self.hashes.update(&file_record_hash(path, size, sha256).0);
         self.records += 1;
         self.size = self.size.saturating_add(size);
     }

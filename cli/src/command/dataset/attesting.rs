@@ -58,7 +58,7 @@ fn one(
     };
     let places = Places::of(path)?;
     let (chain, signers) = places.chain(cx, &Believed { key, trust }).map_err(of)?;
-    chain.accept(None, None, SystemClock.now()).map_err(of)?;
+    chain.accept(None, None, Some(SystemClock.now())).map_err(of)?;
     let newest = chain.newest();
     if newest.statement.schema != *schema {
         let text = format!("the contributor {name} signed records of another schema");

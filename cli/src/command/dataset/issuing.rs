@@ -1,5 +1,8 @@
 //! The next version of a dataset, by those who signed the versions before.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
 use model_vault::dataset::{Chain, DatasetStatement, Version};
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::{KeyId, Sha256};
@@ -9,10 +12,12 @@ use super::places::Places;
 use crate::args::DatasetSigner;
 use crate::command::Context;
 use crate::command::identity::Signers;
+use crate::files::on;
 use crate::files::signature::put;
 
-/// What there is, and who signs.
+/// What there is, and who signs. Nobody else signs the same dataset meanwhile.
 pub struct Issuing {
+    _alone: File,
     signers: Signers,
     bundles: Vec<Bundle>,
     chain: Option<Chain>,
@@ -22,8 +27,18 @@ impl Issuing {
     /// Builds upon statements by these very signers: upon nobody else's.
     ///
     /// # Errors
-    /// `AlreadyExists` where others signed all that is there; those of the signers and the statements.
-    pub fn begin(cx: &Context<'_>, places: &Places, signer: &DatasetSigner) -> Result<Self> {
+    /// `Busy` while another command signs it; `AlreadyExists` where others signed all that is there; those of the signers and the
+    /// statements.
+    pub fn begin(cx: &Context<'_>, path: &Path, places: &Places, signer: &DatasetSigner) -> Result<Self> {
+        // The file or directory itself: nothing is left beside it. Before the versions are read that this one follows.
+        let alone = File::open(path).map_err(on(path))?;
+        alone.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => {
+                Error::new(ErrorId::Busy, format!("{}: another command signs it", path.display()))
+                    .hint("wait until it has ended")
+            }
+            TryLockError::Error(e) => on(path)(e),
+        })?;
         let signers = Signers::named(cx, &signer.key, signer.identity.as_ref())?;
         let bundles = places.bundles()?;
         let own: Vec<_> = bundles.iter().filter(|b| signers.public().any(|key| b.verify(key).is_ok())).collect();
@@ -36,7 +51,7 @@ impl Issuing {
             true => None,
             false => Some(Chain::of(own.iter().map(|b| &*b.payload)).map_err(|e| e.on(places.statement.display()))?),
         };
-        Ok(Self { signers, bundles, chain })
+        Ok(Self { _alone: alone, signers, bundles, chain })
     }
 
     /// The version before.

@@ -6,7 +6,6 @@
 use std::io::Write;
 use std::path::Path;
 
-use model_vault::crypto::hash::Sha256Hasher;
 use model_vault::dataset::{Field, Reader, Schema, fields, write_line};
 use model_vault::files::{Ignored, Links, ModelFiles};
 use model_vault::names::Sha256;
@@ -19,7 +18,7 @@ use super::seen::Accepted;
 use crate::args::DatasetObjects;
 use crate::command::{Context, Outcome, threads};
 use crate::files::destination::{Destination, ORDINARY};
-use crate::files::on;
+use crate::files::{on, sha256_of};
 use crate::output::table::facts;
 use crate::output::text::{count, visible};
 
@@ -108,15 +107,8 @@ fn state(objects: &ModelFiles, named: &str, signed: &Sha256) -> Result<Option<&'
         return Ok(Some("missing"));
     };
     let mut file = objects.open(&objects.entries()[at])?;
-    let (mut hasher, mut buffer) = (Sha256Hasher::default(), vec![0; 1 << 18]);
-    loop {
-        let n = std::io::Read::read(&mut file, &mut buffer).map_err(on(Path::new(named)))?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-    }
-    Ok(if hasher.finish() == *signed { None } else { Some("changed") })
+    let found = sha256_of(&mut file).map_err(on(Path::new(named)))?;
+    Ok(if found == *signed { None } else { Some("changed") })
 }
 
 fn column(schema: &Schema, name: &str) -> Result<usize> {

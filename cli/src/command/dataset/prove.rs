@@ -37,7 +37,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetProve) -> Result<()> {
     let (good, signers) = believe(std::slice::from_ref(&bundle), &keys)?;
     let chain = Chain::of(good)?;
     if args.check {
-        chain.accept(None, None, SystemClock.now())?;
+        chain.accept(None, None, Some(SystemClock.now()))?;
     }
     let statement = &chain.newest().statement;
     proof.verify(statement)?;

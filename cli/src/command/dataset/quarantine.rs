@@ -45,7 +45,7 @@ struct Model {
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &DatasetQuarantine) -> Result<()> {
     let places = Places::of(&args.path)?;
-    let issuing = Issuing::begin(cx, &places, &args.signer)?;
+    let issuing = Issuing::begin(cx, &args.path, &places, &args.signer)?;
     let Some(before) = issuing.before() else {
         return Err(Error::new(ErrorId::SignatureMissing, format!("{} is not signed", args.path.display()))
             .hint("vault dataset sign PATH --contributor NAME=PATH says who supplied which records"));

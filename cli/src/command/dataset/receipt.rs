@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use model_vault::crypto::hash::Sha256Hasher;
 use model_vault::crypto::sign::VerifyingKey;
 use model_vault::dataset::{Receipt, Version};
 use model_vault::manifest::oms::Bundle;
@@ -17,7 +16,7 @@ use crate::args::{Receipt as Command, ReceiptSign, ReceiptVerify};
 use crate::command::identity::Signers;
 use crate::command::{Context, Outcome};
 use crate::files::signature::put;
-use crate::files::{on, read_small};
+use crate::files::{on, read_small, sha256_of};
 use crate::output::table::facts;
 use crate::output::text::{count, visible};
 
@@ -152,15 +151,8 @@ fn report(cx: &Context<'_>, told: Told) -> Result<()> {
 /// Name and digest of a model's file.
 fn model(path: &Path) -> Result<(String, Sha256)> {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let (mut file, mut hasher) = (std::fs::File::open(path).map_err(on(path))?, Sha256Hasher::default());
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n = std::io::Read::read(&mut file, &mut buffer).map_err(on(path))?;
-        if n == 0 {
-            return Ok((name, hasher.finish()));
-        }
-        hasher.update(&buffer[..n]);
-    }
+    let mut file = std::fs::File::open(path).map_err(on(path))?;
+    Ok((name, sha256_of(&mut file).map_err(on(path))?))
 }
 
 fn bundles(path: &Path) -> Result<Vec<Bundle>> {

@@ -59,8 +59,7 @@ impl Accepted {
         let state = if recent.no_state { None } else { Some(State::read()?) };
         let names: Vec<_> = signers.iter().map(|key| format!("{} {}", key.key_id(), statement.name)).collect();
         let seen = state.as_ref().and_then(|s| names.iter().filter_map(|name| s.seen(name)).max_by_key(|s| s.version));
-        let then = now.unwrap_or(Timestamp::from_millis(0));
-        chain.accept(seen, recent.min_version, then).map_err(|e| e.on(path.display()))?;
+        chain.accept(seen, recent.min_version, now).map_err(|e| e.on(path.display()))?;
         if let Some(age) = recent.min_age.filter(|age| now.is_some_and(|now| now.since(statement.created) < *age)) {
             let text = format!(
                 "version {} was signed at {}, less than {} s ago",
@@ -134,7 +133,7 @@ impl State {
     fn raise(&mut self, names: &[String], to: VersionSeen) -> Result<()> {
         let lock = self.file.with_extension("json.lock");
         let held = std::fs::File::options().create(true).truncate(false).write(true).open(&lock).map_err(on(&lock))?;
-        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).map_err(|e| on(&lock)(e.into()))?;
+        held.lock().map_err(on(&lock))?;
         let mut now = Self::at(self.file.clone())?;
         for name in names {
             if now.seen(name).is_none_or(|seen| seen.version < to.version) {

@@ -50,7 +50,7 @@ struct Covered {
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     let places = Places::of(&args.path)?;
-    let issuing = Issuing::begin(cx, &places, &args.signer)?;
+    let issuing = Issuing::begin(cx, &args.path, &places, &args.signer)?;
     let before = issuing.before();
     let excluded = before.map(|b| b.statement.attribution.excluded.clone()).unwrap_or_default();
     if let Some(out) = excluded.iter().find(|e| args.contributor.iter().all(|(name, _)| *name != e.contributor)) {
