@@ -333,7 +333,13 @@ fn the_newest_statement_by_trusted_signers_counts_once_for_each_of_its_keys() {
     ] {
         members.push((path, bytes.as_bytes().to_vec()));
     }
-    members.push(("claims.jsonl", bundle(&v5, &stranger).to_json().into_bytes()));
+    let claims = ("claims.jsonl", bundle(&v5, &stranger).to_json().into_bytes());
+    let smuggled: Members = members.iter().cloned().chain([claims]).collect();
+    assert_eq!(
+        f.seal(&smuggled, None).unwrap_err().id(),
+        ErrorId::DatasetChanged,
+        "a stranger's words are no signature"
+    );
     let version = f.seal(&members, None).unwrap();
     let said = f.said(version);
     assert_eq!(said.len(), 2, "{said:?}");

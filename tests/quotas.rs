@@ -263,6 +263,16 @@ fn a_rule_shortens_the_lease_and_rules_that_make_no_sense_are_refused() {
     let open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
     assert_eq!(open.expires().since(fixture.hands.now()), Duration::from_secs(5));
     let set = |text: &str| fixture.vault.change_setting(&fixture.caller(), SettingKind::Quotas, text, None);
+    // A shorter one holds for what runs, from its next read on.
+    fixture.rules("lease_seconds = 2");
+    open.read(0, 0, &mut [0], true).unwrap();
+    assert_eq!(open.expires().since(fixture.hands.now()), Duration::from_secs(2));
+    assert_eq!(fixture.rows("\"lease.renew\"").len(), 1);
+    // A longer one is had when it is due, and nothing is written before.
+    fixture.rules("lease_seconds = 9");
+    open.read(0, 0, &mut [0], true).unwrap();
+    assert_eq!(open.expires().since(fixture.hands.now()), Duration::from_secs(2));
+    assert_eq!(fixture.rows("\"lease.renew\"").len(), 1);
     assert_eq!(set("[[quota]]\nid = \"x\"\nwhom = \"everybody\"").unwrap_err().id(), ErrorId::ConfigInvalid);
     assert_eq!(set("limits = 1").unwrap_err().id(), ErrorId::ConfigInvalid);
 }

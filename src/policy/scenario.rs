@@ -159,6 +159,11 @@ impl Scenario {
 }
 
 impl Circumstances {
+    /// Whether a hold asks for a second factor; also where it was said.
+    pub fn held(&mut self, step_up: bool) {
+        self.step_up |= step_up;
+    }
+
     /// Facts of the version that is asked for, where they are known.
     pub fn of_version(
         &mut self,

@@ -25,6 +25,7 @@ mod shares;
 mod standing;
 mod streams;
 mod traces;
+mod upkeep;
 mod upload;
 mod watch;
 mod watching;
@@ -41,11 +42,10 @@ use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::error::{Error, ErrorId, Result};
-use crate::identity::{AgentBundles, Bundles, ClientCertificate, IssuedServer, ServerTls};
+use crate::identity::{ClientCertificate, IssuedServer, ServerTls};
 use crate::names::{Clock, Principal, Timestamp};
 use crate::vault::{Channel, Evidence, Vault};
 use crate::wire::{MESSAGE_LIMIT, pb};
-use agents::Agents;
 use calls::Calls;
 use connection::House;
 
@@ -229,11 +229,14 @@ impl Server {
         let numbers = self
             .metrics
             .map(|(listener, _)| tokio::spawn(metrics::serve(listener, Arc::clone(&vault), Arc::clone(&calls))));
-        let away = self.config.limits.agent_away;
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&vault), tls, away, self.reloads));
+        let trusting = tls
+            .is_some()
+            .then(|| tokio::spawn(upkeep::trust_domains(Arc::clone(&vault), self.config.limits.agent_away)));
+        let upkeep = tokio::spawn(upkeep::upkeep(Arc::clone(&vault), tls, self.reloads));
         let watching = tokio::spawn(watching::watch(Arc::clone(&vault)));
         self.listeners.serve(&house, shutdown).await;
         calls.finished().await;
+        trusting.inspect(tokio::task::JoinHandle::abort);
         upkeep.abort();
         watching.abort();
         vault.set_address(None);
@@ -363,84 +366,6 @@ async fn base_routes(calls: &Calls, reflection: bool) -> RoutesBuilder {
         all.add_service(built.expect("the descriptors that were compiled with this program are well-formed"));
     }
     all
-}
-
-/// Every second: a checkpoint if one is due. Every hour, and when told: a fresh server certificate, long before the old one ends.
-async fn upkeep(
-    vault: Arc<Vault>,
-    tls: Option<(ServerTls, Vec<String>)>,
-    agent_away: Duration,
-    mut reloads: mpsc::Receiver<Reply>,
-) {
-    const RENEW_EVERY: u64 = 3600;
-    let mut clock = tokio::time::interval(Duration::from_secs(1));
-    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut second = 0u64;
-    let (mut bundles, mut cuts) = (Bundles::default(), vault.cuts());
-    let mut agents = Agents::new(agent_away);
-    let mut told = agents.changes();
-    loop {
-        if tls.is_some() {
-            agents.listen_to(&vault.agents());
-            bundles = trust(&vault, bundles, agents.told().clone()).await;
-        }
-        tokio::select! {
-            _ = clock.tick() => second += 1,
-            // What the settings say of other trust domains may be what has changed.
-            Ok(()) = cuts.changed() => continue,
-            Ok(()) = told.changed() => continue,
-            Some(reply) = reloads.recv() => {
-                let outcome = reload(&vault, tls.as_ref()).await;
-                match &outcome {
-                    Ok(Reloaded { certificate: Some(until) }) => tracing::info!(%until, "reloaded the server certificate"),
-                    Ok(Reloaded { certificate: None }) => tracing::info!("there is nothing to reload"),
-                    Err(e) => tracing::error!(error = %e, "the server certificate could not be reloaded"),
-                }
-                // Whether anybody waits for it or not, it is done.
-                let _ = reply.send(outcome);
-                continue;
-            }
-        }
-        let ticked = Arc::clone(&vault);
-        match tokio::task::spawn_blocking(move || ticked.tick()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
-            Err(e) => tracing::error!(error = %e, "the audit log's checkpoint could not be signed"),
-        }
-        if let Some((tls, hosts)) = tls.as_ref().filter(|_| second.is_multiple_of(RENEW_EVERY)) {
-            let fresh = certificate(&vault, hosts).await.and_then(|own| tls.exchange(&own));
-            if let Err(e) = fresh {
-                tracing::error!(error = %e, "the server certificate could not be renewed");
-            }
-        }
-    }
-}
-
-/// Takes up the authorities of other trust domains when they have changed.
-async fn trust(vault: &Arc<Vault>, mut bundles: Bundles, agents: AgentBundles) -> Bundles {
-    let asked = Arc::clone(vault);
-    let look = move || {
-        asked.refresh_trust(&mut bundles, &agents);
-        bundles
-    };
-    match tokio::task::spawn_blocking(look).await {
-        Ok(bundles) => bundles,
-        Err(e) => {
-            tracing::error!(error = %e, "the authorities of other trust domains could not be read");
-            Bundles::default()
-        }
-    }
-}
-
-async fn reload(vault: &Arc<Vault>, tls: Option<&(ServerTls, Vec<String>)>) -> Result<Reloaded> {
-    let Some((tls, hosts)) = tls else { return Ok(Reloaded { certificate: None }) };
-    let own = certificate(vault, hosts).await?;
-    let (serial, until) = (own.issued.serial, own.issued.not_after);
-    let recording = Arc::clone(vault);
-    let record = move || recording.record_reload(serial, until);
-    tokio::task::spawn_blocking(record).await.map_err(calls::panicked)??;
-    tls.exchange(&own)?;
-    Ok(Reloaded { certificate: Some(until) })
 }
 
 async fn tls(vault: &Arc<Vault>, hosts: &[String]) -> Result<ServerTls> {

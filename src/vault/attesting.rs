@@ -192,7 +192,12 @@ impl Vault {
         let found = model_bundles(reader).map_err(|e| e.on(BUNDLE_NAME))?;
         let of_model = self.model_signatures(namespace, (version, added_by), reader, &found);
         let mut attestations = of_model.map_err(|e| e.on(BUNDLE_NAME))?;
-        let beside: Vec<&str> = found.iter().map(|(member, _)| *member).collect();
+        // Files of signatures are no data if all in them is believed: anybody can give data the form of a signature.
+        let believed = |member: &str| {
+            let lines = found.iter().filter(|(of, _)| *of == member).count();
+            lines > 0 && lines == attestations.iter().filter(|a| a.member.as_deref() == Some(member)).count()
+        };
+        let beside: Vec<&str> = [BUNDLE_NAME, CLAIMS_NAME].into_iter().filter(|member| believed(member)).collect();
         let of_dataset = self.dataset_statement(namespace, (version, added_by), reader, &beside);
         attestations.extend(of_dataset.map_err(|e| e.on(DATASET_NAME))?);
         attestations.sort_by_key(|a| a.digest);

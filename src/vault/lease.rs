@@ -144,8 +144,9 @@ impl Lease {
                 self.vault.refuse(&self.caller, Act::ArtifactFetchStart, &subject, e)
             })?;
             // Taken back was what somebody else had: the lease goes on as it is, without a row. Whoever takes back nothing of note
-            // in a loop would fill the log with those of all streams.
-            if due {
+            // in a loop would fill the log with those of all streams. Another policy, or a shorter lease, is something else.
+            let shorter = renewed.expires_at() < grant.expires_at() || renewed.lease_bytes() < grant.lease_bytes();
+            if due || shorter || renewed.decision() != grant.decision() {
                 let subject = subject.with("bytes", before).with("lease_ends", renewed.expires_at());
                 self.vault.record(&self.caller, Act::LeaseRenew, &subject, &permit)?;
                 *grant = renewed;

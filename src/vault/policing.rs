@@ -51,6 +51,7 @@ impl Vault {
     /// Puts what the vault knows into a scenario.
     fn know(&self, scenario: &mut Scenario) -> Result<()> {
         scenario.groups.extend(self.setting::<Groups>().1.of(&scenario.principal));
+        scenario.context.held(self.is_stepped_up(&scenario.principal));
         let Target::Artifact(reference) = &scenario.resource else { return Ok(()) };
         let Located { artifact, version, .. } = self.lookup(reference, Visibility::All)?;
         let of = Some(version.facts.version_id);

@@ -166,6 +166,8 @@ impl Vault {
         let row = self.row(&caller, Act::SessionLogin, &subject, None).to_leaf();
         self.catalogue.open_session(record.clone(), used, row).map_err(|e| match Error::from(e) {
             e if e.id() == ErrorId::AlreadyExists => Refused::Replayed.into(),
+            // Refused since it was asked above.
+            e if e.id() == ErrorId::InvalidArgument => Error::new(ErrorId::BadCredential, e.message()),
             e => e,
         })?;
         Ok(LoggedIn { session: session_facts(&record), certificate: issued.certificate })

@@ -202,6 +202,11 @@ fn open(db: &Db<'_>, session: &SessionRecord, token: &UsedToken, row: &AuditLeaf
     if used.is_some() {
         return Err(CatalogueError::AlreadyExists("a session for this token".into()));
     }
+    // Asked again where it is written: who was refused meanwhile would have a session that outlives the refusal.
+    let Principal { issuer, subject, .. } = &session.principal;
+    if refused(db, issuer, subject)?.is_some_and(|row| row.readmitted.is_none()) {
+        return Err(CatalogueError::InvalidArgument(format!("{subject} of {issuer} is refused")));
+    }
     db.insert(token)?;
     db.insert(session)?;
     log::append(db, row)
