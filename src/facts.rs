@@ -419,7 +419,7 @@ pub struct ExplanationFacts {
     pub policies: Vec<String>,
     /// What could not be evaluated.
     pub errors: Vec<String>,
-    /// What refuses it whatever the policies say: holds, subjects that are refused.
+    /// What refuses it whatever the policies say: holds, deny lists, callers whom nobody vouches for or who are refused.
     #[serde(default)]
     pub outside: Vec<String>,
     /// A second factor that was used just now would help, perhaps with approvals besides.

@@ -258,6 +258,51 @@ fn exports_count_and_a_policy_sees_the_bytes_of_today() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_or_stands_still_prolongs_no_lease() {
+    let fixture = Fixture::new(1000, "lease_seconds = 60");
+    let open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
+    let renewals = || fixture.rows("\"lease.renew\"").len();
+    let read = || open.read(0, 0, &mut [0], true);
+    read().unwrap();
+    assert_eq!(renewals(), 0, "half of it is left");
+    // Little by little, and an hour at once: decided anew each time, for a minute from then on.
+    for (decided, back) in [(1, 5), (2, 50), (3, 3600)] {
+        fixture.hands.wall(-back);
+        read().unwrap();
+        read().unwrap();
+        assert_eq!(renewals(), decided, "{back} s back");
+        assert_eq!(open.expires().since(fixture.hands.now()), Duration::from_secs(60));
+    }
+    // An hour forth as well, and so where the time of day stands still while time passes.
+    fixture.hands.wall(3600);
+    read().unwrap();
+    assert_eq!(renewals(), 4);
+    fixture.hands.run(31);
+    fixture.hands.wall(-31);
+    read().unwrap();
+    assert_eq!(renewals(), 5);
+    // And what is decided anew is refused where nothing permits it any more.
+    let policy = "@id(\"nobody\") forbid (principal, action == ModelVault::Action::\"open\", resource);";
+    let text = fixture.vault.policy(&fixture.caller()).unwrap().text;
+    fixture.vault.set_policy(&fixture.caller(), &format!("{text}\n{policy}")).unwrap();
+    fixture.hands.wall(-50);
+    assert_eq!(read().unwrap_err().id(), ErrorId::Denied);
+}
+
+#[test]
+fn a_document_that_says_nothing_takes_nothing_away_unless_it_says_so() {
+    let fixture = Fixture::new(1000, "bytes_per_hour = \"1 MiB\"");
+    let set = |text: &str| fixture.vault.change_setting(&fixture.caller(), SettingKind::Quotas, text, None);
+    let before = fixture.vault.read_setting(&fixture.caller(), SettingKind::Quotas).unwrap();
+    for nothing in ["", "\n", "version = 1", "# nothing\nversion = 1\n", "version = 1 # none"] {
+        assert_eq!(set(nothing).unwrap_err().id(), ErrorId::ConfigInvalid, "{nothing:?}");
+        assert!(model_vault::vault::check_setting(SettingKind::Quotas, nothing).is_err(), "{nothing:?}");
+    }
+    assert_eq!(fixture.vault.read_setting(&fixture.caller(), SettingKind::Quotas).unwrap(), before);
+    set("# none\n").unwrap();
+}
+
+#[test]
 fn a_rule_shortens_the_lease_and_rules_that_make_no_sense_are_refused() {
     let fixture = Fixture::new(1000, "lease_seconds = 5");
     let open = fixture.vault.open(&fixture.caller(), &"m".parse().unwrap()).unwrap();
@@ -309,6 +354,8 @@ fn a_row_of_an_account_that_was_altered_refuses_its_caller_and_no_other() {
     assert_eq!(fixture.vault.reset_quota(&other(), None, None).unwrap_err().id(), ErrorId::InvalidArgument);
     let nothing = fixture.vault.reset_quota(&other(), None, Some((&namespace, &"x".parse().unwrap()))).unwrap_err();
     assert_eq!(nothing.id(), ErrorId::NotFound);
+    let nobody = fixture.vault.reset_quota(&other(), Some("workload:default/nobody"), None).unwrap_err();
+    assert_eq!(nobody.id(), ErrorId::NotFound);
     assert!(fixture.vault.reset_quota(&fixture.caller(), Some(&whom), None).unwrap() >= 1);
     assert_eq!(fixture.read(0, MIB).0, MIB);
 }

@@ -345,7 +345,7 @@ impl Vault {
 
     /// A name that nobody can have holds nobody, and whoever mistyped it would believe the opposite. Subjects of others are not
     /// known before they come: there the issuer counts.
-    fn must_be_somebody(&self, name: &str) -> Result<()> {
+    pub(super) fn must_be_somebody(&self, name: &str) -> Result<()> {
         let unknown = |hint: &str| Err(Error::new(ErrorId::NotFound, format!("there is no {name}")).hint(hint));
         let (kind, who) = name.split_once(' ').unwrap_or_default();
         let (namespace, who) = if kind == "workload" { who.split_once('/').unwrap_or_default() } else { ("", who) };

@@ -168,12 +168,17 @@ impl Vault {
 
     fn refuse_named<T>(&self, caller: &Caller, act: Act, subject: &Subject, hit: &Hit) -> Result<T> {
         self.record_hit(caller, subject, hit)?;
-        let text = format!("the list from {} names {}", hit.source, hit.indicator);
-        let named = Error::new(ErrorId::DenyListed, text)
-            .hint("do not use it; if the list is wrong: vault intel rm SOURCE")
-            .detail("source", &hit.source)
-            .detail("indicator", hit.indicator);
-        self.refuse(caller, act, subject, named)
+        self.refuse(caller, act, subject, deny_listed(hit))
+    }
+
+    /// Whether no list names a version: what [`Self::must_not_be_named`] would say, without a row.
+    pub(super) fn not_named(&self, artifact: &ArtifactRecord, record: &VersionRecord) -> Result<()> {
+        let lists = self.deny_lists();
+        if lists.is_empty() {
+            return Ok(());
+        }
+        let hit = self.named_by(&lists, record, &self.reader_of(artifact, record)?)?;
+        hit.map_or(Ok(()), |hit| Err(deny_listed(&hit)))
     }
 
     fn record_hit(&self, caller: &Caller, subject: &Subject, hit: &Hit) -> Result<()> {
@@ -235,6 +240,14 @@ impl Vault {
         self.cut();
         Ok(())
     }
+}
+
+fn deny_listed(hit: &Hit) -> Error {
+    let text = format!("the list from {} names {}", hit.source, hit.indicator);
+    Error::new(ErrorId::DenyListed, text)
+        .hint("do not use it; if the list is wrong: vault intel rm SOURCE")
+        .detail("source", &hit.source)
+        .detail("indicator", hit.indicator)
 }
 
 fn indicators<'a>(

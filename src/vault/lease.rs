@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::counting::Meter;
 use super::gate::Subject;
@@ -32,28 +33,38 @@ pub(super) struct Lease {
     grant: Mutex<Grant>,
 }
 
-/// For how long a grant goes without saying: read at each segment, without a lock.
+/// For how long a grant goes without saying: read at each segment, without a lock. Whoever sets the clock back, or holds it,
+/// gains nothing: the time that passes counts as well as the time of day.
 #[derive(Default)]
 struct Fresh {
     bytes: AtomicU64,
     from: AtomicI64,
     until: AtomicI64,
+    /// Running time, in milliseconds.
+    runs_until: AtomicU64,
 }
 
 impl Fresh {
     /// Until half of the time or all of the bytes of a grant are gone.
-    fn of(&self, grant: &Grant, total: u64) {
+    fn of(&self, grant: &Grant, running: Duration, total: u64) {
         let (from, until) = (grant.issued_at(), grant.expires_at());
         let half = until.since(from) / 2;
+        self.runs_until.store(millis(running + half), Ordering::Release);
         self.from.store(from.as_millis(), Ordering::Release);
         self.until.store(from.plus(half).as_millis(), Ordering::Release);
         self.bytes.store(total.saturating_add(grant.lease_bytes()), Ordering::Release);
     }
 
-    fn holds(&self, now: Timestamp, before: u64) -> bool {
+    fn holds(&self, now: Timestamp, running: Duration, before: u64) -> bool {
         let (from, until) = (self.from.load(Ordering::Acquire), self.until.load(Ordering::Acquire));
-        before < self.bytes.load(Ordering::Acquire) && (from..until).contains(&now.as_millis())
+        before < self.bytes.load(Ordering::Acquire)
+            && (from..until).contains(&now.as_millis())
+            && millis(running) < self.runs_until.load(Ordering::Acquire)
     }
+}
+
+fn millis(running: Duration) -> u64 {
+    u64::try_from(running.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Lease {
@@ -67,7 +78,7 @@ impl Lease {
         meter: Meter,
     ) -> Self {
         let fresh = Fresh::default();
-        fresh.of(&grant, 0);
+        fresh.of(&grant, vault.clock().running(), 0);
         let (by_segment, total, grant) = (AtomicBool::new(false), AtomicU64::new(0), Mutex::new(grant));
         let generation = AtomicU64::new(generation);
         Self { vault, caller, namespace, artifact, record, meter, by_segment, total, fresh, generation, grant }
@@ -89,7 +100,7 @@ impl Lease {
             self.meter.spend(bytes)?;
         }
         let before = self.total.load(Ordering::Acquire);
-        if self.changed() || !self.fresh.holds(self.vault.now(), before) {
+        if self.changed() || !self.fresh.holds(self.vault.now(), self.vault.clock().running(), before) {
             self.renew(before)?;
         }
         self.vault.throttle(&self.caller, bytes)?;
@@ -124,12 +135,10 @@ impl Lease {
         // Before the decision: what is taken back while it is made is asked about again.
         let generation = self.vault.cuts.generation();
         let mut grant = self.held();
-        let now = self.vault.now();
-        let half = grant.expires_at().since(grant.issued_at()) / 2;
+        let (now, running) = (self.vault.now(), self.vault.clock().running());
         // Another thread may have been faster.
-        let bytes_left = before < self.fresh.bytes.load(Ordering::Acquire);
+        let due = !self.fresh.holds(now, running, before);
         let changed = self.generation.load(Ordering::Acquire) != generation;
-        let due = !bytes_left || grant.check(now).is_err() || grant.expires_at().since(now) <= half;
         if changed || due {
             let subject = Subject::version(&self.namespace, &self.artifact, &self.record);
             let resource = super::opening::version_resource(&self.namespace, &self.artifact, &self.record);
@@ -150,7 +159,7 @@ impl Lease {
                 let subject = subject.with("bytes", before).with("lease_ends", renewed.expires_at());
                 self.vault.record(&self.caller, Act::LeaseRenew, &subject, &permit)?;
                 *grant = renewed;
-                self.fresh.of(&grant, before);
+                self.fresh.of(&grant, running, before);
             }
             self.generation.store(generation, Ordering::Release);
         }

@@ -4,11 +4,12 @@ use super::gate::{Subject, grantee};
 use super::once::Request;
 use super::{Caller, Vault};
 use crate::audit::Act;
-use crate::catalogue::{Located, Visibility};
+use crate::catalogue::{CertificateRecord, Located, Visibility};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::{ExplanationFacts, PolicyFacts, PolicyVersionFacts};
+use crate::identity::issuers::Issuers;
 use crate::marks::{Marks, MarksChange};
-use crate::names::{Name, Reference};
+use crate::names::{Name, Principal, Reference};
 use crate::policy::{Action, Groups, Resource, Scenario, Target};
 
 impl Vault {
@@ -36,16 +37,53 @@ impl Vault {
         let who = &scenario.principal;
         let mut outside = Vec::new();
         let mut held = |outcome: Result<()>| outside.extend(outcome.err().map(|e| e.message().to_owned()));
+        held(self.has_a_credential(who));
         held(self.not_held(who));
         if let Target::Artifact(reference) = &scenario.resource {
             let Located { artifact, version, .. } = self.lookup(reference, Visibility::All)?;
             let resource = super::opening::version_resource(&reference.namespace, &artifact, &version);
             held(self.not_quarantined(scenario.action, resource));
-        }
-        if self.catalogue.is_refused(&who.issuer, &who.subject)? {
-            outside.push(format!("{who} is refused (vault session ls)"));
+            if matches!(scenario.action, Action::Open | Action::OpenRange | Action::Export) {
+                held(self.not_named(&artifact, &version));
+            }
         }
         Ok(outside)
+    }
+
+    /// Whether somebody who calls themselves so could be let in at all: an enrolled workload has a certificate that is good, and
+    /// whoever is vouched for has an issuer that is believed and is not refused by name.
+    fn has_a_credential(&self, who: &Principal) -> Result<()> {
+        let none = |why: String| Err(Error::new(ErrorId::BadCredential, why));
+        if who.is_enrolled() {
+            let lacks = |why: &str| none(format!("{who} {why} (vault workload enroll)"));
+            return match self.newest_certificate_of(who).map_err(|e| (e.id(), e)) {
+                Err((ErrorId::NotFound | ErrorId::InvalidArgument, _)) => lacks("is not enrolled"),
+                Err((_, e)) => Err(e),
+                Ok(None) => lacks("is revoked"),
+                Ok(Some(certificate)) if certificate.revoked.is_some() => lacks("has a certificate that is revoked"),
+                Ok(Some(certificate)) if self.now() >= certificate.certificate.not_after => {
+                    lacks("has a certificate that has expired")
+                }
+                Ok(Some(_)) => Ok(()),
+            };
+        }
+        if self.catalogue.is_refused(&who.issuer, &who.subject)? {
+            return none(format!("{who} is refused (vault session ls)"));
+        }
+        if !Principal::OWN_ISSUERS.contains(&who.issuer.as_str()) && !self.setting::<Issuers>().1.knows(&who.issuer) {
+            return none(format!("no issuer is called {} (vault config get issuers)", who.issuer));
+        }
+        Ok(())
+    }
+
+    /// Of the enrolment in force; `None`: the workload was revoked.
+    fn newest_certificate_of(&self, who: &Principal) -> Result<Option<CertificateRecord>> {
+        let nobody = || Error::new(ErrorId::NotFound, format!("{who} is nobody who can be enrolled"));
+        let (namespace, name) = (who.namespace.as_ref().ok_or_else(nobody)?, who.subject.parse::<Name>()?);
+        let namespace = self.namespace_id(namespace)?;
+        let workload = self.catalogue.workload(namespace, &name)?;
+        let newest = self.catalogue.newest_certificate(namespace, &name)?;
+        Ok(newest.filter(|newest| workload.revoked.is_none() && newest.enrolment == workload.enrolment))
     }
 
     /// Puts what the vault knows into a scenario.

@@ -127,13 +127,6 @@ impl Vault {
             return self.refuse(caller, act, &subject, remote);
         }
         let known = Known::find(kind).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        if text.trim().is_empty() && !before.trim().is_empty() {
-            // A file that could not be written, or the wrong one.
-            let empty =
-                Error::new(ErrorId::ConfigInvalid, format!("the document is empty: it would take all {kind} away"))
-                    .hint("if that is meant, say so in it by a comment: # none");
-            return self.refuse(caller, act, &subject, empty);
-        }
         let taken = check(known, text).and_then(|()| must_be_usable(kind, text, self.home().path()));
         taken.or_else(|e| self.refuse(caller, act, &subject, e))?;
         let _turn = self.settings.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,7 +270,18 @@ fn check(known: &Known, text: &str) -> Result<()> {
         return Err(Error::new(ErrorId::InvalidArgument, long));
     }
     (known.parse)(text)?;
+    if says_nothing(text) {
+        // A file that could not be written, or the wrong one: it would take away all that is in force.
+        return Err(Error::new(ErrorId::ConfigInvalid, format!("the document says nothing about {}", known.kind))
+            .hint("if that is meant, say so by a line of its own: # none"));
+    }
     must_be_addresses(known.kind, text)
+}
+
+/// Whether a document has nothing in it but its version, and does not say that this is meant.
+fn says_nothing(text: &str) -> bool {
+    let empty = |table: toml::Table| table.keys().all(|key| key == "version");
+    toml::from_str(text).is_ok_and(empty) && !text.lines().any(|line| line.trim() == "# none")
 }
 
 #[cfg(test)]

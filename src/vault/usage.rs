@@ -85,13 +85,14 @@ impl Vault {
         let request = Request { caller, act, subject, permit: &permit, arguments: &arguments };
         let is = |who: &Principal| whom.as_ref().is_none_or(|whom| who.to_string() == *whom);
         let carry_out = || {
-            let callers = match &whom {
-                None => None,
-                Some(_) => {
-                    let known = self.catalogue.usage_callers()?.into_iter();
-                    Some(known.filter(|text| serde_json::from_str(text).is_ok_and(|who| is(&who))).collect())
-                }
+            let counted = || {
+                let known = self.catalogue.usage_callers()?.into_iter();
+                Ok::<Vec<_>, Error>(known.filter(|text| serde_json::from_str(text).is_ok_and(|who| is(&who))).collect())
             };
+            let callers = whom.is_some().then(counted).transpose()?;
+            if let (Some(whom), true) = (&whom, callers.as_ref().is_some_and(Vec::is_empty)) {
+                self.must_be_somebody(whom)?;
+            }
             let dropped = self.catalogue.drop_usage(callers, artifact, self.entry(&request, Vec::new()))?.0;
             self.counting.ledger.reset(|key| is(&key.principal) && (artifact.is_none() || key.artifact == artifact));
             Ok(dropped)

@@ -323,7 +323,7 @@ async fn a_session_that_was_taken_back_is_refused_on_old_and_new_connections() {
     let last = world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
     let client = world.client(&last).await.unwrap();
     client.whoami().await.unwrap();
-    world.issuers("version = 1");
+    world.issuers("version = 1\n# none");
     assert_eq!(refused(client.whoami().await), ErrorId::BadCredential);
     world.stop().await;
 }

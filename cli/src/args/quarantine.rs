@@ -40,7 +40,7 @@ impl HoldKind {
 /// `vault quarantine principal`
 #[derive(Debug, Args)]
 pub struct QuarantinePrincipal {
-    /// [NAMESPACE/]WORKLOAD, or ISSUER:SUBJECT of an operator
+    /// [NAMESPACE/]WORKLOAD, or operator:ISSUER:SUBJECT
     #[arg(value_name = "PRINCIPAL")]
     pub name: String,
     /// What is done

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::support::Machine;
 
-fn sha256(m: &Machine, name: &str) -> String {
+pub fn sha256(m: &Machine, name: &str) -> String {
     let out = Command::new("sha256sum").arg(m.path(name)).output().unwrap();
     String::from_utf8(out.stdout).unwrap()[..64].to_owned()
 }

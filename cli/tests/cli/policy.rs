@@ -119,10 +119,25 @@ fn a_decision_is_explained_with_what_is_not_met_and_what_would_help() {
     assert_eq!((&told["allowed"], &told["approvals"]), (&false.into(), &2.into()));
     let serve = ["policy", "explain", "workload:default/serve-1", "open", "model", "--given", "hour=12"];
     let text = m.text(&serve);
-    assert!(
-        text.contains("a grant: vault grant") && text.contains("permit role-serving") || text.contains("forbid"),
-        "{text}"
-    );
+    assert!(text.contains("with a grant: vault grant") && text.contains("forbid night: does not apply"), "{text}");
+    // What refuses whatever the policies say.
+    let outside = |who: &str| {
+        let told = m.checked("policy-explain", &["policy", "explain", who, "open", "model", "--json"]);
+        assert_eq!(told["allowed"], !told["outside"].as_array().is_some_and(|why| !why.is_empty()), "{told:#}");
+        told["outside"].to_string()
+    };
+    m.ok(&["group", "add", "serving", "workload:default/serve-1", "workload:default/ci:repo"]);
+    assert!(outside("workload:default/serve-1").contains("is not enrolled"));
+    assert!(outside("workload:default/ci:repo").contains("no issuer is called ci"));
+    m.ok(&["workload", "enroll", "serve-1", "-o", "serve-1"]);
+    assert_eq!(outside("workload:default/serve-1"), "[]");
+    m.ok(&["workload", "revoke", "serve-1"]);
+    assert!(outside("workload:default/serve-1").contains("is revoked"));
+    fs::write(m.path("bad.txt"), format!("{}\n", super::intel::sha256(&m, "model"))).unwrap();
+    m.ok(&["intel", "import", "bad.txt", "--source", "feed"]);
+    assert!(outside("operator:local:uid:0").contains("the list from feed names"));
+    m.ok(&["intel", "rm", "feed"]);
+    assert_eq!(outside("operator:local:uid:0"), "[]");
     m.fails(&["policy", "explain", "somebody", "open", "model"], 2, "InvalidArgument");
     m.fails(
         &["policy", "explain", "operator:local:uid:0", "open", "model", "--given", "hours=2"],
@@ -142,6 +157,9 @@ fn groups_and_labels_decide() {
     let allowed = |who: &str, action: &str| {
         m.json(&["policy", "explain", who, action, "model", "--given", "hour=12", "--json"])["allowed"] == true
     };
+    for workload in ["serve-1", "serve-2"] {
+        m.ok(&["workload", "enroll", workload, "-o", workload]);
+    }
     // A role.
     assert!(!allowed("workload:default/serve-1", "open"));
     let groups =

@@ -63,7 +63,7 @@ fn on_a_full_disk(m: &Machine, free: &str, script: &str) -> std::process::Output
     let text = format!(
         "set -e; cp -a {home} {home}.kept; mount -t tmpfs -o size=12m,mode=700 none {home}; cp -a {home}.kept/. {home}; \
          head -c $(( $(df --output=avail -B1 {home} | tail -1) - {free} )) /dev/zero > {home}/../work/filler; \
-         cp {home}/../work/filler {home}/blobs/filler; set +e; vault() {{ {vault} \"$@\"; }}; {script}"
+         cp {home}/../work/filler {home}/blobs/filler; set +e; vault() {{ {vault} \"$@\"; }}; HOME_OF_VAULT={home}; {script}"
     );
     let ready = m.command(&[]);
     let mut shell = Command::new("unshare");
@@ -100,6 +100,33 @@ fn on_a_disk_without_space_every_command_says_so_and_what_was_sealed_can_be_had_
         assert!(refused["error"]["hint"].as_str().unwrap().contains("space"), "{refused:#}");
         let listing = documents.nth(1).unwrap().unwrap();
         assert!(listing["artifacts"].as_array().unwrap().iter().all(|v| v["name"] != "new"), "{listing:#}");
+    }
+}
+
+#[test]
+fn nothing_is_released_where_the_log_cannot_be_written() {
+    let m = promise::machine();
+    let home = m.home().display().to_string();
+    // Pages that the write-ahead log has already take some rows without more space; then there is none.
+    let until_refused = "n=0; while vault open kept -o out --json > told 2> err; do rm out; n=$((n+1)); [ $n -lt 500 ] || exit 9; done; \
+                         cat told err; [ ! -e out ] || exit 8; for left in .out*; do [ ! -e \"$left\" ] || exit 7; done;";
+    let again = format!("rm {home}/blobs/filler; vault open kept -o out --json && vault audit verify --json");
+    let daemon = format!(
+        "rm {home}/blobs/filler; vault serve --listen none --json > ready & serving=$!; \
+         n=0; until grep -q socket ready; do sleep 0.05; n=$((n+1)); [ $n -lt 400 ] || exit 6; done; \
+         cat /dev/zero > {home}/blobs/filler 2> full;"
+    );
+    for (by, script) in [
+        ("in process", format!("{until_refused} {again}")),
+        ("by the daemon", format!("{daemon} {until_refused} {again}; status=$?; kill $serving; exit $status")),
+    ] {
+        let out = on_a_full_disk(&m.copy(), "0", &script.replace(&home, "$HOME_OF_VAULT"));
+        let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{by}: {:?} {stdout}{stderr}", out.status);
+        let mut documents = serde_json::Deserializer::from_slice(&out.stdout).into_iter::<serde_json::Value>();
+        let refused = documents.next().unwrap().unwrap();
+        assert_eq!(refused["error"]["id"], "DiskFull", "{by}: {refused:#}");
+        assert!(documents.next().unwrap().unwrap()["error"].is_null(), "{by}: with space again it goes on");
     }
 }
 
