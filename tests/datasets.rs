@@ -99,6 +99,7 @@ impl Fixture {
             created: Timestamp::from_millis(self.clock.now().as_millis() - 8 * 86_400_000),
             expires: None,
             schema: Schema::Lines,
+            multiset: None,
             attribution: Attribution {
                 contributors: vec![contributor],
                 files: files.iter().map(|file| (file.path.clone(), sha256(b"who supplied what"))).collect(),

@@ -137,6 +137,7 @@ mod tests {
             created: Timestamp::from_millis(1_000),
             expires: Some(Timestamp::from_millis(9_000)),
             schema: Schema::Lines,
+            multiset: None,
             files: Vec::new(),
             attribution: Attribution::default(),
             derived_from: Vec::new(),

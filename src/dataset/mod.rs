@@ -42,7 +42,7 @@ mod units;
 mod value;
 
 pub use chain::{Chain, Seen as VersionSeen, Version};
-pub use compare::{Comparing, Difference, RecordKey, Summary};
+pub use compare::{Comparing, Difference, Multiset, RecordKey, Summary};
 pub use contributors::{Attested, Contributor, Excluded, MAX_CONTRIBUTORS, Run, Runs};
 pub use fields::{Field, Fields, Malformed, fields, members};
 pub use folder::{Folder, Follow};

@@ -18,13 +18,14 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const MAX_DATASET_FILES: usize = 100_000;
 const MAX_TEXT: usize = 4096;
 const MAX_SOURCES: usize = 256;
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 17] = [
     "version",
     "previous",
     "created",
     "expires",
     "schema",
     "records",
+    "multiset",
     "files",
     "contributors",
     "unattributed",
@@ -52,6 +53,9 @@ pub struct DatasetStatement {
     pub expires: Option<Timestamp>,
     /// What its records look like.
     pub schema: Schema,
+    /// Over the hashes of all its records in byte order ([`Multiset`](super::Multiset)): the same for the same records in another
+    /// order. Earlier releases signed none.
+    pub multiset: Option<Sha256>,
     /// Its files, in the byte order of their paths.
     pub files: Vec<Measured>,
     /// Who supplied records, and which: none where nobody was asked.
@@ -154,7 +158,11 @@ impl DatasetStatement {
         if let Some(expires) = self.expires {
             text(&mut out, "expires", &expires.to_string());
         }
-        let _ = write!(out, ",\"schema\":{},\"records\":{},\"files\":[", self.schema.to_json(), self.records());
+        let _ = write!(out, ",\"schema\":{},\"records\":{}", self.schema.to_json(), self.records());
+        if let Some(multiset) = &self.multiset {
+            text(&mut out, "multiset", &multiset.to_string());
+        }
+        out.push_str(",\"files\":[");
         for (i, file) in self.files.iter().enumerate() {
             out.push_str(if i == 0 { "{\"path\":" } else { ",{\"path\":" });
             quote(&file.path, &mut out);
@@ -335,6 +343,7 @@ fn predicate_of(predicate: &Value, name: String, schema: Schema) -> Option<Datas
         created: time(predicate.get("created")?)?,
         expires: optional(predicate, "expires", time)?,
         schema,
+        multiset: optional(predicate, "multiset", sha256)?,
         files: predicate.get("files")?.as_array()?.iter().map(file).collect::<Option<_>>()?,
         attribution: Attribution {
             contributors: all(predicate, "contributors", MAX_CONTRIBUTORS, contributor)?,
@@ -401,6 +410,7 @@ mod tests {
             created: Timestamp::from_millis(1_700_000_000_000),
             expires: Some(Timestamp::from_millis(1_800_000_000_000)),
             schema: Schema::Lines,
+            multiset: Some(Sha256([10; 32])),
             files: vec![file("a.jsonl", 1), file("b/c.jsonl", 3)],
             attribution: Attribution {
                 contributors: vec![contributor("c\"1", 1), contributor("c2", 2)],

@@ -285,24 +285,24 @@ mod tests {
         assert!(world.client(&new).await.is_err());
         // Both, then the new one alone: connections under the old one are over.
         agent.say([der(&old), der(&new)].concat());
-        world.becomes(&new, true, Duration::from_secs(2)).await;
+        world.becomes(&new, true, Duration::from_secs(15)).await;
         let under_old = world.client(&old).await.unwrap();
         let under_new = world.client(&new).await.unwrap();
         agent.say(der(&new));
-        world.becomes(&old, false, Duration::from_secs(2)).await;
+        world.becomes(&old, false, Duration::from_secs(15)).await;
         assert_eq!(under_old.whoami().await.unwrap_err().id(), ErrorId::BadCredential);
         under_new.whoami().await.unwrap();
         // What makes no sense vouches for nobody.
         agent.say(b"no certificates".to_vec());
-        world.becomes(&new, false, Duration::from_secs(2)).await;
+        world.becomes(&new, false, Duration::from_secs(15)).await;
         agent.say(der(&new));
-        world.becomes(&new, true, Duration::from_secs(2)).await;
+        world.becomes(&new, true, Duration::from_secs(15)).await;
 
         // Gone: what it said holds for a while, and no longer.
         drop(agent);
         tokio::time::sleep(Duration::from_millis(500)).await;
         under_new.whoami().await.unwrap();
-        world.becomes(&new, false, Duration::from_secs(8)).await;
+        world.becomes(&new, false, Duration::from_secs(20)).await;
         assert_eq!(under_new.whoami().await.unwrap_err().id(), ErrorId::BadCredential);
         let agent = Agent::start(&socket, der(&new));
         world.becomes(&new, true, Duration::from_secs(15)).await;

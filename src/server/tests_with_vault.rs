@@ -577,5 +577,5 @@ async fn rows_that_were_read_before_the_reader_was_suspended_are_not_sent_after(
         }
     };
     assert_eq!(end.code(), Code::PermissionDenied);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }

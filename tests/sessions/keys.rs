@@ -139,7 +139,7 @@ async fn an_issuer_that_is_slow_huge_or_gone_costs_a_bounded_time_and_is_not_ask
         assert!(began.elapsed() < Duration::from_secs(limit), "{what}: {:?}", began.elapsed());
         let again = Instant::now();
         assert_eq!(refused(world.login(&token(&web, &signer, "k1")).await), ErrorId::IssuerUnreachable, "{what}");
-        assert!(again.elapsed() < Duration::from_secs(2), "{what}: {:?}", again.elapsed());
+        assert!(again.elapsed() < Duration::from_secs(4), "{what}: {:?}", again.elapsed());
         assert_eq!(web.asked(), 1, "{what}");
         // Others are served meanwhile and afterwards.
         assert!(world.vault.status(&world.operator()).is_ok());
@@ -171,6 +171,14 @@ async fn logins_that_wait_for_a_silent_issuer_keep_nobody_else_out() {
     let silent = super::issuer("", &signer).replace(super::ISSUER, &web.url()).replace("\"ci\"", "\"silent\"");
     let good = super::issuer(&format!("jwks = {{ inline = '{}' }}", signer.jwks("k1")), &signer);
     world.issuers(&format!("{good}{}", silent.replace("version = 1", "")));
+    let eight_logins = async || {
+        let began = Instant::now();
+        for _ in 0..8 {
+            world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
+        }
+        began.elapsed()
+    };
+    let alone = eight_logins().await;
     let mut waiting = Vec::new();
     for _ in 0..40 {
         let (stranger, token) = (world.stranger().await, token(&web, &signer, "k1"));
@@ -179,11 +187,8 @@ async fn logins_that_wait_for_a_silent_issuer_keep_nobody_else_out() {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(waiting.iter().all(|login| !login.is_finished()), "they wait");
-    let began = Instant::now();
-    for _ in 0..8 {
-        world.login(&signer.token("k1", &claims(&[]))).await.unwrap();
-    }
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let beside = eight_logins().await;
+    assert!(beside < Duration::from_secs(1) + 4 * alone, "{beside:?} where they took {alone:?} before");
     for login in waiting {
         let outcome = tokio::time::timeout(Duration::from_secs(16), login).await.unwrap().unwrap();
         assert!(matches!(refused(outcome), ErrorId::IssuerUnreachable | ErrorId::DeadlineExceeded));

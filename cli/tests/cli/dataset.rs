@@ -34,6 +34,28 @@ fn changes(document: &Value) -> Vec<String> {
 }
 
 #[test]
+fn the_same_records_in_another_order_have_the_same_digest() {
+    let m = with_data();
+    let sign = ["dataset", "sign", "d", "--key", "k.pem", "--json"];
+    let first = m.checked("dataset-sign", &sign);
+    // Backwards, and some of them in another file.
+    let all = fs::read_to_string(m.path("d/train.csv")).unwrap();
+    let (head, rows) = all.split_once('\n').unwrap();
+    let rows: Vec<_> = rows.lines().rev().collect();
+    for (file, rows) in [("train.csv", &rows[200..]), ("more.csv", &rows[..200])] {
+        fs::write(m.path("d").join(file), format!("{head}\n{}\n", rows.join("\n"))).unwrap();
+    }
+    let out = m.run(&sign[..5]);
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(told.contains("the records are those of version 1, in another order"), "{told}");
+    fs::remove_file(m.path("d/more.csv")).unwrap();
+    let third = m.checked("dataset-sign", &sign);
+    assert_eq!((third["version"].as_u64(), &third["records"]), (Some(3), &800.into()));
+    assert_ne!(third["multiset"], first["multiset"]);
+    m.ok(&["dataset", "verify", "d", "--key", "k.pub.pem"]);
+}
+
+#[test]
 fn a_dataset_is_signed_and_what_differs_is_named_by_record() {
     let m = with_data();
     let signed = m.checked("dataset-sign", &["dataset", "sign", "d", "--key", "k.pem", "--licence", "CC0", "--json"]);

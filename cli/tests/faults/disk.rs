@@ -111,8 +111,9 @@ fn nothing_is_released_where_the_log_cannot_be_written() {
     let until_refused = "n=0; while vault open kept -o out --json > told 2> err; do rm out; n=$((n+1)); [ $n -lt 500 ] || exit 9; done; \
                          cat told err; [ ! -e out ] || exit 8; for left in .out*; do [ ! -e \"$left\" ] || exit 7; done;";
     let again = format!("rm {home}/blobs/filler; vault open kept -o out --json && vault audit verify --json");
+    let vault = super::support::VAULT;
     let daemon = format!(
-        "rm {home}/blobs/filler; vault serve --listen none --json > ready & serving=$!; \
+        "rm {home}/blobs/filler; (exec {vault} serve --listen none --json > ready) & serving=$!; \
          n=0; until grep -q socket ready; do sleep 0.05; n=$((n+1)); [ $n -lt 400 ] || exit 6; done; \
          cat /dev/zero > {home}/blobs/filler 2> full;"
     );

@@ -25,6 +25,7 @@ _REQUIRED = ("version", "created", "schema", "records", "files")
 _OPTIONAL = (
     "previous",
     "expires",
+    "multiset",
     "sources",
     "licence",
     "contributors",

@@ -4,11 +4,13 @@
 //! in both; by place in the new version and by place in the old one, to see which of those were moved and which edits belong
 //! together. Memory: the sorts' share, and some bytes for each stretch of records that was moved.
 
+mod multiset;
 mod order;
 mod sort;
 
 use std::path::Path;
 
+pub use self::multiset::Multiset;
 use self::order::Blocks;
 use self::sort::Sorter;
 use crate::error::Result;

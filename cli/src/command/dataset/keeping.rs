@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use model_vault::Result;
 use model_vault::crypto::hash::sha256;
-use model_vault::dataset::{Attested, Follow, LeafWriter, Pieces, RecordKey, Runs};
+use model_vault::dataset::{Attested, Follow, LeafWriter, Multiset, Pieces, RecordKey, Runs};
 use model_vault::names::Sha256;
 
 use super::places::{CONTRIBUTORS, PIECES};
@@ -20,6 +20,7 @@ pub struct Keeping {
     kept_out: HashMap<Sha256, u32>,
     /// Files come one after the other: one tree is open at a time.
     open: Option<Open>,
+    multiset: Multiset,
     /// What is said of each file's contributors.
     pub runs: BTreeMap<String, Sha256>,
     /// Records of each contributor, by its number; of nobody first.
@@ -38,7 +39,14 @@ impl Keeping {
         let _ = fs::remove_dir_all(&into);
         let contributors = attested.as_ref().map_or(0, |(_, n)| *n);
         let attested = attested.map(|(attested, _)| attested);
-        Self { into, attested, kept_out, open: None, runs: BTreeMap::new(), counts: vec![0; contributors + 1] }
+        let multiset = Multiset::new(&into);
+        let (runs, counts) = (BTreeMap::new(), vec![0; contributors + 1]);
+        Self { into, attested, kept_out, open: None, multiset, runs, counts }
+    }
+
+    /// Of all records that came.
+    pub fn multiset(&mut self) -> Result<Sha256> {
+        std::mem::replace(&mut self.multiset, Multiset::new(&self.into)).digest()
     }
 
     /// Puts it where it belongs.
@@ -79,7 +87,8 @@ impl Follow for Keeping {
                 }
             }
         }
-        open.leaves.push(hashes)
+        open.leaves.push(hashes)?;
+        self.multiset.push(hashes)
     }
 
     fn pieces(&mut self, file: &str, pieces: &Pieces) -> Result<()> {

@@ -29,6 +29,8 @@ struct Signed {
     name: String,
     version: u64,
     root: Sha256,
+    /// Over the hashes of all records in byte order.
+    multiset: Sha256,
     records: u64,
     files: u64,
     bytes: u64,
@@ -90,6 +92,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     for (contributor, records) in contributors.iter_mut().zip(keeping.counts.iter().skip(1)) {
         contributor.records = *records;
     }
+    let multiset = keeping.multiset()?;
     let name = args.name.clone().or_else(|| before.map(|b| b.statement.name.clone()));
     let name = match name {
         Some(name) => name,
@@ -106,6 +109,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         created: SystemClock.now(),
         expires: args.expires,
         schema,
+        multiset: Some(multiset),
         files,
         attribution: Attribution { contributors, files: keeping.runs.clone(), excluded },
         derived_from: args.derived_from.iter().map(|path| origin(path)).collect::<Result<_>>()?,
@@ -113,12 +117,18 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     };
     if let Some(before) = before.filter(|b| b.statement.root() == statement.root()) {
         cx.out.message(format!("note: the records and files are those of version {}", before.statement.version));
+    } else if let Some(before) = before.filter(|b| b.statement.multiset == statement.multiset) {
+        cx.out.message(format!(
+            "note: the records are those of version {}, in another order or other files",
+            before.statement.version
+        ));
     }
     // Hashes first: a statement never lies beside hashes that are older than it.
     let signers = issuing.publish(cx, &places, &statement, || keeping.settle(&places.records))?;
     let signed = Signed {
         version: statement.version,
         root: statement.root(),
+        multiset,
         records: statement.records(),
         files: statement.files.len() as u64,
         bytes: statement.size(),
