@@ -7,7 +7,7 @@
 //! | `frame` | from the bytes of a file to its records: one file for each format |
 //! | `units` | a file read once and worked on by all cores |
 //! | `blocks` | text as such units |
-//! | `measure`, `folder` | files and all files of a dataset: their records, roots |
+//! | `measure`, `folder`, `tree` | files and all files of a dataset, wherever they lie: their records, roots |
 //! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
 //! | `contributors` | who supplied which records |
 //! | `statement` | what is signed about one version |
@@ -38,6 +38,7 @@ mod reader;
 mod receipt;
 mod schema;
 mod statement;
+mod tree;
 mod units;
 mod value;
 
@@ -52,8 +53,9 @@ pub use leaves::{LeafWriter, Leaves};
 pub use measure::{Measured, Source, Surveyor, dataset_root};
 pub use pieces::{MAX_PIECE, Piece, Pieces};
 pub use proof::RecordProof;
-pub use reader::{Place, Reader, Record, Verified};
+pub use reader::{Beside, Place, Reader, Record, Verified};
 pub use receipt::{Read, ReadSet, Receipt};
 pub use schema::{Column, MAX_COLUMNS, Schema, Seen, Survey, Type};
 pub use statement::{Attribution, DatasetStatement, Described, MAX_DATASET_FILES, Origin};
+pub use tree::{Opened, Tree};
 pub use value::{Encoder, MAX_RECORD, record_hash};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use model_vault::crypto::hash::sha256;
-use model_vault::dataset::{Attribution, Contributor, DatasetStatement, Described, Leaves, Origin, Runs};
+use model_vault::dataset::{Attribution, Beside, Contributor, DatasetStatement, Described, Leaves, Origin, Runs};
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -171,12 +171,10 @@ fn kept_out(places: &Places, before: &DatasetStatement, contributors: &[Contribu
     let mut out = HashMap::new();
     for file in before.files.iter().filter(|f| f.records > 0) {
         let Some(signed) = files.get(&file.path) else { continue };
-        let dir = places.records_of(&file.path);
-        let (path, most) = (dir.join(CONTRIBUTORS), Runs::most(file.records));
-        let text = read_small(&path, most).map_err(on(&path))?;
+        let text = places.beside(&file.path, CONTRIBUTORS, Runs::most(file.records))?;
         let runs = Runs::from_text(&text, signed, file.records, then.len()).map_err(|e| e.on(&file.path))?;
         let mut whose = runs.0.iter().flat_map(|run| std::iter::repeat_n(number(run.by), run.count as usize));
-        let leaves = Leaves { dir: &dir, size: file.records, root: file.root };
+        let leaves = Leaves { place: places, file: &file.path, size: file.records, root: file.root };
         leaves.each(&mut |some| {
             out.extend(some.iter().filter_map(|leaf| Some((*leaf, whose.next().flatten()?))));
             Ok(())
@@ -201,6 +199,6 @@ fn described(args: &DatasetSign) -> Result<Described> {
 /// The newest version of a dataset that this one was made from, as it says itself: what it names is what is looked for when that is tainted.
 fn origin(path: &std::path::Path) -> Result<Origin> {
     let places = Places::of(path)?;
-    let statement = places.newest_by_anybody()?;
+    let statement = places.statements()?.newest_by_anybody()?;
     Ok(Origin { name: statement.name.clone(), root: statement.root() })
 }
