@@ -6,6 +6,8 @@
 
 mod blocks;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io;

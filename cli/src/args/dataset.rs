@@ -85,7 +85,7 @@ pub struct DatasetSign {
     /// Its description in Croissant (JSON-LD), signed by digest
     #[arg(long, value_name = "FILE")]
     pub croissant: Option<PathBuf>,
-    /// The report of a scan, signed by digest
+    /// The report of a scan (dataset scan --json), signed by digest and in short
     #[arg(long, value_name = "FILE")]
     pub scan: Option<PathBuf>,
     /// A field of the Data Provenance Standards; may be repeated

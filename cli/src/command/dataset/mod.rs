@@ -13,6 +13,7 @@ mod quarantine;
 mod read;
 mod receipt;
 mod scan;
+mod scanned;
 mod sealed;
 mod seen;
 mod sign;
