@@ -189,7 +189,8 @@ fn named(error: Error, reference: &Reference) -> Error {
         .hint(format!("check the name; if it is right, ask an operator: vault grant WORKLOAD {artifact}"))
 }
 
-type Selection = (String, Option<Range<u64>>);
+/// Path of a member, and the bytes of it; none: all.
+pub(super) type Selection = (String, Option<Range<u64>>);
 
 fn selections(plan: &FetchPlan) -> Result<Vec<Selection>> {
     let mut wanted = plan.members.clone();

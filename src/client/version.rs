@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 
 use self::blocks::Blocks;
 use self::stream::Stream;
+use super::fetch::Selection;
 use super::{Client, FetchPlan, FetchReport};
 use crate::error::{Error, ErrorId, Result};
 use crate::manifest::ArtifactStatement;
@@ -210,7 +211,7 @@ impl Line {
 
 impl Served {
     /// What to ask for to get these bytes, as far as fits into one request, and where that ends.
-    fn selections(&self, bytes: Range<u64>) -> (Vec<(String, Option<Range<u64>>)>, u64) {
+    fn selections(&self, bytes: Range<u64>) -> (Vec<Selection>, u64) {
         let first = self.order.partition_point(|(start, _)| *start <= bytes.start).saturating_sub(1);
         let (mut selected, mut named, mut at) = (Vec::new(), 0, bytes.start);
         for (start, member) in self.order.iter().skip(first).take_while(|(start, _)| *start < bytes.end) {
