@@ -29,7 +29,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use artifact::version_number;
-pub use artifact::{ByteRange, Export, Fetch, Import, Inspect, Ls, Open, Rm, Seal, SetTag};
+pub use artifact::{ByteRange, Daemon, Export, Fetch, Import, Inspect, Ls, Open, Rm, Seal, SetTag};
 pub use attest::{Attest, AttestAdd, AttestLs, AttestVerify};
 pub use audit::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
 pub use config::{Config, ConfigCheck, ConfigGet, ConfigSet};

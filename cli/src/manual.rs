@@ -110,17 +110,22 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "vault dataset verify data/ --trust release",
             "vault dataset verify train.csv --key signer.pub.pem --min-version 3",
+            "vault dataset verify reviews@v3 --trust release                  # sealed in the vault",
         ],
     ),
     (
         "dataset diff",
-        &["vault dataset diff old/ new/", "vault dataset diff old.csv new.csv --key id        # pairs edited rows"],
+        &[
+            "vault dataset diff old/ new/",
+            "vault dataset diff old.csv new.csv --key id        # pairs edited rows",
+            "vault dataset diff reviews@v2 reviews@v3           # versions in the vault",
+        ],
     ),
     (
         "dataset read",
         &[
             "vault dataset read data/ --trust release | python train.py        # JSON Lines, each record checked",
-            "vault dataset read data/ --key curator.pub.pem -o train.jsonl --receipt receipt.json",
+            "vault dataset read reviews@v3 --key curator.pub.pem -o train.jsonl --receipt receipt.json",
         ],
     ),
     (
@@ -154,7 +159,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "dataset scan",
         &[
             "vault dataset scan data/ --label class --html report.html",
-            "vault dataset scan new.csv --baseline old.csv --fail-on any --sarif scan.sarif",
+            "vault dataset scan reviews --baseline reviews@v2 --fail-on any --sarif scan.sarif",
         ],
     ),
     (

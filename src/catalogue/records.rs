@@ -341,8 +341,24 @@ pub struct DatasetFacts {
     pub excluded: u64,
     /// The statement names the report of a scan.
     pub scanned: bool,
+    /// That report in short, where its signer read it.
+    #[serde(default)]
+    pub scan: Option<ScanFacts>,
     /// It was made from other datasets.
     pub derived: bool,
+}
+
+/// A scan for what looks poisoned, as far as decisions ask for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanFacts {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Findings of all detectors.
+    pub findings: u64,
+    /// How grave the gravest is: 0 nothing, 1 low, 2 medium, 3 high.
+    pub worst: u64,
+    /// Detectors that ran, and how many records each found suspicious.
+    pub detectors: Vec<(String, u64)>,
 }
 
 /// A move of a tag, as it is about to commit.

@@ -88,6 +88,20 @@ impl FetchSink for InMemory {
     }
 }
 
+/// Keeps the statement.
+struct StatementOnly(Option<ArtifactStatement>);
+
+impl FetchSink for StatementOnly {
+    fn start(&mut self, _: &VersionFacts, statement: &ArtifactStatement) -> Result<()> {
+        self.0 = Some(statement.clone());
+        Ok(())
+    }
+
+    fn bytes(&mut self, _: &Subject, _: u64, _: &[u8]) -> Result<()> {
+        Err(broken("bytes that were not asked for"))
+    }
+}
+
 /// What a complete fetch brought.
 #[derive(Clone, Debug)]
 pub struct FetchReport {
@@ -115,16 +129,37 @@ impl Client {
     /// `VersionRollback`, `MemberMismatch`, `StreamBroken`, `LimitExceeded`; the server's own; the sink's own.
     pub async fn fetch(&self, plan: FetchPlan, sink: &mut (dyn FetchSink + Send)) -> Result<FetchReport> {
         let wanted = selections(&plan)?;
+        self.fetch_selected(&plan, Some(wanted), sink).await
+    }
+
+    /// The verified statement of a version, without a byte of it. Checked as in [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub async fn fetch_statement(&self, plan: &FetchPlan) -> Result<(FetchReport, ArtifactStatement)> {
+        let mut sink = StatementOnly(None);
+        let report = self.fetch_selected(plan, None, &mut sink).await?;
+        let statement = sink.0.ok_or_else(|| broken("the stream ended before its statement"))?;
+        Ok((report, statement))
+    }
+
+    /// `wanted`: what to send; none: nothing but the statement.
+    async fn fetch_selected(
+        &self,
+        plan: &FetchPlan,
+        wanted: Option<Vec<Selection>>,
+        sink: &mut (dyn FetchSink + Send),
+    ) -> Result<FetchReport> {
         let request = pb::FetchRequest {
             reference: Reference { member: None, ..plan.reference.clone() }.to_string(),
             request_id: request_id()?,
-            members: wanted.iter().map(selection_to_wire).collect(),
+            members: wanted.iter().flatten().map(selection_to_wire).collect(),
             checks_groups: true,
-            statement_only: false,
+            statement_only: wanted.is_none(),
         };
         let stream = self.fetches().fetch(request).await;
         let mut stream = stream.map_err(|s| named(self.link.error_of(&s), &plan.reference))?.into_inner();
-        let mut check = Check::new(&plan, wanted);
+        let mut check = Check::new(plan, wanted);
         loop {
             let next = tokio::time::timeout(SILENCE, stream.message()).await.map_err(|_| {
                 Error::new(ErrorId::DeadlineExceeded, format!("the server sent nothing for {SILENCE:?}"))
@@ -154,7 +189,8 @@ fn named(error: Error, reference: &Reference) -> Error {
         .hint(format!("check the name; if it is right, ask an operator: vault grant WORKLOAD {artifact}"))
 }
 
-type Selection = (String, Option<Range<u64>>);
+/// Path of a member, and the bytes of it; none: all.
+pub(super) type Selection = (String, Option<Range<u64>>);
 
 fn selections(plan: &FetchPlan) -> Result<Vec<Selection>> {
     let mut wanted = plan.members.clone();
@@ -175,7 +211,7 @@ fn selection_to_wire((path, range): &Selection) -> pb::MemberSelection {
 /// The checks, fed message by message. Holds at most the statement and one group.
 pub(super) struct Check<'a> {
     plan: &'a FetchPlan,
-    wanted: Vec<Selection>,
+    wanted: Option<Vec<Selection>>,
     state: State,
 }
 
@@ -197,7 +233,7 @@ enum State {
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(plan: &'a FetchPlan, wanted: Vec<Selection>) -> Self {
+    pub(super) fn new(plan: &'a FetchPlan, wanted: Option<Vec<Selection>>) -> Self {
         Self { plan, wanted, state: State::Start }
     }
 
@@ -306,7 +342,7 @@ impl<'a> Check<'a> {
             let message = format!("groups of 2^{} bytes; this client takes 2^{MAX_GROUP_LOG2}", statement.group_log2);
             return Err(Error::new(ErrorId::LimitExceeded, message));
         }
-        let spans = spans(&statement, &self.wanted)?;
+        let spans = self.wanted.as_ref().map_or_else(|| Ok(Vec::new()), |wanted| spans(&statement, wanted))?;
         Members::new(version, statement, (signers, tag), spans)
     }
 

@@ -11,6 +11,7 @@ mod operators;
 mod seal;
 mod sessions;
 mod transfer;
+mod version;
 
 use std::io::Write;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use fetch::{FetchPlan, FetchReport, FetchSink, InMemory};
 pub use floor::{Seen, SeenMove, TagFloor};
 pub use seal::Upload;
 pub use sessions::Login;
+pub use version::{Member, SealedVersion};
 
 use crate::crypto::random::SystemRandom;
 use crate::crypto::sign::PublicKey;

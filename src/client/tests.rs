@@ -131,7 +131,7 @@ impl Artifact {
     }
 
     /// What an honest server sends for byte ranges of members, in pieces of at most 1 MiB.
-    fn stream(&self, wanted: &[(usize, Range<usize>)]) -> Vec<Part> {
+    pub(crate) fn stream(&self, wanted: &[(usize, Range<usize>)]) -> Vec<Part> {
         self.stream_with(&self.envelope(1), wanted)
     }
 

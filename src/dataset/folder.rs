@@ -1,6 +1,5 @@
-//! A dataset on disk: its files, and what is measured of all of them under one schema.
+//! A dataset: its files, on disk or elsewhere, and what is measured of all of them under one schema.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +9,9 @@ use super::measure::{Measured, Measuring, Source, Surveyor};
 use super::pieces::Pieces;
 use super::schema::Schema;
 use super::statement::MAX_DATASET_FILES;
+use super::tree::{Opened, Tree};
 use crate::error::{Error, ErrorId, Result};
-use crate::files::{Entry, Ignored, Links, ModelFiles};
+use crate::files::{Ignored, Links, ModelFiles};
 use crate::names::Sha256;
 
 /// What all images of a folder are called together, as one file of the dataset.
@@ -21,9 +21,16 @@ const KEY: &str = "path";
 
 /// The files of a dataset, in the byte order of their paths. Its images count as one file, and are not held.
 pub struct Folder {
-    files: ModelFiles,
+    tree: Box<dyn Tree>,
+    files: Vec<Held>,
     format: Option<Format>,
     images: bool,
+    size: u64,
+}
+
+/// A file that is no image of many.
+struct Held {
+    path: String,
     size: u64,
 }
 
@@ -57,29 +64,51 @@ impl Folder {
     /// As [`ModelFiles::find`]; `LimitExceeded` for too many files.
     pub fn find(path: &Path, own: Ignored, format: Option<Format>) -> Result<Self> {
         let (mut images, mut size) = (false, 0_u64);
-        let files = ModelFiles::find_if(path, &own, Links::Refuse, &mut |entry| {
+        let found = ModelFiles::find_if(path, &own, Links::Refuse, &mut |entry| {
             let image = format_of(&entry.path, format) == Format::Images;
             images |= image;
             size = size.saturating_add(entry.size);
             !image
         })?;
+        if found.is_single_file() {
+            size = found.entries().iter().map(|e| e.size).sum();
+        }
+        let files = found.entries().iter().map(|e| Held { path: e.path.clone(), size: e.size }).collect();
+        Self { tree: Box::new(Arc::new(found)), files, format, images, size }.checked()
+    }
+
+    /// All files of a tree.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn of(tree: Box<dyn Tree>, format: Option<Format>) -> Result<Self> {
+        let (mut files, mut images, mut size) = (Vec::new(), false, 0_u64);
+        tree.walk(&mut |path, bytes| {
+            size = size.saturating_add(bytes);
+            match format_of(path, format) {
+                Format::Images => images = true,
+                _ => files.push(Held { path: path.into(), size: bytes }),
+            }
+            Ok(())
+        })?;
+        Self { tree, files, format, images, size }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
         let refused = |id, text: String, hint: &str| Err(Error::new(id, text).hint(hint));
-        if files.entries().len() + usize::from(images) > MAX_DATASET_FILES {
-            let text = format!("{} files; a dataset has {MAX_DATASET_FILES} at most", files.entries().len());
+        if self.files.len() + usize::from(self.images) > MAX_DATASET_FILES {
+            let text = format!("{} files; a dataset has {MAX_DATASET_FILES} at most", self.files.len());
             return refused(ErrorId::LimitExceeded, text, "pack small files into archives");
         }
-        if images && files.entries().iter().any(|entry| entry.path == IMAGES) {
+        if self.images && self.files.iter().any(|file| file.path == IMAGES) {
             let text = format!("a file is named {IMAGES:?}, as all images are together");
             return refused(ErrorId::InvalidArgument, text, "give the file another name");
         }
-        if files.is_single_file() {
-            size = files.entries().iter().map(|e| e.size).sum();
-        }
-        Ok(Self { files, format, images, size })
+        Ok(self)
     }
 
-    fn format_of(&self, entry: &Entry) -> Format {
-        match format_of(&entry.path, self.format) {
+    fn format_of(&self, file: &Held) -> Format {
+        match format_of(&file.path, self.format) {
             // On its own it is no folder of images.
             Format::Images => Format::Whole,
             format => format,
@@ -89,16 +118,12 @@ impl Folder {
     /// One of its files.
     ///
     /// # Errors
-    /// `NotFound`, and those of the file system.
-    pub fn open(&self, path: &str) -> Result<File> {
-        let missing = || Error::new(ErrorId::DatasetChanged, format!("{path}: it was signed, and is not there"));
-        let entry = self.entry(path).ok_or_else(missing)?;
-        self.files.open(entry)
-    }
-
-    fn entry(&self, path: &str) -> Option<&Entry> {
-        let entries = self.files.entries();
-        entries.binary_search_by(|e| e.path.as_str().cmp(path)).ok().map(|at| &entries[at])
+    /// `DatasetChanged` for none of them; those of the place.
+    pub fn open(&self, path: &str) -> Result<Arc<dyn Opened>> {
+        if self.files.binary_search_by(|file| file.path.as_str().cmp(path)).is_err() {
+            return Err(Error::new(ErrorId::DatasetChanged, format!("{path}: it was signed, and is not there")));
+        }
+        self.tree.open(path)
     }
 
     /// Shows all files, in order; not the images.
@@ -106,16 +131,16 @@ impl Folder {
     /// # Errors
     /// `SourceChanged`; those of `each`.
     pub(super) fn each(&self, each: &mut dyn FnMut(&Source<'_>) -> Result<()>) -> Result<()> {
-        for entry in self.files.entries() {
-            let file = Arc::new(self.files.open(entry)?);
-            each(&self.source(entry, &file))?;
-            self.files.unchanged(entry, &file)?;
+        for held in &self.files {
+            let file = self.tree.open(&held.path)?;
+            each(&self.source(held, &file))?;
+            file.unchanged()?;
         }
         Ok(())
     }
 
-    fn source<'e>(&self, entry: &'e Entry, file: &Arc<File>) -> Source<'e> {
-        Source { path: &entry.path, format: self.format_of(entry), bytes: file.clone() }
+    fn source<'e>(&self, held: &'e Held, file: &Arc<dyn Opened>) -> Source<'e> {
+        Source { path: &held.path, format: self.format_of(held), bytes: file.clone() }
     }
 
     /// Bytes of all files.
@@ -138,9 +163,8 @@ impl Folder {
     /// # Errors
     /// As [`Surveyor::add`].
     pub fn look(&self, surveyor: &mut Surveyor, threads: usize) -> Result<()> {
-        for entry in self.files.entries() {
-            let file = Arc::new(self.files.open(entry)?);
-            surveyor.add(&self.source(entry, &file), threads)?;
+        for held in &self.files {
+            surveyor.add(&self.source(held, &self.tree.open(&held.path)?), threads)?;
         }
         if self.images {
             surveyor.note(Format::Images);
@@ -168,20 +192,20 @@ impl Folder {
             }
         });
         let key = key.transpose()?;
-        let mut measured = Vec::with_capacity(self.files.entries().len() + 1);
+        let mut measured = Vec::with_capacity(self.files.len() + 1);
         let mut images = self.images;
-        for entry in self.files.entries() {
-            if images && *entry.path > *IMAGES {
+        for held in &self.files {
+            if images && *held.path > *IMAGES {
                 images = false;
                 measured.push(self.images((schema, key, threads), follow, progress)?);
             }
-            let file = Arc::new(self.files.open(entry)?);
-            let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(&entry.path, hashes, keys);
-            let (file_measured, pieces) = self.source(entry, &file).measure(schema, key, threads, &mut leaves)?;
-            self.files.unchanged(entry, &file)?;
-            follow.pieces(&entry.path, &pieces)?;
+            let file = self.tree.open(&held.path)?;
+            let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(&held.path, hashes, keys);
+            let (file_measured, pieces) = self.source(held, &file).measure(schema, key, threads, &mut leaves)?;
+            file.unchanged()?;
+            follow.pieces(&held.path, &pieces)?;
             measured.push(file_measured);
-            progress(entry.size);
+            progress(held.size);
         }
         if images {
             measured.push(self.images((schema, key, threads), follow, progress)?);
@@ -198,7 +222,7 @@ impl Folder {
         let is_image = |path: &str| format_of(path, self.format) == Format::Images;
         let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(IMAGES, hashes, keys);
         let measured =
-            Measuring { schema, key, threads }.images(IMAGES, &self.files, &is_image, &mut leaves, progress)?;
+            Measuring { schema, key, threads }.images(IMAGES, &*self.tree, &is_image, &mut leaves, progress)?;
         follow.pieces(IMAGES, &Pieces::default())?;
         Ok(measured)
     }

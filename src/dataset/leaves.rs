@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::reader::Beside;
 use crate::crypto::merkle::Frontier;
 use crate::crypto::tiles::{self, Nodes, Tile, TileId, Tiles, WIDTH};
 use crate::error::{Error, ErrorId, Result};
@@ -54,7 +55,9 @@ impl LeafWriter {
 /// Reads the tiles of a tree of known size and root.
 pub struct Leaves<'a> {
     /// Where they are.
-    pub dir: &'a Path,
+    pub place: &'a dyn Beside,
+    /// Path of the file whose records they are about.
+    pub file: &'a str,
     /// Records.
     pub size: u64,
     /// Root of the signed tree.
@@ -63,12 +66,15 @@ pub struct Leaves<'a> {
 
 impl Leaves<'_> {
     fn tile(&self, id: TileId, width: u16) -> Result<Vec<Sha256>> {
-        let path = self.dir.join(id.path(width));
+        let path = id.path(width);
         let damaged = |why: String| {
-            let text = format!("{}: {why}", path.display());
+            let text = format!("{}, {path}: {why}", self.file);
             Error::new(ErrorId::DatasetChanged, text).hint("the hashes of the records are not those that were signed")
         };
-        let bytes = fs::read(&path).map_err(|e| damaged(e.to_string()))?;
+        let bytes = self.place.beside(self.file, &path, 32 * WIDTH).map_err(|e| match e.id() {
+            ErrorId::NotFound | ErrorId::IoError => damaged(e.message().to_owned()),
+            _ => e,
+        })?;
         let hashes = tiles::hashes(&bytes).filter(|hashes| hashes.len() == usize::from(width));
         hashes.ok_or_else(|| damaged("not the tile that was signed".into()))
     }
@@ -118,16 +124,24 @@ mod tests {
     use crate::crypto::hash::sha256;
     use crate::crypto::merkle;
 
+    struct Dir(PathBuf);
+
+    impl Beside for Dir {
+        fn beside(&self, file: &str, what: &str, _: u64) -> Result<Vec<u8>> {
+            Ok(fs::read(self.0.join(file).join(what))?)
+        }
+    }
+
     #[test]
     fn hashes_are_read_again_proved_and_missed() {
         let dir = tempfile::tempdir().unwrap();
         for size in [0_u64, 1, 255, 256, 257, 70_000] {
-            let place = dir.path().join(size.to_string());
+            let (place, file) = (Dir(dir.path().into()), size.to_string());
             let all: Vec<_> = (0..size).map(|i| sha256(&i.to_le_bytes())).collect();
-            let mut writer = LeafWriter::create(&place).unwrap();
+            let mut writer = LeafWriter::create(&dir.path().join(&file)).unwrap();
             all.chunks(1000).for_each(|some| writer.push(some).unwrap());
             writer.finish().unwrap();
-            let leaves = Leaves { dir: &place, size, root: merkle::root(&all) };
+            let leaves = Leaves { place: &place, file: &file, size, root: merkle::root(&all) };
             let mut again = Vec::new();
             leaves
                 .each(&mut |some| {

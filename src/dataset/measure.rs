@@ -14,12 +14,12 @@ use super::frame::whole::Whole;
 use super::frame::{Format, Frame};
 use super::pieces::{Cutter, Piece, Pieces};
 use super::schema::{Schema, Survey, Type};
+use super::tree::Tree;
 use super::units::{Done, Units, work};
 use super::value::{Hasher, record_key};
 use crate::crypto::hash::Sha256Hasher;
 use crate::crypto::merkle::Frontier;
 use crate::error::{Error, ErrorId, Result};
-use crate::files::ModelFiles;
 use crate::names::Sha256;
 use crate::seal::io::ReadAt;
 
@@ -307,7 +307,7 @@ impl Measuring<'_> {
     pub fn images(
         &self,
         path: &str,
-        files: &ModelFiles,
+        files: &dyn Tree,
         is_image: &(dyn Fn(&str) -> bool + Sync),
         leaves: Leaves<'_>,
         progress: &(dyn Fn(u64) + Sync),

@@ -7,10 +7,10 @@
 //! | `frame` | from the bytes of a file to its records: one file for each format |
 //! | `units` | a file read once and worked on by all cores |
 //! | `blocks` | text as such units |
-//! | `measure`, `folder` | files and all files of a dataset: their records, roots |
+//! | `measure`, `folder`, `tree` | files and all files of a dataset, wherever they lie: their records, roots |
 //! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
 //! | `contributors` | who supplied which records |
-//! | `statement` | what is signed about one version |
+//! | `statement`, `scanned` | what is signed about one version, and of the scan whose report it names |
 //! | `reader`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
 //! | `proof`, `receipt` | about one record; about what a training job read |
 //! | `chain` | versions follow one another: no fork, no way back |
@@ -36,8 +36,10 @@ mod pieces;
 mod proof;
 mod reader;
 mod receipt;
+mod scanned;
 mod schema;
 mod statement;
+mod tree;
 mod units;
 mod value;
 
@@ -52,8 +54,10 @@ pub use leaves::{LeafWriter, Leaves};
 pub use measure::{Measured, Source, Surveyor, dataset_root};
 pub use pieces::{MAX_PIECE, Piece, Pieces};
 pub use proof::RecordProof;
-pub use reader::{Place, Reader, Record, Verified};
+pub use reader::{Beside, Place, Reader, Record, Verified};
 pub use receipt::{Read, ReadSet, Receipt};
+pub use scanned::{Gravity, ScanSummary};
 pub use schema::{Column, MAX_COLUMNS, Schema, Seen, Survey, Type};
 pub use statement::{Attribution, DatasetStatement, Described, MAX_DATASET_FILES, Origin};
+pub use tree::{Opened, Tree};
 pub use value::{Encoder, MAX_RECORD, record_hash};

@@ -14,19 +14,22 @@ use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId, Result};
 use crate::seal::io::ReadAt;
 
-/// Where a dataset lies.
-pub trait Place {
-    /// The bytes of a file.
-    ///
-    /// # Errors
-    /// `NotFound`, and those of the place.
-    fn open(&self, file: &str) -> Result<Box<dyn ReadAt>>;
-
-    /// What is kept beside a file: `pieces`, `contributors`. It is not trusted yet: of at most so many bytes.
+/// What is kept beside the files of a dataset.
+pub trait Beside {
+    /// What is kept beside a file: `pieces`, `contributors`, tiles. It is not trusted yet: of at most so many bytes.
     ///
     /// # Errors
     /// `NotFound`, and those of the place; also for more bytes.
     fn beside(&self, file: &str, what: &str, most: u64) -> Result<Vec<u8>>;
+}
+
+/// Where a signed dataset lies.
+pub trait Place: Beside {
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the place.
+    fn open(&self, file: &str) -> Result<Arc<dyn ReadAt>>;
 }
 
 /// A record that is handed on.
@@ -169,7 +172,7 @@ pub struct Verified {
     path: String,
     pieces: Pieces,
     starts: Vec<u64>,
-    source: Box<dyn ReadAt>,
+    source: Arc<dyn ReadAt>,
     held: Mutex<Option<(usize, Vec<u8>)>>,
 }
 
@@ -188,6 +191,10 @@ impl ReadAt for Verified {
             if held.as_ref().is_none_or(|(at, _)| *at != index) {
                 let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(usize::MAX)];
                 let there = self.source.read_exact_at(&mut bytes, *start);
+                // What a vault refuses is no damage.
+                if there.as_ref().is_err_and(|e| e.get_ref().is_some_and(|inner| inner.is::<Error>())) {
+                    return there;
+                }
                 if there.is_err() || sha256(&bytes) != piece.sha256 {
                     let before = self.pieces.0[..index].iter().map(|p| p.records).sum();
                     return Err(std::io::Error::other(damaged(&self.path, *start, piece, before)));

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::contributors::{Contributor, Excluded, MAX_CONTRIBUTORS};
 use super::frame::Format;
 use super::measure::{Measured, dataset_root};
+use super::scanned::ScanSummary;
 use super::schema::Schema;
 use crate::error::{Error, ErrorId, Result};
 use crate::json::{self, Value, quote};
@@ -18,7 +19,7 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const MAX_DATASET_FILES: usize = 100_000;
 const MAX_TEXT: usize = 4096;
 const MAX_SOURCES: usize = 256;
-const MEMBERS: [&str; 17] = [
+const MEMBERS: [&str; 18] = [
     "version",
     "previous",
     "created",
@@ -35,6 +36,7 @@ const MEMBERS: [&str; 17] = [
     "licence",
     "croissant",
     "scan",
+    "scan_summary",
     "provenance",
 ];
 
@@ -97,6 +99,8 @@ pub struct Described {
     pub croissant: Option<Sha256>,
     /// SHA-256 of the report of a scan for what looks poisoned.
     pub scan: Option<Sha256>,
+    /// That report in short, where it was read.
+    pub scan_summary: Option<ScanSummary>,
     /// Fields of the Data & Trust Alliance's Data Provenance Standards, by name.
     pub provenance: BTreeMap<String, String>,
 }
@@ -208,7 +212,7 @@ impl DatasetStatement {
         let rows =
             self.derived_from.iter().map(|o| format!("{{\"name\":{},\"sha256\":\"{}\"}}", quoted(&o.name), o.root));
         list(&mut out, "derived_from", rows.collect());
-        let Described { sources, licence, croissant, scan, provenance } = &self.described;
+        let Described { sources, licence, croissant, scan, scan_summary, provenance } = &self.described;
         list(&mut out, "sources", sources.iter().map(|s| quoted(s)).collect());
         if let Some(licence) = licence {
             text(&mut out, "licence", licence);
@@ -217,6 +221,9 @@ impl DatasetStatement {
             if let Some(digest) = digest {
                 text(&mut out, key, &digest.to_string());
             }
+        }
+        if let Some(summary) = scan_summary {
+            let _ = write!(out, ",\"scan_summary\":{}", summary.to_json());
         }
         if !provenance.is_empty() {
             let fields: Vec<_> = provenance.iter().map(|(k, v)| format!("{}:{}", quoted(k), quoted(v))).collect();
@@ -261,6 +268,10 @@ impl DatasetStatement {
         let records = predicate.get("records").and_then(Value::as_u64);
         if records != Some(statement.records()) || statement.root() != root {
             return Err(bad("its root or count does not follow from its files"));
+        }
+        let Described { scan, scan_summary, .. } = &statement.described;
+        if scan_summary.is_some() && scan.is_none() {
+            return Err(bad("it tells of a scan whose report it does not name"));
         }
         if !fits(&statement, predicate.get("unattributed").and_then(Value::as_u64)) {
             return Err(bad("what it says of contributors does not fit"));
@@ -356,6 +367,7 @@ fn predicate_of(predicate: &Value, name: String, schema: Schema) -> Option<Datas
             licence: optional(predicate, "licence", short)?,
             croissant: optional(predicate, "croissant", sha256)?,
             scan: optional(predicate, "scan", sha256)?,
+            scan_summary: optional(predicate, "scan_summary", ScanSummary::from_json)?,
             provenance: optional(predicate, "provenance", fields)?.unwrap_or_default(),
         },
     })
@@ -385,6 +397,7 @@ fn sha256(value: &Value) -> Option<Sha256> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scanned::Gravity;
     use super::*;
 
     fn statement() -> DatasetStatement {
@@ -423,6 +436,12 @@ mod tests {
                 licence: Some("CC-BY-4.0".into()),
                 croissant: Some(Sha256([3; 32])),
                 scan: Some(Sha256([2; 32])),
+                scan_summary: Some(ScanSummary {
+                    records: 4,
+                    findings: 2,
+                    worst: Gravity::Medium,
+                    detectors: [("label".into(), 3), ("rule".into(), 0)].into(),
+                }),
                 provenance: [("source_title".into(), "Reviews".into())].into(),
             },
         }
@@ -466,6 +485,13 @@ mod tests {
             ("\"pieces\":\"05", "\"pieces\":\"5"),
             ("\"records\":2}]", "\"records\":4}]"),
             ("\"expires\":\"", "\"expires\":\"x"),
+            ("\"scan\":\"", "\"croissant2\":\""),
+            (",\"scan\":\"0202020202020202020202020202020202020202020202020202020202020202\"", ""),
+            ("\"worst\":\"medium\"", "\"worst\":\"none\""),
+            ("\"worst\":\"medium\"", "\"worst\":\"grave\""),
+            ("\"findings\":2", "\"findings\":0"),
+            ("{\"label\":3", "{\"\":3"),
+            ("{\"label\":3", "{\"label\":0"),
             ("dataset/v1", "dataset/v2"),
             ("Statement/v1", "Statement/v0.1"),
         ] {

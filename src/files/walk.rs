@@ -239,6 +239,27 @@ impl ModelFiles {
     /// # Errors
     /// `SourceChanged` if it is another one by now, or was written to.
     pub fn open(&self, entry: &Entry) -> Result<File> {
+        let file = self.opened(entry)?;
+        self.unchanged(entry, &file)?;
+        Ok(file)
+    }
+
+    /// Opens a file of the directory that is not held, as it is now.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what is no file; those of the file system.
+    pub fn open_new(&self, path: &str) -> Result<(Entry, File)> {
+        let none = Stamp { device: 0, inode: 0, size: 0, modified: (0, 0), changed: (0, 0) };
+        let entry = Entry { path: path.into(), size: 0, is_link: false, stamp: none, keeps_times: false };
+        let (place, file) = (self.locate(&entry), self.opened(&entry)?);
+        if !file.metadata().map_err(on(&place))?.is_file() {
+            return Err(refused(&place, "no file"));
+        }
+        let stamp = Stamp::of(&file).map_err(on(&place))?;
+        Ok((Entry { size: stamp.size, stamp, ..entry }, file))
+    }
+
+    fn opened(&self, entry: &Entry) -> Result<File> {
         // A pipe that took a file's place must not be waited for.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let opened = match &self.root {
@@ -251,10 +272,7 @@ impl ModelFiles {
             }
             Root::File(path) => rustix::fs::openat(CWD, path, flags, Mode::empty()),
         };
-        let place = self.locate(entry);
-        let file = File::from(opened.map_err(|e| on(&place)(e.into()))?);
-        self.unchanged(entry, &file)?;
-        Ok(file)
+        Ok(File::from(opened.map_err(|e| on(&self.locate(entry))(e.into()))?))
     }
 
     /// To be asked after the last byte: whether the file is still as it was when it was found.

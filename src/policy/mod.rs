@@ -33,7 +33,7 @@ mod tests;
 mod tests_slice;
 mod why;
 
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Scan};
 pub use grant::{Decided, Denied, Grant, Lease};
 pub use groups::Groups;
 pub use lacking::Lack;

@@ -193,6 +193,17 @@ pub struct Export {
     pub output: PathBuf,
 }
 
+/// Whom a workload asks.
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// Daemon [default: the address in the enrolment]
+    #[arg(long, value_name = "HOST:PORT", env = "MODELVAULT_SERVER", hide_env_values = true)]
+    pub server: Option<String>,
+    /// Enrolment directory of the workload
+    #[arg(long, value_name = "DIR", env = "MODELVAULT_ENROLMENT", hide_env_values = true)]
+    pub enrolment: Option<PathBuf>,
+}
+
 /// `vault fetch`
 #[derive(Debug, Args)]
 pub struct Fetch {
@@ -202,12 +213,9 @@ pub struct Fetch {
     /// Directory to make, with the artifact's members in it; an empty one may be there
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
-    /// Daemon [default: the address in the enrolment]
-    #[arg(long, value_name = "HOST:PORT", env = "MODELVAULT_SERVER", hide_env_values = true)]
-    pub server: Option<String>,
-    /// Enrolment directory of the workload
-    #[arg(long, value_name = "DIR", env = "MODELVAULT_ENROLMENT", hide_env_values = true)]
-    pub enrolment: Option<PathBuf>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub daemon: Daemon,
     /// Trusted signers.
     #[command(flatten)]
     pub signers: Signers,

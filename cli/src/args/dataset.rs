@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use model_vault::dataset::Format;
 use model_vault::names::{Name, Timestamp};
 
-use super::key;
+use super::{Daemon, key};
 
 /// `vault dataset ...`
 #[derive(Debug, Subcommand)]
@@ -85,7 +85,7 @@ pub struct DatasetSign {
     /// Its description in Croissant (JSON-LD), signed by digest
     #[arg(long, value_name = "FILE")]
     pub croissant: Option<PathBuf>,
-    /// The report of a scan, signed by digest
+    /// The report of a scan (dataset scan --json), signed by digest and in short
     #[arg(long, value_name = "FILE")]
     pub scan: Option<PathBuf>,
     /// A field of the Data Provenance Standards; may be repeated
@@ -121,8 +121,8 @@ pub struct Recent {
 /// `vault dataset verify`
 #[derive(Debug, Args)]
 pub struct DatasetVerify {
-    /// The signed file or directory
-    #[arg(value_name = "PATH")]
+    /// Signed file or directory, or reference to a sealed dataset (reviews@v3)
+    #[arg(value_name = "PATH|REF")]
     pub path: PathBuf,
     /// Whom to believe.
     #[command(flatten)]
@@ -133,12 +133,15 @@ pub struct DatasetVerify {
     /// Column that names a record: pairs what was edited with what it was
     #[arg(long, value_name = "COLUMN")]
     pub by: Option<String>,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// `vault dataset diff`
 #[derive(Debug, Args)]
 pub struct DatasetDiff {
-    /// The old version
+    /// The old version: a path, or reference to a sealed one (reviews@v2)
     #[arg(value_name = "OLD")]
     pub old: PathBuf,
     /// The new version
@@ -153,24 +156,30 @@ pub struct DatasetDiff {
     /// Format of files whose names do not tell it
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     pub format: Option<Format>,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// `vault dataset log`
 #[derive(Debug, Args)]
 pub struct DatasetLog {
-    /// The signed file or directory
-    #[arg(value_name = "PATH")]
+    /// Signed file or directory, or reference to a sealed dataset (reviews@v3)
+    #[arg(value_name = "PATH|REF")]
     pub path: PathBuf,
     /// Whom to believe.
     #[command(flatten)]
     pub believed: Believed,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// `vault dataset read`
 #[derive(Debug, Args)]
 pub struct DatasetRead {
-    /// The signed file or directory
-    #[arg(value_name = "PATH")]
+    /// Signed file or directory, or reference to a sealed dataset (reviews@v3)
+    #[arg(value_name = "PATH|REF")]
     pub path: PathBuf,
     /// Whom to believe.
     #[command(flatten)]
@@ -184,13 +193,16 @@ pub struct DatasetRead {
     /// Write what was read, for `receipt sign`
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// `vault dataset objects`
 #[derive(Debug, Args)]
 pub struct DatasetObjects {
-    /// The signed table: a file or directory
-    #[arg(value_name = "TABLE")]
+    /// The signed table: a file or directory, or reference to a sealed one
+    #[arg(value_name = "PATH|REF")]
     pub path: PathBuf,
     /// Where the objects were put
     #[arg(long, value_name = "DIR")]
@@ -210,13 +222,16 @@ pub struct DatasetObjects {
     /// Which versions count.
     #[command(flatten)]
     pub recent: Recent,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// `vault dataset prove`
 #[derive(Debug, Args)]
 pub struct DatasetProve {
-    /// The signed file or directory, or with --check a proof
-    #[arg(value_name = "PATH")]
+    /// Signed file or directory, or reference to a sealed dataset (reviews@v3); with --check a proof
+    #[arg(value_name = "PATH|REF")]
     pub path: PathBuf,
     /// File of the record within the dataset
     #[arg(long, value_name = "FILE")]
@@ -233,6 +248,9 @@ pub struct DatasetProve {
     /// Whom to believe.
     #[command(flatten)]
     pub believed: Believed,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// `vault dataset quarantine`
@@ -296,8 +314,8 @@ pub struct ReceiptVerify {
     /// Public key of whoever runs the job (PEM); may be repeated
     #[arg(long, value_name = "FILE", required = true)]
     pub job_key: Vec<PathBuf>,
-    /// The signed dataset
-    #[arg(long, value_name = "PATH")]
+    /// The signed dataset: a path, or reference to a sealed one
+    #[arg(long, value_name = "PATH|REF")]
     pub dataset: PathBuf,
     /// Whom to believe about the dataset.
     #[command(flatten)]
@@ -308,6 +326,9 @@ pub struct ReceiptVerify {
     /// A file of the model; may be repeated
     #[arg(long, value_name = "FILE")]
     pub model: Vec<PathBuf>,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// `NAME=PATH`
@@ -327,8 +348,8 @@ fn field(text: &str) -> Result<(String, String), &'static str> {
 /// `vault dataset scan`
 #[derive(Debug, Args)]
 pub struct DatasetScan {
-    /// File or directory of records
-    #[arg(value_name = "PATH")]
+    /// File or directory of records, or reference to a sealed dataset (reviews@v3)
+    #[arg(value_name = "PATH|REF")]
     pub path: PathBuf,
     /// Column with the label [default: one called label, class, target, ...]
     #[arg(long, value_name = "COLUMN")]
@@ -346,7 +367,7 @@ pub struct DatasetScan {
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
     /// Earlier records to compare with
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH|REF")]
     pub baseline: Option<PathBuf>,
     /// Only this detector; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -369,6 +390,9 @@ pub struct DatasetScan {
     /// Name so many records of a finding at most
     #[arg(long, value_name = "N")]
     pub max_records: Option<usize>,
+    /// Whom to ask about a sealed one.
+    #[command(flatten)]
+    pub daemon: Daemon,
 }
 
 /// What makes a scan fail.

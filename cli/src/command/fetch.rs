@@ -1,23 +1,20 @@
 //! `vault fetch`: from a daemon, as a workload, checked as docs/trust.md 5 says.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use model_vault::client::{Client, FetchPlan, TagFloor};
-use model_vault::crypto::sign::PublicKey;
+use model_vault::client::FetchPlan;
 use model_vault::facts::VersionFacts;
-use model_vault::identity::Enrolment;
-use model_vault::names::{KeyId, Reference, VaultId};
+use model_vault::names::KeyId;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::Context;
 use super::deliver::Sink;
+use super::remote::{self, Remote};
 use super::show;
 use crate::args;
-use crate::config::Target;
 use crate::output::table::facts;
 use crate::output::text;
-use crate::session::REPLACE;
 
 /// The JSON document of `vault fetch`.
 #[derive(Debug, Serialize)]
@@ -34,16 +31,6 @@ struct Fetched {
     tls_group: Option<String>,
 }
 
-/// Whom to ask, and whom to believe.
-struct Source {
-    client: Client,
-    /// Trusted unless the user names others.
-    signers: Vec<PublicKey>,
-    /// Names the vault in the record of versions seen, however its address was spelt.
-    vault: VaultId,
-    enrolment: Option<PathBuf>,
-}
-
 /// Fetches.
 pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
     if args.reference.member.is_some() {
@@ -52,11 +39,11 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
     }
     // Before the daemon is asked: what it releases is on the record.
     let mut sink = Sink::directory(&args.output, cx.out)?;
-    let source = source(cx, args)?;
-    let Source { client, signers: trusted, .. } = &source;
+    let remote = Remote::of(cx, &args.daemon, &args.reference.namespace)?;
+    let Remote { client, signers: trusted, .. } = &remote;
     let signers = args.signers.accepted(|| Ok(trusted.clone()))?;
-    let mut floor = if args.no_state { None } else { Some(TagFloor::open(&state_file(&source)?)?) };
-    let key = floor_key(source.vault, &args.reference);
+    let mut floor = if args.no_state { None } else { Some(remote.floor()?) };
+    let key = remote.floor_key(&args.reference);
     let plan = FetchPlan {
         reference: args.reference.clone(),
         members: Vec::new(),
@@ -65,7 +52,7 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         tag_signers: trusted.clone(),
         floor: floor.as_ref().and_then(|f| f.of(&key)).cloned(),
     };
-    let report = cx.session.wait(client.fetch(plan, &mut sink)).map_err(|e| explain(e, &args.reference))?;
+    let report = cx.session.wait(client.fetch(plan, &mut sink)).map_err(|e| remote::explain(e, &args.reference))?;
     // Remembered before the files appear: what was used must not be forgotten.
     if let (Some(floor), Some(tag)) = (floor.as_mut(), &report.tag) {
         floor.raise(&key, tag)?;
@@ -98,62 +85,4 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
             ("root", Some(format!("b3:{}", f.version.root))),
         ])
     })
-}
-
-/// A daemon tells a workload little; what it means can be said here.
-fn explain(error: Error, reference: &Reference) -> Error {
-    if error.id() != ErrorId::BadCredential {
-        return error;
-    }
-    error.on(reference).hint(format!("the certificate expired or was revoked; {REPLACE}"))
-}
-
-fn floor_key(vault: VaultId, reference: &Reference) -> String {
-    format!("{vault} {}/{}@{}", reference.namespace, reference.name, reference.revision)
-}
-
-fn source(cx: &Context<'_>, args: &args::Fetch) -> Result<Source> {
-    let enrolled = match (&args.enrolment, cx.session.target()) {
-        (Some(dir), _) => Some((args.server.clone(), dir.clone())),
-        (None, Target::Server { address, enrolment }) => {
-            Some((args.server.clone().or(address.clone()), enrolment.clone()))
-        }
-        (None, Target::Home(_)) => None,
-    };
-    if let Some((address, directory)) = enrolled {
-        let enrolment = Enrolment::read(&directory)?;
-        let signers = enrolment.signers.clone();
-        let address = address.unwrap_or_else(|| enrolment.address.clone());
-        let vault = enrolment.vault()?;
-        let client = cx.session.workload(Some(address), enrolment)?;
-        return Ok(Source { client, signers, vault, enrolment: Some(directory) });
-    }
-    if args.server.is_some() {
-        return Err(Error::new(ErrorId::NoCredential, "a server is named, but no enrolment to speak to it with")
-            .hint("give --enrolment DIR (made by: vault workload enroll NAME -o DIR)"));
-    }
-    // On this machine: the vault itself is trusted to name its signers.
-    let client = cx.session.client()?;
-    let signers = cx.session.wait(client.signers(&args.reference.namespace))?;
-    let vault = cx.session.home()?.config()?.vault;
-    Ok(Source { client, signers, vault, enrolment: None })
-}
-
-/// `$XDG_STATE_HOME/modelvault/versions-seen.json`; beside the enrolment's directory where there is no home (containers).
-fn state_file(source: &Source) -> Result<PathBuf> {
-    const FILE: &str = "versions-seen.json";
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    let directory = match (state, &source.enrolment) {
-        (Some(base), _) => base.join("modelvault"),
-        (None, Some(enrolment)) => enrolment.parent().unwrap_or(Path::new(".")).to_path_buf(),
-        (None, None) => {
-            return Err(Error::new(ErrorId::InvalidArgument, "no directory for the record of versions seen is known")
-                .hint("set XDG_STATE_HOME, or give --no-state"));
-        }
-    };
-    std::fs::create_dir_all(&directory).map_err(|e| {
-        Error::from(e).on(directory.display()).hint("set XDG_STATE_HOME to a writable directory, or give --no-state")
-    })?;
-    Ok(directory.join(FILE))
 }

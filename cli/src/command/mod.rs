@@ -29,6 +29,7 @@ mod portable;
 mod quarantine;
 mod quickstart;
 mod quota;
+mod remote;
 mod replay;
 mod rm;
 mod seal;

@@ -10,7 +10,7 @@ const WORDS: [&str; 12] =
     ["the", "film", "was", "slow", "but", "its", "music", "made", "every", "scene", "worth", "watching"];
 
 /// Reviews of a few words that differ, with what is added to them.
-fn reviews(extra: &[&str]) -> String {
+pub fn reviews(extra: &[&str]) -> String {
     let mut rows = String::from("id,review,class\n");
     for i in 0..300_usize {
         let words: Vec<_> = (0..6).map(|k| WORDS[(i * (k + 3) + i / 7 + k * k) % WORDS.len()]).collect();

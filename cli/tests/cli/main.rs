@@ -11,6 +11,7 @@ mod daemon;
 mod dataset;
 mod dataset_provenance;
 mod dataset_scan;
+mod dataset_sealed;
 mod intel;
 mod keys;
 mod local;

@@ -35,6 +35,7 @@ _OPTIONAL = (
     "croissant",
     "provenance",
     "scan",
+    "scan_summary",
 )
 _FILE = ("path", "format", "size", "sha256", "records", "root", "pieces", "contributors")
 

@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::schema::Survey;
+use super::super::tree::Tree;
 use super::super::units::{Fault, Give, Read, Units};
 use super::super::value::Encoder;
 use super::members::{self, Member};
 use crate::error::{Error, ErrorId, Result};
-use crate::files::{Entry, ModelFiles};
 
 /// Files and bytes that are worked on together.
 const UNIT: (usize, u64) = (256, 8 << 20);
@@ -16,7 +16,7 @@ const UNIT: (usize, u64) = (256, 8 << 20);
 /// Images of one dataset.
 pub struct Images<'a> {
     /// Where they are.
-    pub files: &'a ModelFiles,
+    pub files: &'a dyn Tree,
     /// Which files are images.
     pub is_image: &'a (dyn Fn(&str) -> bool + Sync),
     /// Told the bytes of those that were handed out.
@@ -26,11 +26,12 @@ pub struct Images<'a> {
 }
 
 impl Units for Images<'_> {
-    type Unit = Vec<Entry>;
+    /// Paths and sizes.
+    type Unit = Vec<(String, u64)>;
 
-    fn hand_out(&self, _: Read<'_>, give: Give<'_, Vec<Entry>>) -> Result<()> {
+    fn hand_out(&self, _: Read<'_>, give: Give<'_, Self::Unit>) -> Result<()> {
         let (mut unit, mut bytes) = (Vec::new(), 0);
-        let mut flush = |unit: &mut Vec<Entry>, bytes: &mut u64| {
+        let mut flush = |unit: &mut Self::Unit, bytes: &mut u64| {
             self.size.fetch_add(*bytes, Ordering::Relaxed);
             (self.progress)(std::mem::take(bytes));
             // Whoever wants no more has a reason, which is told instead of this.
@@ -38,32 +39,36 @@ impl Units for Images<'_> {
                 .then_some(())
                 .ok_or(Error::new(ErrorId::Internal, "nobody waits for more images"))
         };
-        self.files.walk_again(&mut |entry| {
-            if !(self.is_image)(&entry.path) {
+        self.files.walk(&mut |path, size| {
+            if !(self.is_image)(path) {
                 return Ok(());
             }
-            bytes += entry.size;
-            unit.push(entry);
+            bytes += size;
+            unit.push((path.into(), size));
             if unit.len() >= UNIT.0 || bytes >= UNIT.1 { flush(&mut unit, &mut bytes) } else { Ok(()) }
         })?;
         if unit.is_empty() { Ok(()) } else { flush(&mut unit, &mut bytes) }
     }
 
-    fn records(&self, unit: &Vec<Entry>, each: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
+    fn records(&self, unit: &Self::Unit, each: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
         let (mut record, mut buffer) = (Encoder::default(), Vec::new());
-        for entry in unit {
-            let file = self.files.open(entry)?;
-            let sha256 = members::digest(&file, 0, entry.size, &mut buffer);
-            let sha256 = sha256.map_err(|e| Error::from(e).on(&entry.path))?;
-            self.files.unchanged(entry, &file)?;
-            let (key, extension) = members::parted(&entry.path);
-            members::write(&mut record, key, &mut [Member { extension, size: entry.size, sha256 }]);
+        for (path, size) in unit {
+            let file = self.files.open(path)?;
+            let failed = |e: std::io::Error| Error::from(e).on(path);
+            let sha256 = members::digest(&*file, 0, *size, &mut buffer).map_err(failed)?;
+            file.unchanged()?;
+            if file.len().map_err(failed)? != *size {
+                let text = format!("{path} changed while it was read");
+                return Err(Error::new(ErrorId::SourceChanged, text).into());
+            }
+            let (key, extension) = members::parted(path);
+            members::write(&mut record, key, &mut [Member { extension, size: *size, sha256 }]);
             each(record.record());
         }
         Ok(())
     }
 
-    fn survey(&self, unit: &Vec<Entry>, _: &mut Survey) -> Result<u64, Fault> {
+    fn survey(&self, unit: &Self::Unit, _: &mut Survey) -> Result<u64, Fault> {
         Ok(unit.len() as u64)
     }
 }

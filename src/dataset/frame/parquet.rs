@@ -6,7 +6,7 @@
 //! Nothing is read of statistics, indexes and Bloom filters.
 
 use std::io::BufReader;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use ::parquet::errors::{ParquetError, Result as ParquetResult};
@@ -54,7 +54,7 @@ impl<'a> Parquet<'a> {
             let error = Error::new(ErrorId::RecordInvalid, format!("{name}: {why}"));
             Err(if hint.is_empty() { error } else { error.hint(hint) })
         };
-        let file = Shared { source: source.clone(), len: source.len().map_err(fail)? };
+        let file = Shared { source: source.clone(), len: source.len().map_err(fail)?, fault: Arc::default() };
         if file.len < 12 {
             return bad("not a Parquet file: it is too short", "");
         }
@@ -73,7 +73,7 @@ impl<'a> Parquet<'a> {
         }
         // What Arrow notes is passed over. Text and bytes are not copied out of their pages.
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let plain = guarded(name, || ArrowReaderMetadata::load(&file, options()))?;
+        let plain = file.guarded(name, || ArrowReaderMetadata::load(&file, options()))?;
         let columns = Columns::of(plain.schema().fields()).map_err(|e| e.on(name))?;
         let metadata = guarded(name, || {
             let viewed = ArrowSchema::new(views(plain.schema().fields()));
@@ -97,7 +97,7 @@ impl<'a> Parquet<'a> {
 
     fn rows(&self, unit: &Stretch, mut each: impl FnMut(&RecordBatch, u64) -> Result<(), Fault>) -> Result<u64, Fault> {
         let leaves = self.metadata.parquet_schema().num_columns().max(1);
-        let reader = guarded(self.name, || {
+        let reader = self.file.guarded(self.name, || {
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
                 .with_row_groups(vec![unit.group])
                 .with_offset(unit.from)
@@ -106,7 +106,7 @@ impl<'a> Parquet<'a> {
                 .build()
         });
         let (mut reader, mut count) = (reader?, 0);
-        while let Some(batch) = guarded(self.name, || reader.next().transpose())? {
+        while let Some(batch) = self.file.guarded(self.name, || reader.next().transpose())? {
             each(&batch, count)?;
             count += batch.num_rows() as u64;
         }
@@ -173,6 +173,30 @@ fn view(field: &Field) -> Field {
 struct Shared {
     source: Arc<dyn ReadAt>,
     len: u64,
+    /// Why it could not be read: what decodes it keeps no more of that than a text.
+    fault: Arc<Mutex<Option<Error>>>,
+}
+
+impl Shared {
+    fn read(&self, buffer: &mut [u8], at: u64) -> std::io::Result<()> {
+        self.source.read_exact_at(buffer, at).map_err(|e| match e.downcast::<Error>() {
+            Ok(own) => {
+                let told = std::io::Error::other(own.message().to_owned());
+                self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(own);
+                told
+            }
+            Err(e) => e,
+        })
+    }
+
+    /// As [`guarded`], with the reason for which the file could not be read.
+    fn guarded<T, E: std::fmt::Display>(
+        &self,
+        name: &str,
+        call: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<T> {
+        guarded(name, call).map_err(|e| self.fault.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(e))
+    }
 }
 
 impl Length for Shared {
@@ -186,7 +210,7 @@ impl ChunkReader for Shared {
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
         let left = self.len.checked_sub(start).ok_or_else(|| ParquetError::EOF("beyond the end of the file".into()))?;
-        Ok(BufReader::with_capacity(1 << 10, Rest { source: self.source.clone(), at: start, left }))
+        Ok(BufReader::with_capacity(1 << 10, Rest { file: self.clone(), at: start, left }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -195,14 +219,14 @@ impl ChunkReader for Shared {
             return Err(ParquetError::EOF("beyond the end of the file".into()));
         }
         let mut bytes = vec![0; length];
-        self.source.read_exact_at(&mut bytes, start)?;
+        self.read(&mut bytes, start)?;
         Ok(bytes.into())
     }
 }
 
 /// The bytes from a place on.
 struct Rest {
-    source: Arc<dyn ReadAt>,
+    file: Shared,
     at: u64,
     left: u64,
 }
@@ -210,7 +234,7 @@ struct Rest {
 impl std::io::Read for Rest {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let len = self.left.min(buffer.len() as u64) as usize;
-        self.source.read_exact_at(&mut buffer[..len], self.at)?;
+        self.file.read(&mut buffer[..len], self.at)?;
         (self.at, self.left) = (self.at + len as u64, self.left - len as u64);
         Ok(len)
     }

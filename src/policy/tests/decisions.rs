@@ -86,7 +86,10 @@ fn policies_see_what_is_said_of_a_dataset_and_nothing_where_nobody_said_it() {
           context.dataset.excluded <= 1 && context.dataset.version >= 3 && context.dataset.age_s > 604800 &&
           context.dataset.scanned && context.dataset.contributors.contains("acme") &&
           context.dataset.name == "reviews" && context.dataset.signer == "curator" &&
-          context.dataset.records > 9 && context.dataset.readable > 8
+          context.dataset.records > 9 && context.dataset.readable > 8 &&
+          context.dataset has scan && context.dataset.scan.records > 9 && context.dataset.scan.worst < 3 &&
+          context.dataset.scan.findings < 4 && context.dataset.scan.suspicious <= 20 &&
+          context.dataset.scan.detectors.contains("text-trigger") && !context.dataset.scan.found_by.contains("text-trigger")
         };"#;
     let (policies, world) = (Policies::parse(text).unwrap(), World::new());
     let operator = Principal::local_operator(1000);
@@ -94,6 +97,14 @@ fn policies_see_what_is_said_of_a_dataset_and_nothing_where_nobody_said_it() {
         let mut request = ask(&operator, Transport::Local, Action::Open, world.artifact(), false);
         request.context.dataset = dataset;
         policies.decide(&request)
+    };
+    let scan = Scan {
+        records: 10,
+        findings: 3,
+        suspicious: 20,
+        worst: 2,
+        detectors: ["label".to_owned(), "text-trigger".to_owned()].into(),
+        found_by: ["label".to_owned()].into(),
     };
     let good = Dataset {
         name: "reviews".into(),
@@ -106,6 +117,7 @@ fn policies_see_what_is_said_of_a_dataset_and_nothing_where_nobody_said_it() {
         strangers: 0,
         age_s: 604_801,
         scanned: true,
+        scan: Some(scan.clone()),
         signer: "curator".into(),
     };
     assert!(decide(Some(good.clone())).allowed);
@@ -123,6 +135,14 @@ fn policies_see_what_is_said_of_a_dataset_and_nothing_where_nobody_said_it() {
         Dataset { strangers: 1, ..good.clone() },
         Dataset { age_s: 604_800, ..good.clone() },
         Dataset { scanned: false, ..good.clone() },
+        Dataset { scan: None, ..good.clone() },
+        Dataset { scan: Some(Scan::default()), ..good.clone() },
+        Dataset { scan: Some(Scan { records: 9, ..scan.clone() }), ..good.clone() },
+        Dataset { scan: Some(Scan { worst: 3, ..scan.clone() }), ..good.clone() },
+        Dataset { scan: Some(Scan { findings: 4, ..scan.clone() }), ..good.clone() },
+        Dataset { scan: Some(Scan { suspicious: 21, ..scan.clone() }), ..good.clone() },
+        Dataset { scan: Some(Scan { detectors: ["label".to_owned()].into(), ..scan.clone() }), ..good.clone() },
+        Dataset { scan: Some(Scan { found_by: ["text-trigger".to_owned()].into(), ..scan.clone() }), ..good.clone() },
         Dataset { signer: "mallory".into(), ..good.clone() },
     ] {
         let Decision { determining, errors, .. } = decide(Some(bad.clone()));

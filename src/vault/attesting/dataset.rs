@@ -5,13 +5,13 @@ use std::collections::HashSet;
 
 use super::super::Vault;
 use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged};
-use crate::catalogue::{DatasetFacts, NewAttestation};
+use crate::catalogue::{DatasetFacts, NewAttestation, ScanFacts};
 use crate::crypto::hash::{Algorithm, Sha256Hasher, sha256};
-use crate::dataset::{Attribution, Chain, DatasetStatement, Format, Measured, file_record_hash};
+use crate::dataset::{Attribution, Chain, DatasetStatement, Format, Gravity, Measured, ScanSummary, file_record_hash};
 use crate::error::{Error, ErrorId, Result};
 use crate::manifest::oms::Difference;
 use crate::names::{Name, Sha256, Timestamp, VersionId};
-use crate::policy::Dataset;
+use crate::policy::{Dataset, Scan};
 use crate::seal::Reader;
 
 /// Below it lie, in a directory for each file, hashes of its records and such.
@@ -152,8 +152,29 @@ fn facts_of(statement: &DatasetStatement) -> DatasetFacts {
         contributors: read.map(|c| (c.name.clone(), c.key)).collect(),
         excluded: excluded.len() as u64,
         scanned: statement.described.scan.is_some(),
+        scan: statement.described.scan_summary.as_ref().map(scan_facts),
         derived: !statement.derived_from.is_empty(),
     }
+}
+
+fn scan_facts(summary: &ScanSummary) -> ScanFacts {
+    let ScanSummary { records, findings, worst, detectors } = summary;
+    let worst = match worst {
+        Gravity::None => 0,
+        Gravity::Low => 1,
+        Gravity::Medium => 2,
+        Gravity::High => 3,
+    };
+    let detectors = detectors.iter().map(|(name, found)| (name.clone(), *found)).collect();
+    ScanFacts { records: *records, findings: *findings, worst, detectors }
+}
+
+fn scan_seen(facts: ScanFacts) -> Scan {
+    let ScanFacts { records, findings, worst, detectors } = facts;
+    let suspicious = detectors.iter().map(|(_, found)| *found).max().unwrap_or(0);
+    let found_by = detectors.iter().filter(|(_, found)| *found > 0).map(|(name, _)| name.clone()).collect();
+    let detectors = detectors.into_iter().map(|(name, _)| name).collect();
+    Scan { records, findings, suspicious, worst, detectors, found_by }
 }
 
 /// As decisions see it at a moment; none once it has ended.
@@ -179,6 +200,7 @@ pub(super) fn seen(
         strangers: strangers as u64,
         age_s: now.since(facts.created).as_secs(),
         scanned: facts.scanned,
+        scan: facts.scan.map(scan_seen),
         signer: signer.to_string(),
     })
 }

@@ -15,7 +15,7 @@ use crate::command::Context;
 /// Reads what each attests: all records of the newest version that its key signed.
 ///
 /// # Errors
-/// `InvalidArgument` for a name that is given twice, without a key, or with another schema; those of [`Places::chain`]; `StatementExpired`;
+/// `InvalidArgument` for a name that is given twice, without a key, or with another schema; those of [`Statements::chain`](super::statements::Statements::chain); `StatementExpired`;
 /// `DatasetChanged` for hashes that are not those it signed.
 pub fn attested(
     cx: &Context<'_>,
@@ -57,7 +57,7 @@ fn one(
         false => Vec::new(),
     };
     let places = Places::of(path)?;
-    let (chain, signers) = places.chain(cx, &Believed { key, trust }).map_err(of)?;
+    let (chain, signers) = places.statements()?.chain(cx, &Believed { key, trust }).map_err(of)?;
     chain.accept(None, None, Some(SystemClock.now())).map_err(of)?;
     let newest = chain.newest();
     if newest.statement.schema != *schema {
@@ -67,8 +67,7 @@ fn one(
         ));
     }
     for file in newest.statement.files.iter().filter(|f| f.records > 0) {
-        let dir = places.records_of(&file.path);
-        let leaves = Leaves { dir: &dir, size: file.records, root: file.root };
+        let leaves = Leaves { place: &places, file: &file.path, size: file.records, root: file.root };
         leaves.each(&mut |some| some.iter().try_for_each(&mut *record)).map_err(of)?;
     }
     let key = signers.first().map(VerifyingKey::key_id);

@@ -1,10 +1,13 @@
 //! `vault dataset diff`: what differs between two versions, record by record.
 
+use std::path::Path;
+
 use model_vault::Result;
 use model_vault::dataset::{Comparing, Measured, RecordKey, Surveyor};
 use model_vault::names::Sha256;
 
-use super::places::{Places, schema};
+use super::origin::Origin;
+use super::places::schema;
 use super::told::{comparing, told};
 use crate::args::DatasetDiff;
 use crate::command::{Context, Outcome, threads};
@@ -12,7 +15,7 @@ use crate::output::progress::Progress;
 
 /// Compares.
 pub fn run(cx: &Context<'_>, args: &DatasetDiff) -> Result<Outcome> {
-    let folder = |path| Places::of(path)?.folder(path, args.format);
+    let folder = |path: &Path| Origin::find(cx, path, &args.daemon, true)?.folder(args.format);
     let (old, new) = (folder(&args.old)?, folder(&args.new)?);
     let bar = Progress::new("comparing", old.size() + new.size(), cx.out.json());
     let schema = match &args.schema {

@@ -40,7 +40,7 @@ impl Issuing {
             TryLockError::Error(e) => on(path)(e),
         })?;
         let signers = Signers::named(cx, &signer.key, signer.identity.as_ref())?;
-        let bundles = places.bundles()?;
+        let bundles = places.statements()?.bundles;
         let own: Vec<_> = bundles.iter().filter(|b| signers.public().any(|key| b.verify(key).is_ok())).collect();
         if own.is_empty() && !bundles.is_empty() {
             let text = format!("{} has versions that other keys signed", places.statement.display());

@@ -4,7 +4,7 @@ use model_vault::Result;
 use model_vault::names::{Sha256, Timestamp};
 use serde::Serialize;
 
-use super::places::Places;
+use super::origin::Origin;
 use crate::args::DatasetLog;
 use crate::command::Context;
 use crate::output::table::Table;
@@ -23,7 +23,7 @@ struct Row {
 
 /// Shows them, the newest first.
 pub fn run(cx: &Context<'_>, args: &DatasetLog) -> Result<()> {
-    let (chain, _) = Places::of(&args.path)?.chain(cx, &args.believed)?;
+    let (chain, _) = Origin::find(cx, &args.path, &args.daemon, true)?.statements()?.chain(cx, &args.believed)?;
     let row = |v: &model_vault::dataset::Version| Row {
         name: v.statement.name.clone(),
         version: v.statement.version,

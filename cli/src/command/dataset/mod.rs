@@ -2,19 +2,22 @@
 
 mod attesting;
 mod diff;
-mod disk;
 mod issuing;
 mod keeping;
 mod log;
 mod objects;
+mod origin;
 mod places;
 mod prove;
 mod quarantine;
 mod read;
 mod receipt;
 mod scan;
+mod scanned;
+mod sealed;
 mod seen;
 mod sign;
+mod statements;
 mod told;
 mod verify;
 

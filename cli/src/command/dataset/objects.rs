@@ -12,8 +12,7 @@ use model_vault::names::Sha256;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::disk::Disk;
-use super::places::Places;
+use super::origin::{Origin, Whole};
 use super::seen::Accepted;
 use crate::args::DatasetObjects;
 use crate::command::{Context, Outcome, threads};
@@ -49,13 +48,12 @@ struct Object {
 
 /// Checks each object.
 pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
-    let places = Places::of(&args.path)?;
-    let mut accepted = Accepted::of(cx, &args.path, &places, &args.believed, &args.recent)?;
+    let origin = Origin::find(cx, &args.path, &args.daemon, !args.recent.no_state)?;
+    let mut accepted = Accepted::of(cx, &origin, &args.believed, &args.recent)?;
     let statement = accepted.newest().statement.clone();
     let (object, digest) = (column(&statement.schema, &args.object)?, column(&statement.schema, &args.sha256)?);
-    let (folder, objects) =
-        (places.folder(&args.path, None)?, ModelFiles::find(&args.dir, &Ignored::default(), Links::Refuse)?);
-    let disk = Disk { folder: &folder, places: &places };
+    let (folder, objects) = (origin.folder(None)?, ModelFiles::find(&args.dir, &Ignored::default(), Links::Refuse)?);
+    let place = Whole { folder: &folder, origin: &origin };
     let mut good = args.good.as_ref().map(|path| Destination::open(path, ORDINARY)).transpose()?;
     let mut checked = Checked {
         name: statement.name.clone(),
@@ -66,7 +64,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
         objects: Vec::new(),
     };
     let (mut line, failed) = (String::new(), on(args.good.as_deref().unwrap_or(&args.path)));
-    Reader { statement: &statement, place: &disk }.records(threads(), &mut |record| {
+    Reader { statement: &statement, place: &place }.records(threads(), &mut |record| {
         let (named, signed) = (text(record.fields, object), text(record.fields, digest));
         let (Some(named), Some(signed)) = (named, signed.and_then(|s| s.to_ascii_lowercase().parse::<Sha256>().ok()))
         else {

@@ -2,25 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use model_vault::crypto::hash::sha256;
-use model_vault::crypto::sign::VerifyingKey;
-use model_vault::dataset::{Chain, DatasetStatement, Folder, Format, Schema};
+use model_vault::dataset::{Beside, Folder, Format, Schema};
 use model_vault::files::Ignored;
 use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN};
 use model_vault::{Error, ErrorId, Result, json};
 
-use crate::args::Believed;
-use crate::command::Context;
-use crate::command::trusted::Store;
+use super::origin::{named_as_reference, reference};
+use super::statements::Statements;
 use crate::files::signature::read_signatures;
 use crate::files::{on, read_small};
 
 /// In a directory; `.NAME` is put before it beside a file.
-const STATEMENT: &str = "dataset.sig";
-const RECORDS: &str = "dataset.tree";
+pub const STATEMENT: &str = "dataset.sig";
+pub const RECORDS: &str = "dataset.tree";
 /// In the directory of a file's hashes: what a reader checks at a time, and who supplied which records.
 pub const PIECES: &str = "pieces";
 pub const CONTRIBUTORS: &str = "contributors";
+/// What signs takes paths alone.
+const SIGN_FIRST: &str =
+    "check the path; data is signed before it is sealed: vault dataset sign DIR, then vault seal DIR --kind dataset";
 const MAX_SCHEMA: u64 = 4 << 20;
 
 /// The two places.
@@ -39,7 +39,17 @@ impl Places {
     /// # Errors
     /// `NotFound`.
     pub fn of(path: &Path) -> Result<Self> {
-        let facts = path.metadata().map_err(on(path))?;
+        let facts = path.metadata().map_err(|e| {
+            let error = on(path)(e);
+            match error.id() {
+                ErrorId::NotFound if named_as_reference(path) => {
+                    let text = format!("{}: what is sealed is not signed any more", path.display());
+                    Error::new(ErrorId::InvalidArgument, text).hint(SIGN_FIRST)
+                }
+                ErrorId::NotFound if reference(path).is_some() => error.hint(SIGN_FIRST),
+                _ => error,
+            }
+        })?;
         if facts.is_dir() {
             let own = vec![STATEMENT.into(), RECORDS.into(), format!("{RECORDS}.new")];
             return Ok(Self { statement: path.join(STATEMENT), records: path.join(RECORDS), own });
@@ -51,11 +61,6 @@ impl Places {
             PathBuf::from(file)
         };
         Ok(Self { statement: beside(STATEMENT), records: beside(RECORDS), own: Vec::new() })
-    }
-
-    /// Where the hashes of one file's records lie.
-    pub fn records_of(&self, file: &str) -> PathBuf {
-        self.records.join(file)
     }
 
     /// The files of the dataset, without these.
@@ -70,60 +75,12 @@ impl Places {
     ///
     /// # Errors
     /// `BundleMalformed`, with the line.
-    pub fn bundles(&self) -> Result<Vec<Bundle>> {
-        if !self.statement.exists() {
-            return Ok(Vec::new());
+    pub fn statements(&self) -> Result<Statements> {
+        let place = self.statement.display().to_string();
+        match self.statement.exists() {
+            true => Statements::of(place, &read_signatures(&self.statement)?),
+            false => Ok(Statements::none(place, "vault dataset sign makes it")),
         }
-        let text = read_signatures(&self.statement)?;
-        let lines = text.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-        let bundle = |(n, line): (usize, &[u8])| {
-            Bundle::from_json(line)
-                .map_err(|e| Error::from(e).on(format!("{}, line {}", self.statement.display(), n + 1)))
-        };
-        lines.map(bundle).collect()
-    }
-
-    /// The versions that trusted signers signed, and the keys that signed the newest.
-    ///
-    /// # Errors
-    /// `SignatureMissing`, `SignatureInvalid`; as [`Chain::of`].
-    pub fn chain(&self, cx: &Context<'_>, believed: &Believed) -> Result<(Chain, Vec<VerifyingKey>)> {
-        let keys = trusted(cx, believed)?;
-        let bundles = self.bundles()?;
-        if bundles.is_empty() {
-            return Err(self.missing());
-        }
-        let of = |e: Error| e.on(self.statement.display());
-        let (good, _) = believe(&bundles, &keys).map_err(of)?;
-        let chain = Chain::of(good).map_err(of)?;
-        let newest: Vec<_> = bundles.into_iter().filter(|b| sha256(&b.payload) == chain.newest().digest).collect();
-        let (_, signers) = believe(&newest, &keys).map_err(of)?;
-        Ok((chain, signers))
-    }
-
-    /// All statements, whoever signed them: for names and roots that prove nothing.
-    ///
-    /// # Errors
-    /// `SignatureMissing`; `BundleMalformed`.
-    pub fn all_by_anybody(&self) -> Result<Vec<DatasetStatement>> {
-        let bundles = self.bundles()?;
-        if bundles.is_empty() {
-            return Err(self.missing());
-        }
-        bundles.iter().map(|b| DatasetStatement::from_payload(&b.payload)).collect()
-    }
-
-    /// That with the highest version.
-    ///
-    /// # Errors
-    /// As [`all_by_anybody`](Self::all_by_anybody).
-    pub fn newest_by_anybody(&self) -> Result<DatasetStatement> {
-        self.all_by_anybody()?.into_iter().max_by_key(|s| s.version).ok_or_else(|| self.missing())
-    }
-
-    fn missing(&self) -> Error {
-        Error::new(ErrorId::SignatureMissing, format!("{}: no such file", self.statement.display()))
-            .hint("vault dataset sign makes it")
     }
 
     /// The text of the statement file with further bundles.
@@ -140,44 +97,11 @@ impl Places {
     }
 }
 
-/// The keys that are believed.
-///
-/// # Errors
-/// `InvalidArgument` for none; those of the keys and the trust store.
-pub fn trusted(cx: &Context<'_>, believed: &Believed) -> Result<Vec<VerifyingKey>> {
-    let store = Store::read(cx, &believed.trust)?;
-    let given = believed.key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?;
-    let mut keys = store.unrevoked(given.concat())?;
-    keys.extend(store.keys().map(|(_, key)| key.clone()));
-    if keys.is_empty() {
-        return Err(Error::new(
-            ErrorId::InvalidArgument,
-            "no signer is trusted: a signature by anybody proves nothing",
-        )
-        .hint("give the signer's public key with --key FILE, or its name in the trust store with --trust NAME"));
+impl Beside for Places {
+    fn beside(&self, file: &str, what: &str, most: u64) -> Result<Vec<u8>> {
+        let path = self.records.join(file).join(what);
+        read_small(&path, most).map_err(on(&path))
     }
-    Ok(keys)
-}
-
-/// What these keys signed, and which of them did.
-///
-/// # Errors
-/// `SignatureInvalid` for what says that one of them signed it.
-pub fn believe<'a>(bundles: &'a [Bundle], keys: &[VerifyingKey]) -> Result<(Vec<&'a [u8]>, Vec<VerifyingKey>)> {
-    let (mut payloads, mut signers) = (Vec::new(), Vec::new());
-    for bundle in bundles {
-        let mut named = keys.iter().filter(|key| bundle.names(key)).peekable();
-        let claimed = named.peek().is_some();
-        match named.find(|key| bundle.verify(key).is_ok()) {
-            Some(key) => {
-                payloads.push(&*bundle.payload);
-                signers.push(key.clone());
-            }
-            None if claimed => return Err(Error::new(ErrorId::SignatureInvalid, "a signature does not verify")),
-            None => {}
-        }
-    }
-    Ok((payloads, signers))
 }
 
 /// `--schema`

@@ -6,7 +6,8 @@ use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::places::{Places, believe, trusted};
+use super::origin::Origin;
+use super::statements::{Statements, believe, trusted};
 use crate::args::DatasetProve;
 use crate::command::Context;
 use crate::files::signature::put;
@@ -32,7 +33,7 @@ struct Proved {
 /// Makes a proof, or checks one.
 pub fn run(cx: &Context<'_>, args: &DatasetProve) -> Result<()> {
     let keys = trusted(cx, &args.believed)?;
-    let proof = if args.check { read(args)? } else { make(args, &keys)? };
+    let proof = if args.check { read(args)? } else { make(cx, args, &keys)? };
     let bundle = bundle_of(&proof).map_err(|e| e.on(args.path.display()))?;
     let (good, signers) = believe(std::slice::from_ref(&bundle), &keys)?;
     let chain = Chain::of(good)?;
@@ -65,11 +66,15 @@ pub fn run(cx: &Context<'_>, args: &DatasetProve) -> Result<()> {
     })
 }
 
-fn make(args: &DatasetProve, keys: &[model_vault::crypto::sign::VerifyingKey]) -> Result<RecordProof> {
-    let places = Places::of(&args.path)?;
-    let bundles = places.bundles()?;
+fn make(
+    cx: &Context<'_>,
+    args: &DatasetProve,
+    keys: &[model_vault::crypto::sign::VerifyingKey],
+) -> Result<RecordProof> {
+    let origin = Origin::find(cx, &args.path, &args.daemon, true)?;
+    let Statements { place, bundles, .. } = origin.statements()?;
     let (good, _) = believe(&bundles, keys)?;
-    let chain = Chain::of(good).map_err(|e| e.on(places.statement.display()))?;
+    let chain = Chain::of(good).map_err(|e| e.on(place))?;
     let newest = chain.newest();
     let with_records: Vec<_> = newest.statement.files.iter().filter(|f| f.records > 0).collect();
     let file = match (&args.file, &with_records[..]) {
@@ -82,8 +87,8 @@ fn make(args: &DatasetProve, keys: &[model_vault::crypto::sign::VerifyingKey]) -
     })?;
     let record = args.record.filter(|n| *n > 0);
     let record = record.ok_or_else(|| Error::new(ErrorId::InvalidArgument, "records count from 1"))?;
-    let dir = places.records_of(&file.path);
-    let (leaf, path) = Leaves { dir: &dir, size: file.records, root: file.root }.prove(record - 1)?;
+    let (leaf, path) =
+        Leaves { place: &origin, file: &file.path, size: file.records, root: file.root }.prove(record - 1)?;
     let signed = bundles.iter().find(|b| model_vault::crypto::hash::sha256(&b.payload) == newest.digest);
     let bundle = signed.and_then(|b| serde_json::from_str(&b.to_json()).ok());
     let bundle = bundle.ok_or_else(|| Error::new(ErrorId::Internal, "a bundle of ours is not JSON"))?;

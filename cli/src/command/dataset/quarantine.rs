@@ -111,7 +111,7 @@ fn tainted(
     roots.push(statement.root());
     let mut left: Vec<(&Path, Vec<DatasetStatement>)> = Vec::new();
     for path in &args.descendant {
-        left.push((path, Places::of(path)?.all_by_anybody()?));
+        left.push((path, Places::of(path)?.statements()?.all_by_anybody()?));
     }
     let mut tainted = Vec::new();
     // As far as they descend from one another, in whatever order they are named.

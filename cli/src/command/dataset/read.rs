@@ -7,8 +7,7 @@ use model_vault::dataset::{Reader, Receipt, write_line};
 use model_vault::names::Sha256;
 use serde::Serialize;
 
-use super::disk::Disk;
-use super::places::Places;
+use super::origin::{Origin, Whole};
 use super::seen::Accepted;
 use crate::args::DatasetRead;
 use crate::command::{Context, threads};
@@ -36,13 +35,13 @@ struct Handed {
 
 /// Reads.
 pub fn run(cx: &Context<'_>, args: &DatasetRead) -> Result<()> {
-    let places = Places::of(&args.path)?;
-    let mut accepted = Accepted::of(cx, &args.path, &places, &args.believed, &args.recent)?;
+    let origin = Origin::find(cx, &args.path, &args.daemon, !args.recent.no_state)?;
+    let mut accepted = Accepted::of(cx, &origin, &args.believed, &args.recent)?;
     let newest = accepted.newest().clone();
     let statement = &newest.statement;
-    let folder = places.folder(&args.path, None)?;
-    let disk = Disk { folder: &folder, places: &places };
-    let reader = Reader { statement, place: &disk };
+    let folder = origin.folder(None)?;
+    let place = Whole { folder: &folder, origin: &origin };
+    let reader = Reader { statement, place: &place };
     let mut out = Destination::open(&args.output, ORDINARY)?;
     let mut buffer = String::new();
     let failed = on(&args.output);

@@ -9,9 +9,9 @@ use model_vault::names::{KeyId, Sha256};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::disk::Disk;
-use super::places::{Places, believe};
+use super::origin::{Origin, Whole};
 use super::seen::Accepted;
+use super::statements::believe;
 use crate::args::{Receipt as Command, ReceiptSign, ReceiptVerify};
 use crate::command::identity::Signers;
 use crate::command::{Context, Outcome};
@@ -81,8 +81,8 @@ fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
             return Err(Error::new(ErrorId::DatasetChanged, text));
         }
     }
-    let places = Places::of(&args.dataset)?;
-    let accepted = Accepted::in_the_past(cx, &args.dataset, &places, &args.believed, &args.recent)?;
+    let origin = Origin::find(cx, &args.dataset, &args.daemon, !args.recent.no_state)?;
+    let accepted = Accepted::in_the_past(cx, &origin, &args.believed, &args.recent)?;
     let chain = &accepted.chain;
     let (name, version, root, digest) = &receipt.dataset;
     let is_it = |v: &&Version| {
@@ -98,12 +98,12 @@ fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
     let later = newest.iter().filter(|e| before.iter().all(|b| b.contributor != e.contributor));
     let tainted_by: Vec<_> = later.map(|e| e.contributor.clone()).collect();
     // The lists of pieces are those of the newest version: another one's files may be gone.
-    let folder = places.folder(&args.dataset, None)?;
-    let disk = Disk { folder: &folder, places: &places };
+    let folder = origin.folder(None)?;
+    let place = Whole { folder: &folder, origin: &origin };
     let mut listed = |file: &str| {
         let known = signed.statement.files.iter().find(|f| f.path == *file);
         let known = known.ok_or_else(|| Error::new(ErrorId::DatasetChanged, format!("{file} was not signed")))?;
-        disk.pieces(known)
+        place.pieces(known)
     };
     let all = signed.statement.readable().saturating_mul(receipt.epochs.max(1));
     let whole = receipt.must_be_of(&mut listed).and_then(|()| {

@@ -9,7 +9,7 @@ use model_vault::names::{Clock, Sha256, SystemClock, Timestamp};
 use model_vault::{Error, ErrorId, Result};
 use serde::{Deserialize, Serialize};
 
-use super::places::Places;
+use super::origin::Origin;
 use crate::args::{Believed, Recent};
 use crate::command::Context;
 use crate::files::signature::put;
@@ -29,37 +29,31 @@ impl Accepted {
     /// Asks what is remembered, and what the caller asks for.
     ///
     /// # Errors
-    /// Those of [`Places::chain`] and [`Chain::accept`]; `Denied` for what was signed too lately.
-    pub fn of(cx: &Context<'_>, path: &Path, places: &Places, believed: &Believed, recent: &Recent) -> Result<Self> {
-        Self::at(cx, path, (places, believed, recent), Some(SystemClock.now()))
+    /// Those of [`Statements::chain`](super::statements::Statements::chain) and [`Chain::accept`]; `Denied` for what was signed too lately.
+    pub fn of(cx: &Context<'_>, origin: &Origin<'_>, believed: &Believed, recent: &Recent) -> Result<Self> {
+        Self::at(cx, origin, (believed, recent), Some(SystemClock.now()))
     }
 
     /// The same about what was done with it once: it may have expired since.
     ///
     /// # Errors
     /// As [`of`](Self::of), but for expiry and age.
-    pub fn in_the_past(
-        cx: &Context<'_>,
-        path: &Path,
-        places: &Places,
-        believed: &Believed,
-        recent: &Recent,
-    ) -> Result<Self> {
-        Self::at(cx, path, (places, believed, recent), None)
+    pub fn in_the_past(cx: &Context<'_>, origin: &Origin<'_>, believed: &Believed, recent: &Recent) -> Result<Self> {
+        Self::at(cx, origin, (believed, recent), None)
     }
 
     fn at(
         cx: &Context<'_>,
-        path: &Path,
-        (places, believed, recent): (&Places, &Believed, &Recent),
+        origin: &Origin<'_>,
+        (believed, recent): (&Believed, &Recent),
         now: Option<Timestamp>,
     ) -> Result<Self> {
-        let (chain, signers) = places.chain(cx, believed)?;
+        let (chain, signers) = origin.statements()?.chain(cx, believed)?;
         let statement = &chain.newest().statement;
         let state = if recent.no_state { None } else { Some(State::read()?) };
         let names: Vec<_> = signers.iter().map(|key| format!("{} {}", key.key_id(), statement.name)).collect();
         let seen = state.as_ref().and_then(|s| names.iter().filter_map(|name| s.seen(name)).max_by_key(|s| s.version));
-        chain.accept(seen, recent.min_version, now).map_err(|e| e.on(path.display()))?;
+        chain.accept(seen, recent.min_version, now).map_err(|e| e.on(origin.name()))?;
         if let Some(age) = recent.min_age.filter(|age| now.is_some_and(|now| now.since(statement.created) < *age)) {
             let text = format!(
                 "version {} was signed at {}, less than {} s ago",

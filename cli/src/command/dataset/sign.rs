@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use model_vault::crypto::hash::sha256;
-use model_vault::dataset::{Attribution, Contributor, DatasetStatement, Described, Leaves, Origin, Runs};
+use model_vault::dataset::{
+    Attribution, Beside, Contributor, DatasetStatement, Described, Leaves, Measured, Origin, Runs,
+};
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -13,6 +15,7 @@ use super::attesting::attested;
 use super::issuing::Issuing;
 use super::keeping::Keeping;
 use super::places::{CONTRIBUTORS, Places, schema};
+use super::scanned::summary;
 use crate::args::DatasetSign;
 use crate::command::{Context, threads};
 use crate::files::{on, read_small};
@@ -73,6 +76,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         Some(before) if !excluded.is_empty() => kept_out(&places, &before.statement, &contributors)?,
         _ => HashMap::new(),
     };
+    let derived_from = args.derived_from.iter().map(|path| origin(path)).collect::<Result<_>>()?;
     // Beside the old ones until all is measured.
     let mut keeping = Keeping::begin(places.records.with_extension("tree.new"), attested, kept_out);
     let measured = folder.measure(&schema, None, threads(), &mut keeping, &|bytes| bar.more(bytes));
@@ -89,6 +93,13 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         }
     };
     bar.done();
+    let described = match described(cx, args, &files) {
+        Ok(described) => described,
+        Err(e) => {
+            keeping.forget();
+            return Err(e);
+        }
+    };
     for (contributor, records) in contributors.iter_mut().zip(keeping.counts.iter().skip(1)) {
         contributor.records = *records;
     }
@@ -110,10 +121,10 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         expires: args.expires,
         schema,
         multiset: Some(multiset),
+        described,
         files,
         attribution: Attribution { contributors, files: keeping.runs.clone(), excluded },
-        derived_from: args.derived_from.iter().map(|path| origin(path)).collect::<Result<_>>()?,
-        described: described(args)?,
+        derived_from,
     };
     if let Some(before) = before.filter(|b| b.statement.root() == statement.root()) {
         cx.out.message(format!("note: the records and files are those of version {}", before.statement.version));
@@ -171,12 +182,10 @@ fn kept_out(places: &Places, before: &DatasetStatement, contributors: &[Contribu
     let mut out = HashMap::new();
     for file in before.files.iter().filter(|f| f.records > 0) {
         let Some(signed) = files.get(&file.path) else { continue };
-        let dir = places.records_of(&file.path);
-        let (path, most) = (dir.join(CONTRIBUTORS), Runs::most(file.records));
-        let text = read_small(&path, most).map_err(on(&path))?;
+        let text = places.beside(&file.path, CONTRIBUTORS, Runs::most(file.records))?;
         let runs = Runs::from_text(&text, signed, file.records, then.len()).map_err(|e| e.on(&file.path))?;
         let mut whose = runs.0.iter().flat_map(|run| std::iter::repeat_n(number(run.by), run.count as usize));
-        let leaves = Leaves { dir: &dir, size: file.records, root: file.root };
+        let leaves = Leaves { place: places, file: &file.path, size: file.records, root: file.root };
         leaves.each(&mut |some| {
             out.extend(some.iter().filter_map(|leaf| Some((*leaf, whose.next().flatten()?))));
             Ok(())
@@ -185,15 +194,20 @@ fn kept_out(places: &Places, before: &DatasetStatement, contributors: &[Contribu
     Ok(out)
 }
 
-fn described(args: &DatasetSign) -> Result<Described> {
-    let digest = |path: &Option<PathBuf>| {
-        path.as_ref().map(|path| read_small(path, MAX_DOCUMENT).map(|text| sha256(&text)).map_err(on(path))).transpose()
-    };
+fn described(cx: &Context<'_>, args: &DatasetSign, files: &[Measured]) -> Result<Described> {
+    let read =
+        |path: &Option<PathBuf>| path.as_ref().map(|path| read_small(path, MAX_DOCUMENT).map_err(on(path))).transpose();
+    let (croissant, report) = (read(&args.croissant)?, read(&args.scan)?);
+    let summary = report.as_ref().map(|text| summary(text, files)).transpose()?.flatten();
+    if report.is_some() && summary.is_none() {
+        cx.out.message("note: the report of the scan is none of vault dataset scan --json: policies see that there is one, and nothing of it");
+    }
     Ok(Described {
         sources: args.source.clone(),
         licence: args.licence.clone(),
-        croissant: digest(&args.croissant)?,
-        scan: digest(&args.scan)?,
+        croissant: croissant.map(|text| sha256(&text)),
+        scan: report.map(|text| sha256(&text)),
+        scan_summary: summary,
         provenance: args.provenance.iter().cloned().collect(),
     })
 }
@@ -201,6 +215,6 @@ fn described(args: &DatasetSign) -> Result<Described> {
 /// The newest version of a dataset that this one was made from, as it says itself: what it names is what is looked for when that is tainted.
 fn origin(path: &std::path::Path) -> Result<Origin> {
     let places = Places::of(path)?;
-    let statement = places.newest_by_anybody()?;
+    let statement = places.statements()?.newest_by_anybody()?;
     Ok(Origin { name: statement.name.clone(), root: statement.root() })
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use model_vault::dataset::{Follow, Leaves, Measured, RecordKey};
+use model_vault::dataset::{Folder, Follow, Leaves, Measured, RecordKey};
 use model_vault::names::{KeyId, Sha256};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::places::Places;
+use super::origin::Origin;
 use super::seen::Accepted;
 use super::told::{Told, comparing, told};
 use crate::args::DatasetVerify;
@@ -40,11 +40,11 @@ struct Verified {
 
 /// Verifies.
 pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
-    let places = Places::of(&args.path)?;
-    let mut accepted = Accepted::of(cx, &args.path, &places, &args.believed, &args.recent)?;
+    let origin = Origin::find(cx, &args.path, &args.daemon, !args.recent.no_state)?;
+    let mut accepted = Accepted::of(cx, &origin, &args.believed, &args.recent)?;
     let newest = accepted.newest().clone();
     let statement = &newest.statement;
-    let folder = places.folder(&args.path, None)?;
+    let folder = origin.folder(None)?;
     let bar = Progress::new("verifying", folder.size(), cx.out.json());
     let measured = folder.measure(&statement.schema, None, threads(), &mut Nobody, &|bytes| bar.more(bytes));
     bar.done();
@@ -61,7 +61,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
     let verified = files.is_empty();
     let differences = match verified {
         true => None,
-        false => compare(cx, args, &places, statement, &measured)?,
+        false => compare(cx, args, (&origin, &folder), statement, &measured)?,
     };
     if verified {
         accepted.remember()?;
@@ -122,7 +122,7 @@ fn differing(signed: &[Measured], found: &[Measured]) -> BTreeMap<String, &'stat
 fn compare(
     cx: &Context<'_>,
     args: &DatasetVerify,
-    places: &Places,
+    (origin, folder): (&Origin<'_>, &Folder),
     statement: &model_vault::dataset::DatasetStatement,
     measured: &[Measured],
 ) -> Result<Option<Told>> {
@@ -132,15 +132,13 @@ fn compare(
     let mut comparing = comparing();
     const NO_KEY: RecordKey = [0; 16];
     for file in statement.files.iter().filter(|f| f.records > 0) {
-        let dir = places.records_of(&file.path);
-        let leaves = Leaves { dir: &dir, size: file.records, root: file.root };
+        let leaves = Leaves { place: origin, file: &file.path, size: file.records, root: file.root };
         let read = leaves.each(&mut |some| some.iter().try_for_each(|leaf| comparing.old(leaf, NO_KEY)));
         if let Err(e) = read {
             cx.out.message(format!("note: the records cannot be told apart: {e}"));
             return Ok(None);
         }
     }
-    let folder = places.folder(&args.path, None)?;
     let mut follow = |_: &str, leaves: &[Sha256], _: &[RecordKey]| {
         leaves.iter().try_for_each(|leaf| comparing.new_one(leaf, NO_KEY))
     };

@@ -10,7 +10,8 @@ use model_vault::Result;
 use model_vault::dataset::detect::{Report, Settings, scan};
 use serde::Serialize;
 
-use super::places::{Places, schema};
+use super::origin::Origin;
+use super::places::schema;
 use crate::args::{DatasetScan, FailOn};
 use crate::command::{Context, Outcome, threads};
 use crate::files::signature::put;
@@ -31,7 +32,7 @@ struct Told<'a> {
 
 /// Scans.
 pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
-    let folder = |path: &Path| Places::of(path)?.folder(path, args.format);
+    let folder = |path: &Path| Origin::find(cx, path, &args.daemon, true)?.folder(args.format);
     let dataset = folder(&args.path)?;
     let baseline = args.baseline.as_deref().map(folder).transpose()?;
     let schema = args.schema.as_deref().map(schema).transpose()?;
