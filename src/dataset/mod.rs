@@ -10,12 +10,12 @@
 //! | `measure`, `folder` | files and all files of a dataset: their records, roots |
 //! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
 //! | `contributors` | who supplied which records |
+//! | `sidecars` | what signing keeps beside the files, and what else lies there |
 //! | `statement` | what is signed about one version |
 //! | `reader`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
 //! | `proof`, `receipt` | about one record; about what a training job read |
 //! | `chain` | versions follow one another: no fork, no way back |
 //! | `compare` | what differs between two versions |
-//! | `fields` | canonical records, read |
 //! | `detect` | what looks poisoned: suspicions, with their evidence |
 //!
 //! No network, no clock, nothing spawned but threads. Memory does not grow with a dataset.
@@ -37,6 +37,7 @@ mod proof;
 mod reader;
 mod receipt;
 mod schema;
+mod sidecars;
 mod statement;
 mod units;
 mod value;
@@ -55,5 +56,6 @@ pub use proof::RecordProof;
 pub use reader::{Place, Reader, Record, Verified};
 pub use receipt::{Read, ReadSet, Receipt};
 pub use schema::{Column, MAX_COLUMNS, Schema, Seen, Survey, Type};
+pub use sidecars::{CONTRIBUTORS, PIECES, Sidecars};
 pub use statement::{Attribution, DatasetStatement, Described, MAX_DATASET_FILES, Origin};
 pub use value::{Encoder, MAX_RECORD, record_hash};

@@ -54,7 +54,7 @@ impl Units for Images<'_> {
         for entry in unit {
             let file = self.files.open(entry)?;
             let sha256 = members::digest(&file, 0, entry.size, &mut buffer);
-            let sha256 = sha256.map_err(|e| Error::from(e).on(&entry.path))?;
+            let sha256 = sha256.map_err(|e| Error::of_io(e, &entry.path))?;
             self.files.unchanged(entry, &file)?;
             let (key, extension) = members::parted(&entry.path);
             members::write(&mut record, key, &mut [Member { extension, size: entry.size, sha256 }]);

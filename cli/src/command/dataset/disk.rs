@@ -3,11 +3,10 @@
 use std::fs::File;
 
 use model_vault::Result;
-use model_vault::dataset::{Folder, Measured, Pieces, Place};
+use model_vault::dataset::{Folder, Measured, PIECES, Pieces, Place};
 use model_vault::seal::io::ReadAt;
 
-use super::places::{PIECES, Places};
-use crate::files::{on, read_small};
+use super::places::Places;
 
 /// Files and what is kept beside them.
 pub struct Disk<'a> {
@@ -35,7 +34,6 @@ impl Place for Disk<'_> {
     }
 
     fn beside(&self, file: &str, what: &str, most: u64) -> Result<Vec<u8>> {
-        let path = self.places.records_of(file).join(what);
-        read_small(&path, most).map_err(on(&path))
+        self.places.beside(file, what, most)
     }
 }

@@ -1,6 +1,7 @@
 //! `vault dataset`: datasets signed, verified and compared record by record.
 
 mod attesting;
+mod beside;
 mod diff;
 mod disk;
 mod issuing;
@@ -15,6 +16,7 @@ mod receipt;
 mod scan;
 mod seen;
 mod sign;
+mod suppliers;
 mod told;
 mod verify;
 

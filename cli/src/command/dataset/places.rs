@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use model_vault::crypto::hash::sha256;
 use model_vault::crypto::sign::VerifyingKey;
-use model_vault::dataset::{Chain, DatasetStatement, Folder, Format, Schema};
+use model_vault::dataset::{Chain, Folder, Format, Schema};
 use model_vault::files::Ignored;
 use model_vault::manifest::oms::{Bundle, MAX_BUNDLE_LEN};
 use model_vault::{Error, ErrorId, Result, json};
 
-use crate::args::Believed;
+use crate::args::{Believed, Others};
 use crate::command::Context;
+use crate::command::identity::Signers;
 use crate::command::trusted::Store;
 use crate::files::signature::read_signatures;
 use crate::files::{on, read_small};
@@ -18,9 +19,6 @@ use crate::files::{on, read_small};
 /// In a directory; `.NAME` is put before it beside a file.
 const STATEMENT: &str = "dataset.sig";
 const RECORDS: &str = "dataset.tree";
-/// In the directory of a file's hashes: what a reader checks at a time, and who supplied which records.
-pub const PIECES: &str = "pieces";
-pub const CONTRIBUTORS: &str = "contributors";
 const MAX_SCHEMA: u64 = 4 << 20;
 
 /// The two places.
@@ -58,12 +56,40 @@ impl Places {
         self.records.join(file)
     }
 
+    /// Where the next signing keeps them until all is measured, if that is within the dataset.
+    pub fn unfinished(&self) -> Option<PathBuf> {
+        (!self.own.is_empty()).then(|| self.records.with_extension("tree.new"))
+    }
+
+    /// What is kept beside a file: `pieces`, `contributors`. It is not trusted yet.
+    ///
+    /// # Errors
+    /// `NotFound`; `DatasetChanged` for what is no file, or has more bytes than it can have.
+    pub fn beside(&self, file: &str, what: &str, most: u64) -> Result<Vec<u8>> {
+        let path = self.records_of(file).join(what);
+        read_small(&path, most).map_err(on(&path)).map_err(|e| match e.id() {
+            ErrorId::InvalidArgument => not_signed(&e),
+            _ => e,
+        })
+    }
+
     /// The files of the dataset, without these.
     ///
     /// # Errors
     /// As [`Folder::find`].
     pub fn folder(&self, path: &Path, format: Option<Format>) -> Result<Folder> {
         Folder::find(path, Ignored::new(self.own.iter().cloned()), format)
+    }
+
+    /// The files of a dataset that was signed, which had neither links nor pipes.
+    ///
+    /// # Errors
+    /// `DatasetChanged` for what no dataset has; else as [`folder`](Self::folder).
+    pub fn signed_folder(&self, path: &Path) -> Result<Folder> {
+        self.folder(path, None).map_err(|e| match e.id() {
+            ErrorId::InvalidArgument => not_signed(&e),
+            _ => e,
+        })
     }
 
     /// All statements there are, whoever signed them; none if there is no such file.
@@ -88,37 +114,24 @@ impl Places {
     /// # Errors
     /// `SignatureMissing`, `SignatureInvalid`; as [`Chain::of`].
     pub fn chain(&self, cx: &Context<'_>, believed: &Believed) -> Result<(Chain, Vec<VerifyingKey>)> {
-        let keys = trusted(cx, believed)?;
+        self.chain_by(&trusted(cx, believed)?)
+    }
+
+    /// The same of these keys.
+    ///
+    /// # Errors
+    /// As [`chain`](Self::chain).
+    pub fn chain_by(&self, keys: &[VerifyingKey]) -> Result<(Chain, Vec<VerifyingKey>)> {
         let bundles = self.bundles()?;
         if bundles.is_empty() {
             return Err(self.missing());
         }
         let of = |e: Error| e.on(self.statement.display());
-        let (good, _) = believe(&bundles, &keys).map_err(of)?;
+        let (good, _) = believe(&bundles, keys).map_err(of)?;
         let chain = Chain::of(good).map_err(of)?;
         let newest: Vec<_> = bundles.into_iter().filter(|b| sha256(&b.payload) == chain.newest().digest).collect();
-        let (_, signers) = believe(&newest, &keys).map_err(of)?;
+        let (_, signers) = believe(&newest, keys).map_err(of)?;
         Ok((chain, signers))
-    }
-
-    /// All statements, whoever signed them: for names and roots that prove nothing.
-    ///
-    /// # Errors
-    /// `SignatureMissing`; `BundleMalformed`.
-    pub fn all_by_anybody(&self) -> Result<Vec<DatasetStatement>> {
-        let bundles = self.bundles()?;
-        if bundles.is_empty() {
-            return Err(self.missing());
-        }
-        bundles.iter().map(|b| DatasetStatement::from_payload(&b.payload)).collect()
-    }
-
-    /// That with the highest version.
-    ///
-    /// # Errors
-    /// As [`all_by_anybody`](Self::all_by_anybody).
-    pub fn newest_by_anybody(&self) -> Result<DatasetStatement> {
-        self.all_by_anybody()?.into_iter().max_by_key(|s| s.version).ok_or_else(|| self.missing())
     }
 
     fn missing(&self) -> Error {
@@ -140,6 +153,11 @@ impl Places {
     }
 }
 
+/// What is there is something that cannot have been signed.
+pub fn not_signed(e: &Error) -> Error {
+    Error::new(ErrorId::DatasetChanged, format!("it is not what was signed: {}", e.message()))
+}
+
 /// The keys that are believed.
 ///
 /// # Errors
@@ -157,6 +175,26 @@ pub fn trusted(cx: &Context<'_>, believed: &Believed) -> Result<Vec<VerifyingKey
         .hint("give the signer's public key with --key FILE, or its name in the trust store with --trust NAME"));
     }
     Ok(keys)
+}
+
+/// The keys that are believed about other datasets and about training: those of who signs, and those that are named for it.
+///
+/// # Errors
+/// Those of the keys and the trust store.
+pub fn trusted_others(cx: &Context<'_>, signers: &Signers, others: &Others) -> Result<Vec<VerifyingKey>> {
+    let mut keys: Vec<_> = signers.public().cloned().collect();
+    if !(others.trust.is_empty() && others.trust_key.is_empty()) {
+        keys.extend(trusted(cx, &Believed { key: others.trust_key.clone(), trust: others.trust.clone() })?);
+    }
+    Ok(keys)
+}
+
+/// Says how somebody else is believed, where nobody is.
+pub fn or_trust(e: Error) -> Error {
+    match e.id() {
+        ErrorId::SignatureMissing => e.hint("name its signer: --trust-key FILE, or --trust NAME"),
+        _ => e,
+    }
 }
 
 /// What these keys signed, and which of them did.
