@@ -73,6 +73,13 @@ impl Error {
         self
     }
 
+    /// An I/O error with the thing it happened to. One of ours that went through `std::io` names that already.
+    pub fn of_io(e: std::io::Error, subject: impl fmt::Display) -> Self {
+        let is_own = e.get_ref().is_some_and(|inner| inner.is::<Self>());
+        let error = Self::from(e);
+        if is_own { error } else { error.on(subject) }
+    }
+
     /// The stable id.
     pub fn id(&self) -> ErrorId {
         self.0.id
@@ -187,6 +194,12 @@ mod tests {
         let missing = Error::from(std::fs::File::open("/no/such/file").unwrap_err());
         assert_eq!((missing.id(), missing.message()), (ErrorId::NotFound, "no such file or directory"));
         assert_eq!(missing.hint_text(), Some("check the path"));
+        assert_eq!(
+            Error::of_io(std::io::ErrorKind::UnexpectedEof.into(), "a.csv").message(),
+            "a.csv: unexpected end of file"
+        );
+        let named = std::io::Error::other(Error::new(ErrorId::DatasetChanged, "a.csv: bytes 0 to 9 are others"));
+        assert_eq!(Error::of_io(named, "a.csv").message(), "a.csv: bytes 0 to 9 are others");
         let own = std::io::Error::other("TLS (os error 3) of theirs");
         assert_eq!(reason(&own), "TLS (os error 3) of theirs");
     }

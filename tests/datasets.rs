@@ -291,6 +291,8 @@ fn a_dataset_that_carries_a_statement_is_sealed_if_that_is_good_and_about_these_
         (changed(|m| drop(m.remove(1))), ErrorId::DatasetChanged),
         (changed(|m| m.push(("evil.txt", b"x\n".to_vec()))), ErrorId::DatasetChanged),
         (changed(|m| m.push(("dataset.tree/evil.txt", b"x\n".to_vec()))), ErrorId::DatasetChanged),
+        (changed(|m| m.push(("dataset.tree/a.txt/tile/0/999", b"x\n".to_vec()))), ErrorId::DatasetChanged),
+        (changed(|m| m.push(("dataset.tree/a.txt/tile/0/000.p/1", b"x\n".to_vec()))), ErrorId::DatasetChanged),
         (changed(|m| m.push(("claims.jsonl", b"{\"text\":\"x\"}\n".to_vec()))), ErrorId::DatasetChanged),
         (with(files(), &[forged]), ErrorId::SignatureInvalid),
         (with(files(), &[bundle(&first, &stranger)]), ErrorId::SignatureMissing),

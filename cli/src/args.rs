@@ -35,7 +35,8 @@ pub use audit::{Audit, AuditExport, AuditProve, AuditTail, AuditVerify};
 pub use config::{Config, ConfigCheck, ConfigGet, ConfigSet};
 pub use dataset::{
     Believed, Dataset, DatasetDiff, DatasetLog, DatasetObjects, DatasetProve, DatasetQuarantine, DatasetRead,
-    DatasetScan, DatasetSign, DatasetSigner, DatasetVerify, FailOn, Receipt, ReceiptSign, ReceiptVerify, Recent,
+    DatasetScan, DatasetSign, DatasetSigner, DatasetVerify, FailOn, Others, Receipt, ReceiptSign, ReceiptVerify,
+    Recent,
 };
 pub use group::{Group, GroupChange};
 pub use home::{Init, Quickstart, Serve};

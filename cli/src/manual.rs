@@ -323,15 +323,18 @@ pub fn command(program: &'static str) -> clap::Command {
     ));
     command.mut_subcommands(|c| {
         let path = c.get_name().to_owned();
-        if c.has_subcommands() {
-            c.mut_subcommands(|leaf| {
-                let path = format!("{path} {}", leaf.get_name());
-                with_examples(leaf, &path, program)
-            })
-            .after_help(named(MORE, program))
-        } else {
-            with_examples(c, &path, program)
-        }
+        explained(c, &path, program)
+    })
+}
+
+/// With examples of each command; a group of commands lists these.
+fn explained(command: clap::Command, path: &str, program: &'static str) -> clap::Command {
+    if !command.has_subcommands() {
+        return with_examples(command, path, program);
+    }
+    command.after_help(named(MORE, program)).mut_subcommands(|c| {
+        let path = format!("{path} {}", c.get_name());
+        explained(c, &path, program)
     })
 }
 
@@ -410,6 +413,9 @@ mod tests {
     fn the_help_of_a_command_fits_a_screen_and_the_main_help_has_the_options_of_all() {
         let mut help = for_terminal("vault");
         assert!(help.render_help().to_string().contains("--passphrase-command <"));
+        let group = help.find_subcommand_mut("dataset").and_then(|c| c.find_subcommand_mut("receipt")).unwrap();
+        let text = group.render_help().to_string();
+        assert!(!text.contains("Example") && text.trim_end().ends_with(MORE), "{text}");
         for sub in help.get_subcommands_mut() {
             let (name, text) = (sub.get_name().to_owned(), sub.render_help().to_string());
             assert!(!text.contains("--passphrase-command <"), "{text}");

@@ -170,7 +170,7 @@ def story(home: Path) -> None:
     print(f"\n5. The curator keeps {found} out. No file is rewritten; the models trained on its records are named.")
     told = vault.shown(
         *("dataset", "quarantine", "data", "--contributor", found, "--reason", "its labels are shifted"),
-        *("--key", "curator.pem", "--receipt", "first.receipt"),
+        *("--key", "curator.pem", "--receipt", "first.receipt", "--trust-key", "job.pub.pem"),
     )
     assert "first.npz" in told
 

@@ -34,7 +34,7 @@ impl Units for Blocks<'_> {
     }
 
     fn hand_out(&self, read: Read<'_>, give: Give<'_, Vec<u8>>) -> Result<()> {
-        let fail = |e: std::io::Error| Error::from(e).on(self.name);
+        let fail = |e: std::io::Error| Error::of_io(e, self.name);
         let len = self.source.len().map_err(fail)?;
         let mut skip = vec![0; usize::try_from(self.frame.skip().min(len)).unwrap_or(0)];
         self.source.read_exact_at(&mut skip, 0).map_err(fail)?;

@@ -4,8 +4,8 @@
 //! What is said of a file is text, a line for records in a row: `COUNT NUMBER`, the contributor's place in the statement from 1, 0 for
 //! records that nobody attests. The statement has the SHA-256 of that text.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId, Result};
@@ -106,6 +106,7 @@ pub struct Attested {
     by_record: HashMap<[u8; 16], (u32, u32)>,
     /// Records that several attest: the further ones, in the order of the contributors.
     further: HashMap<[u8; 16], Vec<(u32, u32)>>,
+    overlaps: BTreeMap<(u32, u32), u64>,
     records: usize,
 }
 
@@ -123,15 +124,23 @@ impl Attested {
         match self.by_record.entry(short(record)) {
             Entry::Vacant(free) => drop(free.insert((by, 1))),
             Entry::Occupied(mut taken) if taken.get().0 == by => taken.get_mut().1 += 1,
-            Entry::Occupied(_) => {
+            Entry::Occupied(taken) => {
                 let further = self.further.entry(short(record)).or_default();
                 match further.last_mut() {
                     Some(last) if last.0 == by => last.1 += 1,
-                    _ => further.push((by, 1)),
+                    _ => {
+                        further.push((by, 1));
+                        *self.overlaps.entry((taken.get().0, by)).or_default() += 1;
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// How many different records two contributors both attest: the one who comes first, and counts, and each of the others.
+    pub fn overlaps(&self) -> &BTreeMap<(u32, u32), u64> {
+        &self.overlaps
     }
 
     /// Whose a record is: the first of those who attest it, as often as it does; 0: nobody's.
@@ -169,6 +178,7 @@ mod tests {
         }
         let taken: Vec<_> = [a, b, b, b, b, c, a, sha256(b"d")].iter().map(|record| attested.take(record)).collect();
         assert_eq!(taken, [1, 1, 1, 2, 0, 2, 0, 0]);
+        assert_eq!(attested.overlaps(), &BTreeMap::from([((1, 2), 1)]));
     }
 
     #[test]

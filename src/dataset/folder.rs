@@ -8,6 +8,7 @@ use super::frame::Format;
 use super::measure::{Measured, Measuring, Source, Surveyor};
 use super::pieces::Pieces;
 use super::schema::Schema;
+use super::sidecars::collides;
 use super::statement::MAX_DATASET_FILES;
 use super::tree::{Opened, Tree};
 use crate::error::{Error, ErrorId, Result};
@@ -69,6 +70,12 @@ impl Folder {
             images |= image;
             size = size.saturating_add(entry.size);
             !image
+        })
+        .map_err(|e| match e.id() {
+            ErrorId::InvalidArgument => {
+                e.hint("a dataset has files and directories: replace a link by what it points to (cp -L)")
+            }
+            _ => e,
         })?;
         if found.is_single_file() {
             size = found.entries().iter().map(|e| e.size).sum();
@@ -100,8 +107,9 @@ impl Folder {
             let text = format!("{} files; a dataset has {MAX_DATASET_FILES} at most", self.files.len());
             return refused(ErrorId::LimitExceeded, text, "pack small files into archives");
         }
-        if self.images && self.files.iter().any(|file| file.path == IMAGES) {
-            let text = format!("a file is named {IMAGES:?}, as all images are together");
+        let taken = |path: &str| path == IMAGES || collides(IMAGES, path);
+        if let Some(file) = self.files.iter().find(|file| self.images && taken(&file.path)) {
+            let text = format!("{:?} is a name that is kept for all images together", file.path);
             return refused(ErrorId::InvalidArgument, text, "give the file another name");
         }
         Ok(self)
@@ -301,6 +309,23 @@ mod tests {
         write(dir.path(), "1.png", b"one");
         write(dir.path(), "images", b"?");
         assert_eq!(measured(dir.path()).unwrap_err().id(), ErrorId::InvalidArgument);
+        fs::remove_file(dir.path().join("images")).unwrap();
+        write(dir.path(), "images/pieces", b"1 2");
+        let refused = measured(dir.path()).unwrap_err();
+        assert!(refused.message().starts_with("\"images/pieces\" is a name that is kept"), "{refused}");
+        fs::remove_file(dir.path().join("1.png")).unwrap();
+        write(dir.path(), "a.txt", b"without images it is a name like others");
+        measured(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn links_and_pipes_are_no_part_of_a_dataset() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "a.txt", b"one");
+        std::os::unix::fs::symlink("a.txt", dir.path().join("b.txt")).unwrap();
+        let refused = measured(dir.path()).unwrap_err();
+        assert_eq!(refused.id(), ErrorId::InvalidArgument);
+        assert!(refused.hint_text().is_some_and(|hint| !hint.contains("--")), "no option allows it: {refused:?}");
     }
 
     #[test]

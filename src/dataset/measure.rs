@@ -78,7 +78,7 @@ pub(super) struct Measuring<'a> {
 
 impl Source<'_> {
     fn start(&self) -> Result<Vec<u8>> {
-        let fail = |e: std::io::Error| Error::from(e).on(self.path);
+        let fail = |e: std::io::Error| Error::of_io(e, self.path);
         let len = self.bytes.len().map_err(fail)?.min(MAX_HEADER);
         let mut start = vec![0; usize::try_from(len).unwrap_or(0)];
         self.bytes.read_exact_at(&mut start, 0).map_err(fail)?;

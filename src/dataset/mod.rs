@@ -10,12 +10,12 @@
 //! | `measure`, `folder`, `tree` | files and all files of a dataset, wherever they lie: their records, roots |
 //! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
 //! | `contributors` | who supplied which records |
+//! | `sidecars` | what signing keeps beside the files, and what else lies there |
 //! | `statement`, `scanned` | what is signed about one version, and of the scan whose report it names |
 //! | `reader`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
 //! | `proof`, `receipt` | about one record; about what a training job read |
 //! | `chain` | versions follow one another: no fork, no way back |
 //! | `compare` | what differs between two versions |
-//! | `fields` | canonical records, read |
 //! | `detect` | what looks poisoned: suspicions, with their evidence |
 //!
 //! No network, no clock, nothing spawned but threads. Memory does not grow with a dataset.
@@ -38,6 +38,7 @@ mod reader;
 mod receipt;
 mod scanned;
 mod schema;
+mod sidecars;
 mod statement;
 mod tree;
 mod units;
@@ -58,6 +59,7 @@ pub use reader::{Beside, Place, Reader, Record, Verified};
 pub use receipt::{Read, ReadSet, Receipt};
 pub use scanned::{Gravity, ScanSummary};
 pub use schema::{Column, MAX_COLUMNS, Schema, Seen, Survey, Type};
+pub use sidecars::{CONTRIBUTORS, PIECES, Sidecars};
 pub use statement::{Attribution, DatasetStatement, Described, MAX_DATASET_FILES, Origin};
 pub use tree::{Opened, Tree};
 pub use value::{Encoder, MAX_RECORD, record_hash};

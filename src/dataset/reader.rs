@@ -9,6 +9,7 @@ use super::frame::Format;
 use super::measure::{Measured, Source};
 use super::pieces::{Piece, Pieces};
 use super::receipt::ReadSet;
+use super::sidecars::{CONTRIBUTORS, PIECES};
 use super::statement::DatasetStatement;
 use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId, Result};
@@ -115,7 +116,7 @@ impl Reader<'_> {
 
     fn verified(&self, file: &Measured) -> Result<Verified> {
         let (pieces, source) = (self.listed(file)?, self.place.open(&file.path)?);
-        let len = source.len().map_err(|e| Error::from(e).on(&file.path))?;
+        let len = source.len().map_err(|e| Error::of_io(e, &file.path))?;
         if len > pieces.size() {
             return Err(changed(&file.path, "it is longer than what was signed"));
         }
@@ -124,9 +125,8 @@ impl Reader<'_> {
     }
 
     fn listed(&self, file: &Measured) -> Result<Pieces> {
-        let pieces =
-            Pieces::from_text(&self.place.beside(&file.path, "pieces", Pieces::most(file.size))?, &file.pieces)
-                .map_err(|e| e.on(&file.path))?;
+        let pieces = Pieces::from_text(&self.place.beside(&file.path, PIECES, Pieces::most(file.size))?, &file.pieces)
+            .map_err(|e| e.on(&file.path))?;
         if pieces.size() == file.size { Ok(pieces) } else { Err(changed(&file.path, "its pieces are not all of it")) }
     }
 
@@ -135,7 +135,7 @@ impl Reader<'_> {
         let Some(signed) = attribution.files.get(&file.path).filter(|_| !attribution.excluded.is_empty()) else {
             return Ok(Kept::default());
         };
-        let text = self.place.beside(&file.path, "contributors", Runs::most(file.records))?;
+        let text = self.place.beside(&file.path, CONTRIBUTORS, Runs::most(file.records))?;
         let runs = Runs::from_text(&text, signed, file.records, attribution.contributors.len())
             .map_err(|e| e.on(&file.path))?;
         let mut ends = Vec::with_capacity(runs.0.len());
@@ -144,8 +144,7 @@ impl Reader<'_> {
         for run in runs.0 {
             end += run.count;
             ends.push(end);
-            let name = run.by.checked_sub(1).and_then(|n| attribution.contributors.get(n as usize)).map(|c| &c.name);
-            out.push(name.is_some_and(|name| attribution.excluded.iter().any(|e| e.contributor == *name)));
+            out.push(attribution.keeps_out(run.by));
         }
         Ok(Kept { ends, out })
     }

@@ -1,13 +1,18 @@
 //! A training receipt: what a job read of which dataset, and what model it made of it. An in-toto statement with the predicate of SLSA
 //! provenance v1 (<https://slsa.dev/spec/v1.0/provenance>); its by-product `read-set` names every piece that was read, in order.
 
+mod parse;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parse::{Parts, receipt_of};
 
 use super::pieces::Pieces;
 use super::statement::DatasetStatement;
 use crate::crypto::hash::Sha256Hasher;
 use crate::error::{Error, ErrorId, Result};
-use crate::json::{self, Value, quote};
+use crate::json::quote;
 use crate::names::Sha256;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -16,14 +21,18 @@ const BUILD: &str = "https://modelvault.example/training/v1";
 const READER: &str = "https://modelvault.example/reader/v1";
 /// Most runs of pieces in a receipt: whoever reads in another order each epoch has one for each piece.
 const MAX_READS: usize = 1_000_000;
+/// Most bytes of what it says beside models and reads.
+const MAX_BUILD: usize = 1 << 20;
+/// Pieces of files that are held while a receipt is checked: 48 bytes each.
+const MAX_HELD: usize = 1 << 20;
 
 /// Pieces in a row that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
     /// From 0.
     pub epoch: u64,
-    /// Path of the file.
-    pub file: String,
+    /// Path of the file; shared by all runs of it.
+    pub file: Arc<str>,
     /// First and last piece.
     pub pieces: (u64, u64),
     /// First and last record, from 1; 0 and 0 where none begins.
@@ -133,12 +142,11 @@ impl Receipt {
     /// `BundleMalformed` for anything that is no receipt of ours.
     pub fn from_payload(payload: &[u8]) -> Result<Self> {
         let bad = |why: &str| Error::new(ErrorId::BundleMalformed, format!("not a training receipt: {why}"));
-        let value = json::parse(payload, 16).map_err(|e| bad(&e.to_string()))?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
-        if text("_type") != STATEMENT_TYPE || text("predicateType") != PREDICATE {
+        let parts = Parts::read(payload).map_err(|e| bad(&e.to_string()))?;
+        if (parts.kind.as_deref(), parts.predicate.as_deref()) != (Some(STATEMENT_TYPE), Some(PREDICATE)) {
             return Err(bad("it is of another type"));
         }
-        receipt_of(&value).ok_or_else(|| bad("a member is malformed or missing"))
+        receipt_of(parts).ok_or_else(|| bad("a member is malformed or missing"))
     }
 
     /// Whether every piece of these files was read in every epoch, each once.
@@ -148,7 +156,7 @@ impl Receipt {
     pub fn covers(&self, files: &[&str], pieces: &mut dyn FnMut(&str) -> Result<Pieces>) -> Result<bool> {
         let mut read: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
         for Read { epoch, file, pieces, .. } in &self.reads {
-            read.entry((*epoch, file)).or_default().push(*pieces);
+            read.entry((*epoch, &**file)).or_default().push(*pieces);
         }
         for file in files {
             let all = pieces(file)?.0.len() as u64;
@@ -172,14 +180,21 @@ impl Receipt {
         let other = |why: String| {
             Err(Error::new(ErrorId::DatasetChanged, format!("the receipt is not about this dataset: {why}")))
         };
-        let (mut digest, mut last): (_, Option<(&str, Pieces)>) = (Sha256Hasher::default(), None);
+        // Whoever reads in a drawn order comes to a file again and again.
+        let (mut digest, mut held, mut known) = (Sha256Hasher::default(), 0, BTreeMap::<&str, Pieces>::new());
         for read in &self.reads {
-            let listed = match last.take() {
-                Some(same) if same.0 == read.file => last.insert(same),
-                _ => last.insert((&read.file, pieces(&read.file)?)),
-            };
+            if !known.contains_key(&*read.file) {
+                let listed = pieces(&read.file)?;
+                held += listed.0.len();
+                if held > MAX_HELD {
+                    known.clear();
+                    held = listed.0.len();
+                }
+                known.insert(&read.file, listed);
+            }
+            let listed = known.get(&*read.file).map_or(&[][..], |pieces| &pieces.0);
             for index in read.pieces.0..=read.pieces.1 {
-                let Some(piece) = usize::try_from(index).ok().and_then(|i| listed.1.0.get(i)) else {
+                let Some(piece) = usize::try_from(index).ok().and_then(|i| listed.get(i)) else {
                     return other(format!("{} has no piece {index}", read.file));
                 };
                 digest.update(format!("{} {} {index} {}\n", read.epoch, read.file, piece.sha256).as_bytes());
@@ -187,48 +202,6 @@ impl Receipt {
         }
         if digest.finish() == self.read_set { Ok(()) } else { other("its pieces have other digests".into()) }
     }
-}
-
-fn receipt_of(value: &Value) -> Option<Receipt> {
-    let one = |list: &Value| match list.as_array()? {
-        [only] => Some(only.clone()),
-        _ => None,
-    };
-    let digest = |of: &Value| of.get("digest")?.get("sha256")?.as_str()?.parse::<Sha256>().ok();
-    let models = value.get("subject")?.as_array()?.iter();
-    let models = models.map(|m| Some((m.get("name")?.as_str()?.to_owned(), digest(m)?))).collect::<Option<_>>()?;
-    let predicate = value.get("predicate")?;
-    let build = predicate.get("buildDefinition")?;
-    if build.get("buildType")?.as_str()? != BUILD {
-        return None;
-    }
-    let dependency = one(build.get("resolvedDependencies")?)?;
-    let annotations = dependency.get("annotations")?;
-    let (version, statement) =
-        (annotations.get("version")?.as_u64()?, annotations.get("statement")?.as_str()?.parse().ok()?);
-    let parameters = build.get("externalParameters")?;
-    let product = one(predicate.get("runDetails")?.get("byproducts")?)?;
-    let read = |row: &Value| {
-        let [epoch, file, first, last, from, to] = row.as_array()? else { return None };
-        let pieces = (first.as_u64()?, last.as_u64()?);
-        let records = (from.as_u64()?, to.as_u64()?);
-        (pieces.0 <= pieces.1).then_some(Read {
-            epoch: epoch.as_u64()?,
-            file: file.as_str()?.to_owned(),
-            pieces,
-            records,
-        })
-    };
-    let reads = product.get("annotations")?.get("reads")?.as_array().filter(|reads| reads.len() <= MAX_READS)?;
-    Some(Receipt {
-        models,
-        dataset: (dependency.get("name")?.as_str()?.to_owned(), version, digest(&dependency)?, statement),
-        epochs: parameters.get("epochs")?.as_u64()?,
-        order_seed: parameters.get("order_seed").map_or(Some(None), |seed| seed.as_u64().map(Some))?,
-        records: product.get("annotations")?.get("records")?.as_u64()?,
-        reads: reads.iter().map(read).collect::<Option<_>>()?,
-        read_set: digest(&product)?,
-    })
 }
 
 #[cfg(test)]
@@ -270,6 +243,7 @@ mod tests {
             ("[0,\"a.csv\",0,2,1,20]", "[0,\"a.csv\",0,2]"),
             ("\"epochs\":1", "\"epochs\":-1"),
             ("\"name\":\"read-set\"", "\"name\":\"read-set\",\"name\":\"x\""),
+            ("\"epochs\":1", format!("\"epochs\":1,\"x\":\"{}\"", "x".repeat(MAX_BUILD)).as_str()),
         ] {
             assert!(text.contains(from), "{from}");
             let error = Receipt::from_payload(text.replacen(from, to, 1).as_bytes()).unwrap_err();
@@ -296,5 +270,26 @@ mod tests {
         let mut other = receipt();
         other.reads.pop();
         assert_eq!(refused(other), ErrorId::DatasetChanged);
+    }
+
+    #[test]
+    fn a_file_is_listed_once_however_often_it_was_read_in_turn() {
+        let mut digest = Sha256Hasher::default();
+        let reads = (0..1000).map(|i| {
+            let (file, piece) = (["a.csv", "b.csv"][i % 2], (i / 2 % 2) as u64);
+            let sha256 = pieces(2).0[i / 2 % 2].sha256;
+            digest.update(format!("0 {file} {piece} {sha256}\n").as_bytes());
+            Read { epoch: 0, file: file.into(), pieces: (piece, piece), records: (0, 0) }
+        });
+        let reads = reads.collect();
+        let many = Receipt { reads, read_set: digest.finish(), ..receipt() };
+        let many = Receipt::from_payload(many.to_payload().as_bytes()).unwrap();
+        let (mut asked, shares) = (0, |i: usize| Arc::strong_count(&many.reads[i].file));
+        many.must_be_of(&mut |_| {
+            asked += 1;
+            Ok(pieces(2))
+        })
+        .unwrap();
+        assert_eq!((asked, shares(0), shares(1)), (2, 500, 500), "and so is its name");
     }
 }

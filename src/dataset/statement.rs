@@ -79,6 +79,14 @@ pub struct Attribution {
     pub excluded: Vec<Excluded>,
 }
 
+impl Attribution {
+    /// Whether records of contributor number `by` are kept out; 0 is nobody.
+    pub fn keeps_out(&self, by: u32) -> bool {
+        let contributor = by.checked_sub(1).and_then(|n| self.contributors.get(n as usize));
+        contributor.is_some_and(|c| self.excluded.iter().any(|e| e.contributor == c.name))
+    }
+}
+
 /// A dataset that another was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {

@@ -198,7 +198,7 @@ pub(super) struct Behind<'a> {
 impl<'a> Behind<'a> {
     /// At the start of a file.
     pub fn new(name: &'a str, source: &'a dyn ReadAt, read: Read<'a>) -> Result<Self> {
-        let len = source.len().map_err(|e| Error::from(e).on(name))?;
+        let len = source.len().map_err(|e| Error::of_io(e, name))?;
         Ok(Self { name, source, read, at: 0, buffer: vec![0; 256 << 10], len })
     }
 
@@ -207,7 +207,7 @@ impl<'a> Behind<'a> {
         while self.at < end.min(self.len) {
             let len = (end.min(self.len) - self.at).min(self.buffer.len() as u64) as usize;
             let read = self.source.read_exact_at(&mut self.buffer[..len], self.at);
-            read.map_err(|e| Error::from(e).on(self.name))?;
+            read.map_err(|e| Error::of_io(e, self.name))?;
             (self.read)(&self.buffer[..len]);
             self.at += len as u64;
         }

@@ -46,6 +46,17 @@ pub struct DatasetSigner {
     pub identity: Option<Name>,
 }
 
+/// Whose statements about other datasets, and about training, are believed beside those of who signs.
+#[derive(Debug, Args)]
+pub struct Others {
+    /// Public key of somebody else who signed what is named here; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub trust_key: Vec<PathBuf>,
+    /// The same by name in the trust store (key ls); '*': any; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub trust: Vec<key::Trusted>,
+}
+
 /// `vault dataset sign`
 #[derive(Debug, Args)]
 pub struct DatasetSign {
@@ -56,7 +67,7 @@ pub struct DatasetSign {
     #[command(flatten)]
     pub signer: DatasetSigner,
     /// What the dataset is called [default: the last version's name, or that of the path]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = said)]
     pub name: Option<String>,
     /// The columns and their types (JSON) [default: those of the last version, or what is found]
     #[arg(long, value_name = "FILE")]
@@ -68,10 +79,10 @@ pub struct DatasetSign {
     #[arg(long, value_name = "TIME", value_parser = key::moment)]
     pub expires: Option<Timestamp>,
     /// Where the data comes from; may be repeated
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     pub source: Vec<String>,
     /// Under which licence it may be used
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     pub licence: Option<String>,
     /// Who supplied records, and what they signed; may be repeated
     #[arg(long, value_name = "NAME=PATH", value_parser = named)]
@@ -79,9 +90,15 @@ pub struct DatasetSign {
     /// Its public key [default: NAME's in the trust store]
     #[arg(long, value_name = "NAME=FILE", value_parser = named)]
     pub contributor_key: Vec<(String, PathBuf)>,
+    /// Neither ask nor remember which versions of contributors were seen on this machine
+    #[arg(long)]
+    pub no_state: bool,
     /// A signed dataset that this one was made from; may be repeated
     #[arg(long, value_name = "PATH")]
     pub derived_from: Vec<PathBuf>,
+    /// Whom to believe about those.
+    #[command(flatten)]
+    pub others: Others,
     /// Its description in Croissant (JSON-LD), signed by digest
     #[arg(long, value_name = "FILE")]
     pub croissant: Option<PathBuf>,
@@ -263,7 +280,7 @@ pub struct DatasetQuarantine {
     #[arg(long, value_name = "NAME")]
     pub contributor: String,
     /// Why
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     pub reason: String,
     /// Who signs.
     #[command(flatten)]
@@ -274,9 +291,12 @@ pub struct DatasetQuarantine {
     /// Datasets that may be made from this one; may be repeated
     #[arg(long, value_name = "PATH")]
     pub descendant: Vec<PathBuf>,
-    /// Training receipts, to name the models; may be repeated
+    /// Signed training receipts, to name the models; may be repeated
     #[arg(long, value_name = "FILE")]
     pub receipt: Vec<PathBuf>,
+    /// Whom to believe about those.
+    #[command(flatten)]
+    pub others: Others,
 }
 
 /// `vault dataset receipt ...`
@@ -336,6 +356,14 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
     let (name, path) = text.split_once('=').ok_or("give NAME=PATH")?;
     let name: Name = name.parse().map_err(|e: model_vault::Error| e.message().to_owned())?;
     if path.is_empty() { Err("give NAME=PATH".into()) } else { Ok((name.to_string(), path.into())) }
+}
+
+/// What a statement can say.
+fn said(text: &str) -> Result<String, &'static str> {
+    match text.trim().len() {
+        1..=4096 => Ok(text.into()),
+        _ => Err("give 1 to 4096 bytes"),
+    }
 }
 
 /// `FIELD=TEXT`

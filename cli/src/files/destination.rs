@@ -11,8 +11,8 @@ use model_vault::seal::io::WriteAt;
 use model_vault::{Error, ErrorId, Result};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, access, linkat};
 
-use super::on;
 use super::temporary::{self, Temporary};
+use super::{on, refuse_same};
 
 /// Mode of files with plaintext.
 pub const PRIVATE: u32 = 0o600;
@@ -152,6 +152,30 @@ impl WriteAt for Destination {
     }
 }
 
+/// Writes a file that is not there yet, such as a report: never over another one, nor into `input`, which would then be another input.
+///
+/// # Errors
+/// `InvalidArgument`, `AlreadyExists`, and those of the file system.
+pub fn put_new(input: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    must_be_new(input, path)?;
+    let mut out = Destination::open(path, ORDINARY)?;
+    out.write_all(bytes).map_err(on(path))?;
+    out.finish(true)
+}
+
+/// What [`put_new`] would refuse: told before the work whose outcome is written there.
+///
+/// # Errors
+/// As [`put_new`].
+pub fn must_be_new(input: &Path, path: &Path) -> Result<()> {
+    if path == Path::new("-") || path.is_dir() {
+        let text = format!("{} is no file", path.display());
+        return Err(Error::new(ErrorId::InvalidArgument, text).hint("name a new file"));
+    }
+    refuse_same(input, path)?;
+    Destination::check(path)
+}
+
 /// A file that gets the name `path` when it is complete; without a name until then, if that can be.
 fn new_file(path: &Path, mode: u32) -> io::Result<(File, Option<Temporary>)> {
     let flags = OFlags::TMPFILE.bits().cast_signed();
@@ -264,6 +288,20 @@ mod tests {
         for fine in [dir.path().to_owned(), dir.path().join("new"), "/dev/null".into(), "-".into()] {
             Destination::check(&fine).unwrap();
         }
+    }
+
+    #[test]
+    fn a_report_replaces_nothing_and_does_not_lie_in_what_it_is_about() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, report) = (dir.path().join("data"), dir.path().join("report"));
+        fs::create_dir(&data).unwrap();
+        put_new(&data, &report, b"one").unwrap();
+        assert_eq!(put_new(&data, &report, b"two").unwrap_err().id(), ErrorId::AlreadyExists);
+        assert_eq!(fs::read(&report).unwrap(), b"one");
+        for bad in [data.join("report"), data.clone(), "-".into()] {
+            assert_eq!(put_new(&data, &bad, b"x").unwrap_err().id(), ErrorId::InvalidArgument, "{bad:?}");
+        }
+        put_new(&data, Path::new("/dev/null"), b"x").unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files the command line reads and makes. What a command makes appears whole, under its name, when the command succeeded; a
 //! failed or interrupted one leaves nothing behind.
 
+pub mod beneath;
 pub mod destination;
 pub mod folding;
 pub mod records;
@@ -11,22 +12,33 @@ pub mod tree;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use model_vault::crypto::hash::Sha256Hasher;
 use model_vault::error::reason;
 use model_vault::names::{Reference, Sha256};
 use model_vault::{Error, ErrorId, Result};
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// How the names of portable sealed files end.
 const SEALED_SUFFIX: &str = ".mvlt";
 
-/// Reads a whole file of at most `max` bytes.
+/// Reads a whole file of at most `max` bytes. Where a pipe has its name, nobody waits for whoever writes into it.
 pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+    match file.metadata()?.file_type() {
+        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        kind if !kind.is_file() => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
+        _ => read_up_to(file, max),
+    }
+}
+
+fn read_up_to(file: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    file.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max} bytes")));
     }
@@ -44,16 +56,15 @@ pub fn sha256_of(file: &mut File) -> io::Result<Sha256> {
     }
 }
 
-/// Reads a text that somebody wrote, such as a policy; `-` is standard input.
+/// Reads a text that somebody wrote, such as a policy; `-` is standard input. Also what another program writes (`<(...)` of a shell):
+/// whoever names it knows that it is a pipe.
 pub fn read_text(path: &Path) -> Result<String> {
     const MAX: u64 = 1 << 20;
-    let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().lock().take(MAX + 1).read_to_end(&mut bytes)?;
-        bytes
-    } else {
-        read_small(path, MAX).map_err(on(path))?
+    let bytes = match path == Path::new("-") {
+        true => read_up_to(io::stdin().lock(), MAX),
+        false => File::open(path).and_then(|file| read_up_to(file, MAX)),
     };
+    let bytes = bytes.map_err(on(path))?;
     String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MAX).ok_or_else(|| {
         Error::new(ErrorId::InvalidArgument, format!("{}: not UTF-8, or more than {MAX} bytes", path.display()))
     })
@@ -157,6 +168,23 @@ mod tests {
         assert!(refuse_same(&file, &dir.path().join("new")).is_ok());
         assert!(refuse_same(dir.path(), &dir.path().join("new")).is_err());
         assert!(refuse_same(&file, Path::new("/dev/null")).is_ok());
+    }
+
+    #[test]
+    fn what_is_read_whole_is_a_file_and_nothing_waits_for_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, pipe) = (dir.path().join("file"), dir.path().join("pipe"));
+        fs::write(&file, "12345").unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(read_small(&file, 5).unwrap(), b"12345");
+        for (path, kind) in [
+            (&*file, io::ErrorKind::InvalidData),
+            (&pipe, io::ErrorKind::InvalidData),
+            (Path::new("/dev/zero"), io::ErrorKind::InvalidData),
+            (dir.path(), io::ErrorKind::IsADirectory),
+        ] {
+            assert_eq!(read_small(path, 4).unwrap_err().kind(), kind, "{path:?}");
+        }
     }
 
     #[test]

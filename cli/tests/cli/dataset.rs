@@ -104,7 +104,7 @@ fn only_who_is_trusted_counts_and_versions_do_not_go_back() {
     m.fails(&["dataset", "verify", "d", "--key", "other.pub.pem"], 3, "SignatureMissing");
     m.fails(&["dataset", "verify", "d"], 2, "InvalidArgument");
     m.fails(&["dataset", "sign", "d", "--key", "other.pem"], 9, "AlreadyExists");
-    let (data, statement) = (m.read("d/train.csv"), m.read("d/dataset.sig"));
+    let (data, statement, before) = (m.read("d/train.csv"), m.read("d/dataset.sig"), m.copy());
     m.ok(&["dataset", "verify", "d", "--key", "k.pub.pem"]);
     fs::write(m.path("d/train.csv"), table(|i, row| (i != 5).then_some(row))).unwrap();
     m.ok(&sign);
@@ -115,6 +115,8 @@ fn only_who_is_trusted_counts_and_versions_do_not_go_back() {
     // The old version put back, whole and well signed.
     fs::write(m.path("d/train.csv"), &data).unwrap();
     fs::write(m.path("d/dataset.sig"), &statement).unwrap();
+    fs::remove_dir_all(m.path("d/dataset.tree")).unwrap();
+    fs::rename(before.path("d/dataset.tree"), m.path("d/dataset.tree")).unwrap();
     m.fails(&["dataset", "verify", "d", "--key", "k.pub.pem"], 3, "VersionRollback");
     m.ok(&["dataset", "verify", "d", "--key", "k.pub.pem", "--no-state"]);
     m.fails(

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::support::Machine;
 
-const CONTRIBUTORS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+pub const CONTRIBUTORS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 /// Keys of a curator, a job and four contributors, each of whom signed 250 rows of its own; the curator's set has them all in two shards, and ten
 /// rows of nobody's.
-fn with_contributors() -> Machine {
+pub fn with_contributors() -> Machine {
     let m = Machine::bare();
     for name in ["curator", "job", "mallory"].iter().chain(&CONTRIBUTORS) {
         m.ok(&["key", "new", name, "-o", &format!("{name}.pem")]);
@@ -38,14 +38,14 @@ fn with_contributors() -> Machine {
 
 const SCHEMA: &str = r#"{"records":"rows","columns":[{"name":"id","type":"int"},{"name":"label","type":"int"},{"name":"text","type":"text"}]}"#;
 
-fn rows(of: usize) -> String {
+pub fn rows(of: usize) -> String {
     (0..250)
         .map(|i| format!("{},\"a line, {i}\nand more\",{}\n", of * 1000 + i, i % 2))
         .map(|row| row.replace('\n', " ").trim_end().to_owned() + "\n")
         .collect()
 }
 
-fn sign(m: &Machine, more: &[&str]) -> Value {
+pub fn sign(m: &Machine, more: &[&str]) -> Value {
     let mut args = vec!["dataset", "sign", "data", "--key", "curator.pem", "--schema", "schema.json", "--json"];
     let named: Vec<_> = CONTRIBUTORS.iter().flat_map(|c| [format!("{c}={c}"), format!("{c}={c}.pub.pem")]).collect();
     for (i, value) in named.iter().enumerate() {
@@ -55,9 +55,9 @@ fn sign(m: &Machine, more: &[&str]) -> Value {
     m.checked("dataset-sign", &args)
 }
 
-const READ: [&str; 5] = ["dataset", "read", "data", "--key", "curator.pub.pem"];
+pub const READ: [&str; 5] = ["dataset", "read", "data", "--key", "curator.pub.pem"];
 
-fn handed_on(m: &Machine) -> Vec<String> {
+pub fn handed_on(m: &Machine) -> Vec<String> {
     m.text(&READ).lines().map(ToOwned::to_owned).collect()
 }
 
@@ -112,6 +112,8 @@ fn every_record_is_somebodys_or_nobodys_and_a_contributor_can_be_kept_out() {
         "derived",
         "--receipt",
         "r.sig",
+        "--trust-key",
+        "job.pub.pem",
         "--json",
     ];
     let out = m.checked("dataset-quarantine", &quarantine);
@@ -299,7 +301,7 @@ fn objects_behind_a_signed_table_are_what_its_curator_saw() {
     assert_eq!((&all["verified"], &all["changed"]), (&20.into(), &0.into()));
     // Whoever owns the domain now serves something else; and one is gone.
     fs::write(m.path("images/0/3.jpg"), "another picture").unwrap();
-    fs::remove_file(m.path("images/0/5.jpg")).unwrap();
+    fs::rename(m.path("images/0/5.jpg"), m.path("images/0/5.jpg.old")).unwrap();
     let out = m.run(&[&check[..], &["--good", "good.jsonl"]].concat());
     assert_eq!(out.status.code(), Some(11));
     let told: Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -312,6 +314,26 @@ fn objects_behind_a_signed_table_are_what_its_curator_saw() {
         &["dataset", "objects", "urls.csv", "--dir", "images", "--object", "file", "--key", "curator.pub.pem"],
         2,
         "InvalidArgument",
+    );
+    // What is no file is not read, and ends nothing: also where it would be the right bytes.
+    fs::rename(m.path("images/0/5.jpg.old"), m.path("images/0/5.jpg")).unwrap();
+    std::os::unix::fs::symlink("7.jpg", m.path("images/0/link.jpg")).unwrap();
+    let digest = model_vault::crypto::hash::sha256(b"picture 7");
+    let more = format!("0/link.jpg,u,{digest}\n../urls.csv,u,{digest}\n0/9.jpg,u,none\n0/7.jpg,u,{digest}\n");
+    fs::write(m.path("urls.csv"), table.clone() + &more).unwrap();
+    m.ok(&["dataset", "sign", "urls.csv", "--key", "curator.pem"]);
+    let out = m.run(&check);
+    assert_eq!(out.status.code(), Some(11), "{}", String::from_utf8_lossy(&out.stderr));
+    let told: Value = serde_json::from_slice(&out.stdout).unwrap();
+    super::support::schema("dataset-objects", &told);
+    assert_eq!(
+        (&told["verified"], &told["refused"], &told["without_digest"]),
+        (&20.into(), &2.into(), &1.into()),
+        "{told}"
+    );
+    assert_eq!(
+        told["objects"][3],
+        serde_json::json!({"file": "urls.csv", "record": 23, "object": "0/9.jpg", "state": "without digest"})
     );
     fs::write(m.path("urls.csv"), table.replace("0/3.jpg", "0/4.jpg")).unwrap();
     m.fails(&check[..7], 3, "DatasetChanged");

@@ -201,3 +201,20 @@ fn the_same_seed_gives_the_same_report() {
     assert_eq!(m.json(&scan), m.json(&scan));
     assert_eq!(m.json(&scan)["seed"], 7);
 }
+
+#[test]
+fn what_was_not_looked_at_is_not_called_clean() {
+    let m = with("id,review,class\n");
+    let text = m.text(&["dataset", "scan", "d"]);
+    assert!(text.contains("there are no records: nothing was looked at"), "{text}");
+    assert!(!text.contains("nothing suspicious was found"), "{text}");
+    fs::write(m.path("d/train.csv"), reviews(&["900,mail me: someone@example.org,good"])).unwrap();
+    for without_rules in ["", "record rules\t1\n# later\n"] {
+        fs::write(m.path("rules.tsv"), without_rules).unwrap();
+        m.fails(&["dataset", "scan", "d", "--rules", "rules.tsv"], 2, "InvalidArgument");
+    }
+    let scanned = m.json(&["dataset", "scan", "d", "--detector", "rule", "--json"]);
+    let rule = &scanned["findings"][0];
+    assert_eq!((&rule["feature"], &rule["records"][0]["record"]), (&"email-address".into(), &301.into()));
+    assert!(rule["what"].as_str().unwrap().ends_with("in 1 records, in the first of them at byte 9"), "{rule}");
+}

@@ -55,7 +55,7 @@ impl Reading<'_> {
     pub fn survey(&self, wanted: &Wanted) -> Result<(Columns, Vec<ScannedFile>)> {
         let (mut all, mut files) = (Columns::default(), Vec::new());
         self.folder.each(&mut |source| {
-            let (before, size) = (all.records, source.bytes.len().map_err(|e| Error::from(e).on(source.path))?);
+            let (before, size) = (all.records, source.bytes.len().map_err(|e| Error::of_io(e, source.path))?);
             let see = |record: &[u8], columns: &mut Columns| columns.see(record, wanted);
             source.read(self.schema, self.threads, &see, &mut |columns| {
                 all.merge(&columns);

@@ -111,7 +111,7 @@ struct Messages<'a> {
 
 impl<'a> Messages<'a> {
     fn start(name: &'a str, source: &'a dyn ReadAt) -> Result<Self> {
-        let end = source.len().map_err(|e| Error::from(e).on(name))?;
+        let end = source.len().map_err(|e| Error::of_io(e, name))?;
         let decoder = StreamDecoder::new();
         let mut messages = Self { name, source, decoder, at: 0, end, footer: 0, batches: Vec::new() };
         if end < 26 || &messages.read(0, 6)?[..] != MAGIC {
@@ -132,7 +132,7 @@ impl<'a> Messages<'a> {
 
     fn read(&self, at: u64, len: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.source.read_exact_at(&mut bytes, at).map_err(|e| Error::from(e).on(self.name))?;
+        self.source.read_exact_at(&mut bytes, at).map_err(|e| Error::of_io(e, self.name))?;
         Ok(bytes)
     }
 
@@ -210,7 +210,7 @@ impl<'a> Messages<'a> {
         if self.footer > MAX_HEAD {
             return Err(self.too_large());
         }
-        let len = self.source.len().map_err(|e| Error::from(e).on(self.name))?;
+        let len = self.source.len().map_err(|e| Error::of_io(e, self.name))?;
         let footer = self.read(len - 10 - self.footer, self.footer)?;
         let same = guarded(self.name, || {
             let footer = root_as_footer(&footer).map_err(|e| ArrowError::IpcError(e.to_string()))?;

@@ -54,7 +54,7 @@ impl Units for Images<'_> {
         let (mut record, mut buffer) = (Encoder::default(), Vec::new());
         for (path, size) in unit {
             let file = self.files.open(path)?;
-            let failed = |e: std::io::Error| Error::from(e).on(path);
+            let failed = |e: std::io::Error| Error::of_io(e, path);
             let sha256 = members::digest(&*file, 0, *size, &mut buffer).map_err(failed)?;
             file.unchanged()?;
             if file.len().map_err(failed)? != *size {

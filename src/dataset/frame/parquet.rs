@@ -49,7 +49,7 @@ impl<'a> Parquet<'a> {
     /// # Errors
     /// `RecordInvalid` for one that is damaged, encrypted, or holds types that have no canonical form; `LimitExceeded`.
     pub fn open(name: &'a str, source: &Arc<dyn ReadAt>) -> Result<Self> {
-        let fail = |e: std::io::Error| Error::from(e).on(name);
+        let fail = |e: std::io::Error| Error::of_io(e, name);
         let bad = |why: &str, hint: &str| {
             let error = Error::new(ErrorId::RecordInvalid, format!("{name}: {why}"));
             Err(if hint.is_empty() { error } else { error.hint(hint) })

@@ -74,7 +74,7 @@ impl Units for Tar<'_> {
             let mut digests = Vec::with_capacity(sample.members.len());
             for (extension, at, size) in &sample.members {
                 let digest = members::digest(&*self.source, *at, *size, &mut buffer);
-                let sha256 = digest.map_err(|e| Error::from(e).on(self.name))?;
+                let sha256 = digest.map_err(|e| Error::of_io(e, self.name))?;
                 digests.push(Member { extension, size: *size, sha256 });
             }
             members::write(&mut record, &sample.key, &mut digests);
@@ -118,7 +118,7 @@ impl Walk<'_> {
                 Error::new(ErrorId::RecordInvalid, text).hint("write the archive anew: tar --sort=name --format=ustar")
             }
             Refused::Limit(why) => Error::new(ErrorId::LimitExceeded, format!("{name}, at byte {}: {why}", self.at)),
-            Refused::Read(e) => Error::from(e).on(name),
+            Refused::Read(e) => Error::of_io(e, name),
         }
     }
 

@@ -7,7 +7,9 @@ use super::super::Vault;
 use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged};
 use crate::catalogue::{DatasetFacts, NewAttestation, ScanFacts};
 use crate::crypto::hash::{Algorithm, Sha256Hasher, sha256};
-use crate::dataset::{Attribution, Chain, DatasetStatement, Format, Gravity, Measured, ScanSummary, file_record_hash};
+use crate::dataset::{
+    Attribution, Chain, DatasetStatement, Format, Gravity, Measured, ScanSummary, Sidecars, file_record_hash,
+};
 use crate::error::{Error, ErrorId, Result};
 use crate::manifest::oms::Difference;
 use crate::names::{Name, Sha256, Timestamp, VersionId};
@@ -67,6 +69,7 @@ fn differences(statement: &DatasetStatement, reader: &Reader, beside: &[&str]) -
     let at = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).ok();
     let has_images = files.iter().any(|file| file.format == Format::Images);
     let (mut there, mut images, mut found) = (vec![false; files.len()], Images::default(), Vec::new());
+    let mut sidecars = Sidecars::of(statement);
     for (index, member) in reader.manifest().members.iter().enumerate() {
         let path = member.path.clone();
         let digest = || -> Result<Sha256> {
@@ -85,7 +88,7 @@ fn differences(statement: &DatasetStatement, reader: &Reader, beside: &[&str]) -
             images.add(&path, member.size, digest()?);
         } else if path != DATASET_NAME
             && !beside.contains(&path.as_str())
-            && tree_of(&path).is_none_or(|file| at(file).is_none())
+            && !path.strip_prefix(TREE).is_some_and(|path| sidecars.calls_for(path))
         {
             found.push(Difference::Extra { path });
         }
@@ -123,18 +126,6 @@ impl Images {
         let same = (self.records, self.size) == (signed.records, signed.size);
         same && self.hashes.clone().finish() == signed.sha256
     }
-}
-
-/// The file that a member below `dataset.tree/` is about. None for a name that is none of those that signing makes: it could be a
-/// file of records that nobody signed.
-fn tree_of(path: &str) -> Option<&str> {
-    let path = path.strip_prefix(TREE)?;
-    if let Some((file, "pieces" | "contributors")) = path.rsplit_once('/') {
-        return Some(file);
-    }
-    let (file, tile) = path.rsplit_once("/tile/")?;
-    let tile = tile.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'/' | b'.' | b'p' | b'x'));
-    tile.then_some(file)
 }
 
 fn facts_of(statement: &DatasetStatement) -> DatasetFacts {
@@ -203,27 +194,4 @@ pub(super) fn seen(
         scan: facts.scan.map(scan_seen),
         signer: signer.to_string(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_in_the_tree_is_told_by_its_name() {
-        for (path, file) in [
-            ("dataset.tree/a.csv/pieces", Some("a.csv")),
-            ("dataset.tree/b/a.csv/contributors", Some("b/a.csv")),
-            ("dataset.tree/b/a.csv/tile/0/x001/234.p/17", Some("b/a.csv")),
-            ("dataset.tree/tile/a.txt/tile/0/000", Some("tile/a.txt")),
-            ("dataset.tree/evil.csv", None),
-            ("dataset.tree/pieces", None),
-            ("dataset.tree/a.csv/evil.csv", None),
-            ("dataset.tree/a.csv/tile/evil.csv", None),
-            ("dataset.tree.new/a.csv/pieces", None),
-            ("a.csv", None),
-        ] {
-            assert_eq!(tree_of(path), file, "{path}");
-        }
-    }
 }

@@ -18,7 +18,8 @@ use crate::files::signature::put;
 /// What there is, and who signs. Nobody else signs the same dataset meanwhile.
 pub struct Issuing {
     _alone: File,
-    signers: Signers,
+    /// Who signs.
+    pub signers: Signers,
     bundles: Vec<Bundle>,
     chain: Option<Chain>,
 }

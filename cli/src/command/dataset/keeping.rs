@@ -6,10 +6,9 @@ use std::path::PathBuf;
 
 use model_vault::Result;
 use model_vault::crypto::hash::sha256;
-use model_vault::dataset::{Attested, Follow, LeafWriter, Multiset, Pieces, RecordKey, Runs};
+use model_vault::dataset::{Attested, CONTRIBUTORS, Follow, LeafWriter, Multiset, PIECES, Pieces, RecordKey, Runs};
 use model_vault::names::Sha256;
 
-use super::places::{CONTRIBUTORS, PIECES};
 use crate::files::on;
 
 /// Keeps it in a directory of its own, until all is measured.

@@ -1,6 +1,7 @@
 //! `vault dataset`: datasets signed, verified and compared record by record.
 
 mod attesting;
+mod beside;
 mod diff;
 mod issuing;
 mod keeping;
@@ -18,6 +19,7 @@ mod sealed;
 mod seen;
 mod sign;
 mod statements;
+mod suppliers;
 mod told;
 mod verify;
 

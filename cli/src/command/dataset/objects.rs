@@ -7,7 +7,6 @@ use std::io::Write;
 use std::path::Path;
 
 use model_vault::dataset::{Field, Reader, Schema, fields, write_line};
-use model_vault::files::{Ignored, Links, ModelFiles};
 use model_vault::names::Sha256;
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -16,7 +15,8 @@ use super::origin::{Origin, Whole};
 use super::seen::Accepted;
 use crate::args::DatasetObjects;
 use crate::command::{Context, Outcome, threads};
-use crate::files::destination::{Destination, ORDINARY};
+use crate::files::beneath::{Beneath, Named};
+use crate::files::destination::{Destination, ORDINARY, must_be_new};
 use crate::files::{on, sha256_of};
 use crate::output::table::facts;
 use crate::output::text::{count, visible};
@@ -35,12 +35,17 @@ struct Checked {
     verified: u64,
     changed: u64,
     missing: u64,
+    /// Links and such, and names that lead out of the directory: nothing is read there.
+    refused: u64,
+    /// Rows without an object or a SHA-256.
+    without_digest: u64,
     /// Those that are not verified; the first hundred thousand.
     objects: Vec<Object>,
 }
 
 #[derive(Debug, Serialize)]
 struct Object {
+    file: String,
     record: u64,
     object: String,
     state: &'static str,
@@ -52,7 +57,10 @@ pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
     let mut accepted = Accepted::of(cx, &origin, &args.believed, &args.recent)?;
     let statement = accepted.newest().statement.clone();
     let (object, digest) = (column(&statement.schema, &args.object)?, column(&statement.schema, &args.sha256)?);
-    let (folder, objects) = (origin.folder(None)?, ModelFiles::find(&args.dir, &Ignored::default(), Links::Refuse)?);
+    let (folder, objects) = (origin.signed_folder()?, Beneath::open(&args.dir)?);
+    if let Some(good) = &args.good {
+        must_be_new(&args.path, good)?;
+    }
     let place = Whole { folder: &folder, origin: &origin };
     let mut good = args.good.as_ref().map(|path| Destination::open(path, ORDINARY)).transpose()?;
     let mut checked = Checked {
@@ -61,19 +69,18 @@ pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
         verified: 0,
         changed: 0,
         missing: 0,
+        refused: 0,
+        without_digest: 0,
         objects: Vec::new(),
     };
     let (mut line, failed) = (String::new(), on(args.good.as_deref().unwrap_or(&args.path)));
     Reader { statement: &statement, place: &place }.records(threads(), &mut |record| {
         let (named, signed) = (text(record.fields, object), text(record.fields, digest));
-        let (Some(named), Some(signed)) = (named, signed.and_then(|s| s.to_ascii_lowercase().parse::<Sha256>().ok()))
-        else {
-            let text = format!("{} record {}: no object or no SHA-256 in it", visible(record.file), record.number);
-            return Err(
-                Error::new(ErrorId::RecordInvalid, text).hint("--object and --sha256 name the columns that have them")
-            );
+        let signed = signed.and_then(|s| s.to_ascii_lowercase().parse::<Sha256>().ok());
+        let state = match (named, signed) {
+            (Some(named), Some(signed)) => state(&objects, named, &signed)?,
+            _ => Some("without digest"),
         };
-        let state = state(&objects, named, &signed)?;
         match state {
             None => {
                 checked.verified += 1;
@@ -85,28 +92,30 @@ pub fn run(cx: &Context<'_>, args: &DatasetObjects) -> Result<Outcome> {
                 return Ok(());
             }
             Some("missing") => checked.missing += 1,
+            Some("refused") => checked.refused += 1,
+            Some("without digest") => checked.without_digest += 1,
             Some(_) => checked.changed += 1,
         }
         if checked.objects.len() < MOST {
-            checked.objects.extend(state.map(|state| Object { record: record.number, object: named.into(), state }));
+            let (file, object) = (record.file.to_owned(), named.unwrap_or_default().to_owned());
+            checked.objects.extend(state.map(|state| Object { file, record: record.number, object, state }));
         }
         Ok(())
     })?;
     good.map_or(Ok(()), |good| good.finish(true))?;
     accepted.remember()?;
     cx.out.report(&checked, show)?;
-    Ok(if checked.changed + checked.missing == 0 { Outcome::Done } else { Outcome::Findings })
+    Ok(if checked.objects.is_empty() { Outcome::Done } else { Outcome::Findings })
 }
 
 /// What is wrong with an object; `None`: nothing.
-fn state(objects: &ModelFiles, named: &str, signed: &Sha256) -> Result<Option<&'static str>> {
-    // In the order of their paths.
-    let Ok(at) = objects.entries().binary_search_by(|entry| entry.path.as_str().cmp(named)) else {
-        return Ok(Some("missing"));
-    };
-    let mut file = objects.open(&objects.entries()[at])?;
-    let found = sha256_of(&mut file).map_err(on(Path::new(named)))?;
-    Ok(if found == *signed { None } else { Some("changed") })
+fn state(objects: &Beneath, named: &str, signed: &Sha256) -> Result<Option<&'static str>> {
+    let failed = on(Path::new(named));
+    Ok(match objects.named(named).map_err(&failed)? {
+        Named::Missing => Some("missing"),
+        Named::Refused => Some("refused"),
+        Named::File(mut file) => (sha256_of(&mut file).map_err(&failed)? != *signed).then_some("changed"),
+    })
 }
 
 fn column(schema: &Schema, name: &str) -> Result<usize> {
@@ -130,9 +139,12 @@ fn show(c: &Checked) -> String {
         ("verified", Some(count(c.verified, "object"))),
         ("changed", (c.changed > 0).then(|| count(c.changed, "object"))),
         ("missing", (c.missing > 0).then(|| count(c.missing, "object"))),
+        ("refused", (c.refused > 0).then(|| format!("{}: links, or no files", count(c.refused, "object")))),
+        ("no SHA-256", (c.without_digest > 0).then(|| count(c.without_digest, "record"))),
     ]);
     for object in c.objects.iter().take(SHOWN) {
-        out += &format!("  {} {}\n", object.state, visible(&object.object));
+        let place = format!("{} record {}", visible(&object.file), object.record);
+        out += &format!("  {} {} ({place})\n", object.state, visible(&object.object));
     }
     if c.objects.len() > SHOWN {
         out += &format!("  and {} (--json tells them)\n", count((c.objects.len() - SHOWN) as u64, "more"));

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model_vault::dataset::{Beside, Folder, Format, Measured, Pieces, Place};
+use model_vault::dataset::{Beside, DatasetStatement, Folder, Format, Measured, PIECES, Pieces, Place};
 use model_vault::names::Reference;
 use model_vault::seal::io::ReadAt;
 use model_vault::{Error, ErrorId, Result};
 
-use super::places::{PIECES, Places};
+use super::beside::{Differing, differing};
+use super::places::Places;
 use super::sealed::Sealed;
 use super::statements::Statements;
 use crate::args::Daemon;
@@ -45,6 +46,14 @@ impl<'a> Origin<'a> {
         Ok(Self { path, kind: Kind::Sealed(Box::new(sealed)) })
     }
 
+    /// What is there as a file or directory.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn on_disk(path: &'a Path) -> Result<Self> {
+        Ok(Self { path, kind: Kind::Disk(Places::of(path)?) })
+    }
+
     /// For messages and reports: as it was given.
     pub fn name(&self) -> String {
         self.path.display().to_string()
@@ -58,6 +67,28 @@ impl<'a> Origin<'a> {
         match &self.kind {
             Kind::Disk(places) => places.folder(self.path, format),
             Kind::Sealed(sealed) => sealed.folder(format),
+        }
+    }
+
+    /// The same of a dataset that was signed.
+    ///
+    /// # Errors
+    /// `DatasetChanged` for what no dataset has; else as [`folder`](Self::folder).
+    pub fn signed_folder(&self) -> Result<Folder> {
+        match &self.kind {
+            Kind::Disk(places) => places.signed_folder(self.path),
+            Kind::Sealed(sealed) => sealed.folder(None),
+        }
+    }
+
+    /// What lies beside the files and is not what was signed. What is sealed was held to the statement by the vault.
+    ///
+    /// # Errors
+    /// As [`differing`].
+    pub fn differing_beside(&self, statement: &DatasetStatement) -> Result<Differing> {
+        match &self.kind {
+            Kind::Disk(places) => differing(places, statement),
+            Kind::Sealed(_) => Ok(Differing::new()),
         }
     }
 

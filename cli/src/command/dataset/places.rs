@@ -15,9 +15,6 @@ use crate::files::{on, read_small};
 /// In a directory; `.NAME` is put before it beside a file.
 pub const STATEMENT: &str = "dataset.sig";
 pub const RECORDS: &str = "dataset.tree";
-/// In the directory of a file's hashes: what a reader checks at a time, and who supplied which records.
-pub const PIECES: &str = "pieces";
-pub const CONTRIBUTORS: &str = "contributors";
 /// What signs takes paths alone.
 const SIGN_FIRST: &str =
     "check the path; data is signed before it is sealed: vault dataset sign DIR, then vault seal DIR --kind dataset";
@@ -63,12 +60,28 @@ impl Places {
         Ok(Self { statement: beside(STATEMENT), records: beside(RECORDS), own: Vec::new() })
     }
 
+    /// Where the next signing keeps them until all is measured, if that is within the dataset.
+    pub fn unfinished(&self) -> Option<PathBuf> {
+        (!self.own.is_empty()).then(|| self.records.with_extension("tree.new"))
+    }
+
     /// The files of the dataset, without these.
     ///
     /// # Errors
     /// As [`Folder::find`].
     pub fn folder(&self, path: &Path, format: Option<Format>) -> Result<Folder> {
         Folder::find(path, Ignored::new(self.own.iter().cloned()), format)
+    }
+
+    /// The files of a dataset that was signed, which had neither links nor pipes.
+    ///
+    /// # Errors
+    /// `DatasetChanged` for what no dataset has; else as [`folder`](Self::folder).
+    pub fn signed_folder(&self, path: &Path) -> Result<Folder> {
+        self.folder(path, None).map_err(|e| match e.id() {
+            ErrorId::InvalidArgument => not_signed(&e),
+            _ => e,
+        })
     }
 
     /// All statements there are, whoever signed them; none if there is no such file.
@@ -100,8 +113,16 @@ impl Places {
 impl Beside for Places {
     fn beside(&self, file: &str, what: &str, most: u64) -> Result<Vec<u8>> {
         let path = self.records.join(file).join(what);
-        read_small(&path, most).map_err(on(&path))
+        read_small(&path, most).map_err(on(&path)).map_err(|e| match e.id() {
+            ErrorId::InvalidArgument => not_signed(&e),
+            _ => e,
+        })
     }
+}
+
+/// What is there is something that cannot have been signed.
+pub fn not_signed(e: &Error) -> Error {
+    Error::new(ErrorId::DatasetChanged, format!("it is not what was signed: {}", e.message()))
 }
 
 /// `--schema`

@@ -10,7 +10,7 @@ use super::origin::Origin;
 use super::statements::{Statements, believe, trusted};
 use crate::args::DatasetProve;
 use crate::command::Context;
-use crate::files::signature::put;
+use crate::files::destination::put_new;
 use crate::files::{on, read_small};
 use crate::output::table::facts;
 use crate::output::text::visible;
@@ -44,7 +44,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetProve) -> Result<()> {
     proof.verify(statement)?;
     if let Some(output) = &args.output {
         let text = serde_json::to_vec_pretty(&proof).map_err(|e| Error::new(ErrorId::Internal, e.to_string()))?;
-        put(output, &text)?;
+        put_new(&args.path, output, &text)?;
     }
     let proved = Proved {
         name: statement.name.clone(),

@@ -1,17 +1,22 @@
 //! `vault dataset quarantine`: a version that keeps the records of a contributor out. No file is changed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use model_vault::dataset::{DatasetStatement, Excluded};
+use model_vault::crypto::hash::sha256;
+use model_vault::crypto::sign::VerifyingKey;
+use model_vault::dataset::{Attribution, CONTRIBUTORS, Chain, DatasetStatement, Excluded, Runs, Version};
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::issuing::Issuing;
 use super::places::Places;
-use super::receipt::read_unsigned_or_signed;
+use super::receipt::signed_by;
+use super::statements::{or_trust, trusted_others};
+use super::suppliers::{each_record, kept_out};
 use crate::args::DatasetQuarantine;
 use crate::command::Context;
+use crate::files::signature::put;
 use crate::output::table::facts;
 use crate::output::text::{count, visible};
 
@@ -24,6 +29,8 @@ struct Quarantined {
     contributor: String,
     /// Records that are kept out now, and by this.
     kept_out: u64,
+    /// Of these, copies that others attest, or nobody.
+    copies: u64,
     records: u64,
     /// Datasets that were made from versions with these records, and from such datasets.
     tainted: Vec<String>,
@@ -73,14 +80,21 @@ pub fn run(cx: &Context<'_>, args: &DatasetQuarantine) -> Result<()> {
     };
     let out = Excluded { contributor: known.name.clone(), reason: args.reason.clone() };
     statement.attribution.excluded.push(out);
-    let kept_out = known.records;
-    let (tainted, models) = tainted(&issuing, &before.statement, args)?;
-    let signers = issuing.publish(cx, &places, &statement, || Ok(()))?;
+    let attested = known.records;
+    let keys = trusted_others(cx, &issuing.signers, &args.others)?;
+    let (tainted, models) = tainted(&issuing, &before.statement, args, &keys)?;
+    let lists = with_copies(&places, &before.statement, &mut statement.attribution)?;
+    let signers = issuing.publish(cx, &places, &statement, || {
+        lists.iter().try_for_each(|(file, text)| put(&places.records.join(file).join(CONTRIBUTORS), text.as_bytes()))
+    })?;
+    let kept_out = statement.attribution.contributors.iter().find(|c| c.name == args.contributor);
+    let kept_out = kept_out.map_or(0, |c| c.records);
     let quarantined = Quarantined {
         version: statement.version,
         root: statement.root(),
         contributor: args.contributor.clone(),
         kept_out,
+        copies: kept_out.saturating_sub(attested),
         records: statement.readable(),
         tainted,
         models,
@@ -93,6 +107,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetQuarantine) -> Result<()> {
         facts([
             ("signed", Some(format!("{} version {}", q.name, q.version))),
             ("kept out", Some(format!("{} by {}", count(q.kept_out, "record"), q.contributor))),
+            ("copies", (q.copies > 0).then(|| format!("{} of these, by others or nobody", count(q.copies, "record")))),
             ("left", Some(count(q.records, "record"))),
             ("tainted datasets", list(q.tainted.iter().map(|name| visible(name)).collect())),
             ("trained on it", list(q.models.iter().map(model).collect())),
@@ -101,39 +116,70 @@ pub fn run(cx: &Context<'_>, args: &DatasetQuarantine) -> Result<()> {
     })
 }
 
-/// Datasets and models that stem from versions with these records: of all versions, which have one root each.
+/// Counts all copies of records that are kept out as theirs whom they are kept out for: what is trained on is the record, not its
+/// supplier, and the next `sign` does the same. Gives the lists of suppliers that change by this, by file.
+fn with_copies(
+    places: &Places,
+    before: &DatasetStatement,
+    attribution: &mut Attribution,
+) -> Result<Vec<(String, String)>> {
+    let mut lists = Vec::new();
+    let now = DatasetStatement { attribution: attribution.clone(), ..before.clone() };
+    let out = kept_out(places, &now, &attribution.contributors)?;
+    let mut counts = vec![0_u64; attribution.contributors.len() + 1];
+    for file in before.files.iter().filter(|f| f.records > 0) {
+        let mut runs = Runs::default();
+        each_record(places, &now, file, &mut |record, by| {
+            let by = out.get(record).copied().unwrap_or(by);
+            runs.push(by);
+            counts.get_mut(by as usize).into_iter().for_each(|count| *count += 1);
+            Ok(())
+        })?;
+        let text = runs.to_text();
+        let digest = sha256(text.as_bytes());
+        if attribution.files.insert(file.path.clone(), digest) != Some(digest) {
+            lists.push((file.path.clone(), text));
+        }
+    }
+    attribution.contributors.iter_mut().zip(&counts[1..]).for_each(|(contributor, count)| contributor.records = *count);
+    Ok(lists)
+}
+
+/// Datasets and models that stem from versions with these records: of all versions, which have one root each. As far as somebody who is
+/// believed signed what says so.
 fn tainted(
     issuing: &Issuing,
     statement: &DatasetStatement,
     args: &DatasetQuarantine,
+    keys: &[VerifyingKey],
 ) -> Result<(Vec<String>, Vec<Model>)> {
     let mut roots: Vec<Sha256> = issuing.roots_with(&args.contributor);
     roots.push(statement.root());
-    let mut left: Vec<(&Path, Vec<DatasetStatement>)> = Vec::new();
+    let mut left: Vec<Chain> = Vec::new();
     for path in &args.descendant {
-        left.push((path, Places::of(path)?.statements()?.all_by_anybody()?));
+        left.push(Places::of(path)?.statements()?.chain_by(keys).map_err(or_trust)?.0);
     }
     let mut tainted = Vec::new();
     // As far as they descend from one another, in whatever order they are named.
     loop {
-        let stems = |s: &DatasetStatement| s.derived_from.iter().any(|origin| roots.contains(&origin.root));
-        let Some(at) = left.iter().position(|(_, versions)| versions.iter().any(stems)) else { break };
-        let (_, versions) = left.swap_remove(at);
-        let bad = versions.iter().filter(|s| stems(s));
-        tainted.extend(bad.clone().map(|s| s.name.clone()));
-        let more: Vec<_> = bad.map(DatasetStatement::root).collect();
-        roots.extend(more);
+        let stems = |v: &Version| v.statement.derived_from.iter().any(|origin| roots.contains(&origin.root));
+        let Some(at) = left.iter().position(|chain| chain.versions().iter().any(stems)) else { break };
+        let chain = left.swap_remove(at);
+        let bad: Vec<_> = chain.versions().iter().filter(|version| stems(version)).collect();
+        tainted.extend(bad.iter().map(|v| v.statement.name.clone()));
+        roots.extend(bad.iter().map(|v| v.statement.root()));
     }
     tainted.sort_unstable();
     tainted.dedup();
     let mut models = Vec::new();
     for path in &args.receipt {
-        let receipt = read_unsigned_or_signed(path)?;
-        let (dataset, version, root, _) = receipt.dataset;
-        if roots.contains(&root) {
-            let model =
-                |(name, sha256)| Model { name, sha256, dataset: dataset.clone(), version, receipt: path.clone() };
-            models.extend(receipt.models.into_iter().map(model));
+        for receipt in signed_by(path, keys).map_err(or_trust)? {
+            let (dataset, version, root, _) = receipt.dataset;
+            if roots.contains(&root) {
+                let model =
+                    |(name, sha256)| Model { name, sha256, dataset: dataset.clone(), version, receipt: path.clone() };
+                models.extend(receipt.models.into_iter().map(model));
+            }
         }
     }
     Ok((tainted, models))

@@ -1,6 +1,7 @@
 //! `vault dataset read`: the records of a signed dataset, each checked before it is handed on.
 
-use std::io::Write;
+use std::cell::Cell;
+use std::io::{self, Write};
 
 use model_vault::Result;
 use model_vault::dataset::{Reader, Receipt, write_line};
@@ -11,9 +12,8 @@ use super::origin::{Origin, Whole};
 use super::seen::Accepted;
 use crate::args::DatasetRead;
 use crate::command::{Context, threads};
-use crate::files::destination::{Destination, ORDINARY};
-use crate::files::on;
-use crate::files::signature::put;
+use crate::files::destination::{Destination, ORDINARY, must_be_new, put_new};
+use crate::files::{on, refuse_same};
 use crate::output::table::facts;
 use crate::output::text::count;
 
@@ -35,16 +35,24 @@ struct Handed {
 
 /// Reads.
 pub fn run(cx: &Context<'_>, args: &DatasetRead) -> Result<()> {
+    if args.output.as_os_str() != "-" {
+        refuse_same(&args.path, &args.output)?;
+    }
+    args.receipt.iter().try_for_each(|file| must_be_new(&args.path, file))?;
     let origin = Origin::find(cx, &args.path, &args.daemon, !args.recent.no_state)?;
     let mut accepted = Accepted::of(cx, &origin, &args.believed, &args.recent)?;
     let newest = accepted.newest().clone();
     let statement = &newest.statement;
-    let folder = origin.folder(None)?;
+    let folder = origin.signed_folder()?;
     let place = Whole { folder: &folder, origin: &origin };
     let reader = Reader { statement, place: &place };
     let mut out = Destination::open(&args.output, ORDINARY)?;
     let mut buffer = String::new();
-    let failed = on(&args.output);
+    let gone = Cell::new(false);
+    let failed = |e: io::Error| {
+        gone.set(e.kind() == io::ErrorKind::BrokenPipe);
+        on(&args.output)(e)
+    };
     let read = reader.records(threads(), &mut |record| {
         write_line(&statement.schema, record.fields, &mut buffer)?;
         if buffer.len() >= BUFFER {
@@ -54,13 +62,17 @@ pub fn run(cx: &Context<'_>, args: &DatasetRead) -> Result<()> {
         Ok(())
     });
     // What was checked leaves also when what follows it is bad.
-    out.write_all(buffer.as_bytes()).and_then(|()| out.flush()).map_err(&failed)?;
-    let read = read?;
+    let rest = out.write_all(buffer.as_bytes()).and_then(|()| out.flush()).map_err(&failed);
+    let read = match rest.and(read) {
+        // Whoever read has seen what it wanted (`| head`); but that is not all of it.
+        Err(_) if gone.get() && args.receipt.is_none() => return Ok(()),
+        outcome => outcome?,
+    };
     let to_stdout = out.is_stdout();
     out.finish(true)?;
     accepted.remember()?;
     if let Some(path) = &args.receipt {
-        put(path, Receipt::new(statement, newest.digest, &read).to_payload().as_bytes())?;
+        put_new(&args.path, path, Receipt::new(statement, newest.digest, &read).to_payload().as_bytes())?;
     }
     let handed = Handed {
         name: statement.name.clone(),

@@ -15,7 +15,7 @@ use super::statements::believe;
 use crate::args::{Receipt as Command, ReceiptSign, ReceiptVerify};
 use crate::command::identity::Signers;
 use crate::command::{Context, Outcome};
-use crate::files::signature::put;
+use crate::files::destination::{must_be_new, put_new};
 use crate::files::{on, read_small, sha256_of};
 use crate::output::table::facts;
 use crate::output::text::{count, visible};
@@ -54,20 +54,32 @@ pub fn run(cx: &Context<'_>, args: &Command) -> Result<Outcome> {
 }
 
 fn sign(cx: &Context<'_>, args: &ReceiptSign) -> Result<()> {
+    must_be_new(&args.receipt, &args.output)?;
     let signers = Signers::named(cx, &args.signer.key, args.signer.identity.as_ref())?;
-    let mut receipt = read_unsigned_or_signed(&args.receipt)?;
+    let text = read_small(&args.receipt, MAX_RECEIPT).map_err(on(&args.receipt))?;
+    let mut receipt = Receipt::from_payload(&text).map_err(|bare| match bundles_of(&text, &args.receipt) {
+        Ok(bundles) if !bundles.is_empty() => signed_already(&args.receipt, &bundles, &signers),
+        _ => bare.on(args.receipt.display()),
+    })?;
     receipt.models = args.model.iter().map(|path| model(path)).collect::<Result<_>>()?;
     let made = signers.sign(cx, receipt.to_payload().as_bytes(), None)?;
     let text: String = made.iter().map(|s| s.bundle.to_json() + "\n").collect();
-    put(&args.output, text.as_bytes())?;
+    if text.len() as u64 > MAX_RECEIPT {
+        return Err(Error::new(ErrorId::LimitExceeded, "the signed receipt is larger than 64 MiB")
+            .hint("sign it with one key, or write a receipt for fewer epochs at a time"));
+    }
+    put_new(&args.receipt, &args.output, text.as_bytes())?;
     report(cx, told(receipt, made.iter().map(|s| s.key.key_id()).collect()))
 }
 
 fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
     let keys = args.job_key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?.concat();
-    let bundles = bundles(&args.receipt)?;
+    let text = read_small(&args.receipt, MAX_RECEIPT).map_err(on(&args.receipt))?;
+    let bundles = bundles_of(&text, &args.receipt)?;
+    drop(text);
     let (mut payloads, signers) = believe(&bundles, &keys).map_err(|e| e.on(args.receipt.display()))?;
     // One receipt has a signature by each key of an identity.
+    payloads.sort_unstable();
     payloads.dedup();
     let [payload] = &payloads[..] else {
         let text = format!("{}: no receipt that is signed by that key, or several", args.receipt.display());
@@ -98,7 +110,7 @@ fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
     let later = newest.iter().filter(|e| before.iter().all(|b| b.contributor != e.contributor));
     let tainted_by: Vec<_> = later.map(|e| e.contributor.clone()).collect();
     // The lists of pieces are those of the newest version: another one's files may be gone.
-    let folder = origin.folder(None)?;
+    let folder = origin.signed_folder()?;
     let place = Whole { folder: &folder, origin: &origin };
     let mut listed = |file: &str| {
         let known = signed.statement.files.iter().find(|f| f.path == *file);
@@ -155,22 +167,38 @@ fn model(path: &Path) -> Result<(String, Sha256)> {
     Ok((name, sha256_of(&mut file).map_err(on(path))?))
 }
 
-fn bundles(path: &Path) -> Result<Vec<Bundle>> {
-    let text = read_small(path, MAX_RECEIPT).map_err(on(path))?;
+fn bundles_of(text: &[u8], path: &Path) -> Result<Vec<Bundle>> {
     let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| Bundle::from_json(line).map_err(|e| Error::from(e).on(path.display()))).collect()
 }
 
-/// A receipt, whoever signed it, or nobody: for names that prove nothing.
+/// What a reader wrote is signed, once. What somebody signed is not what a reader wrote, as far as anybody knows.
+fn signed_already(path: &Path, bundles: &[Bundle], signers: &Signers) -> Error {
+    let own = signers.public().any(|key| bundles.iter().any(|bundle| bundle.verify(key).is_ok()));
+    let by = if own { "by this key already" } else { "by another key" };
+    let id = if own { ErrorId::AlreadyExists } else { ErrorId::InvalidArgument };
+    Error::new(id, format!("{} is signed {by}", path.display()))
+        .hint("sign what the reader wrote: vault dataset read --receipt FILE")
+}
+
+/// All receipts of a file that these keys signed, each once.
 ///
 /// # Errors
-/// `BundleMalformed`.
-pub fn read_unsigned_or_signed(path: &Path) -> Result<Receipt> {
+/// `SignatureMissing` for none; `SignatureInvalid`; `BundleMalformed`.
+pub fn signed_by(path: &Path, keys: &[VerifyingKey]) -> Result<Vec<Receipt>> {
     let text = read_small(path, MAX_RECEIPT).map_err(on(path))?;
-    Receipt::from_payload(&text).or_else(|bare| {
-        let bundles = bundles(path).map_err(|_| bare.on(path.display()))?;
-        let first =
-            bundles.first().ok_or_else(|| Error::new(ErrorId::BundleMalformed, "an empty file").on(path.display()))?;
-        Receipt::from_payload(&first.payload).map_err(|e| e.on(path.display()))
-    })
+    if Receipt::from_payload(&text).is_ok() {
+        let text = format!("{}: nobody signed this receipt", path.display());
+        return Err(Error::new(ErrorId::SignatureMissing, text).hint("vault dataset receipt sign does"));
+    }
+    let bundles = bundles_of(&text, path)?;
+    let of = |e: Error| e.on(path.display());
+    let (mut payloads, _) = believe(&bundles, keys).map_err(of)?;
+    payloads.sort_unstable();
+    payloads.dedup();
+    if payloads.is_empty() {
+        let text = format!("{}: no receipt by a signer you trust", path.display());
+        return Err(Error::new(ErrorId::SignatureMissing, text));
+    }
+    payloads.into_iter().map(|payload| Receipt::from_payload(payload).map_err(of)).collect()
 }

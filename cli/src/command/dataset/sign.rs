@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use model_vault::crypto::hash::sha256;
-use model_vault::dataset::{
-    Attribution, Beside, Contributor, DatasetStatement, Described, Leaves, Measured, Origin, Runs,
-};
+use model_vault::dataset::{Attested, Attribution, Contributor, DatasetStatement, Described, Measured, Origin};
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::attesting::attested;
+use super::attesting::Contributions;
 use super::issuing::Issuing;
 use super::keeping::Keeping;
-use super::places::{CONTRIBUTORS, Places, schema};
+use super::places::{Places, schema};
 use super::scanned::summary;
+use super::seen::Accepted;
+use super::statements::{or_trust, trusted_others};
+use super::suppliers::kept_out;
 use crate::args::DatasetSign;
 use crate::command::{Context, threads};
 use crate::files::{on, read_small};
@@ -25,6 +26,10 @@ use crate::output::text::{count, size};
 
 /// Most bytes of a document that is signed by its digest.
 const MAX_DOCUMENT: u64 = 64 << 20;
+/// Pairs of contributors who attest the same records that are told.
+const MAX_OVERLAPS: usize = 1000;
+/// Of these in the terminal.
+const SHOWN: usize = 5;
 
 /// The JSON document of `vault dataset sign`.
 #[derive(Debug, Serialize)]
@@ -41,6 +46,8 @@ struct Signed {
     contributors: Vec<Covered>,
     /// Records that nobody attests; all of them where no contributor is named.
     unattributed: u64,
+    /// Records that two contributors attest: they count as those of the one who is named first. The thousand pairs with the most.
+    overlapping: Vec<Overlap>,
     statement: PathBuf,
     signers: Vec<KeyId>,
 }
@@ -49,6 +56,13 @@ struct Signed {
 #[derive(Debug, Serialize)]
 struct Covered {
     name: String,
+    records: u64,
+}
+
+/// Different records that two contributors attest.
+#[derive(Debug, Serialize)]
+struct Overlap {
+    contributors: [String; 2],
     records: u64,
 }
 
@@ -70,13 +84,14 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
         (None, Some(before)) => before.statement.schema.clone(),
         (None, None) => folder.survey(threads())?,
     };
-    let (attested, mut contributors) = attested(cx, &args.contributor, &args.contributor_key, &schema)?;
-    let attested = (!contributors.is_empty()).then_some((attested, contributors.len()));
+    let derived_from = origins(cx, args, &issuing)?;
+    let Contributions { records, by: mut contributors, mut accepted } = Contributions::read(cx, args, &schema, before)?;
+    let overlapping = overlapping(&records, &contributors);
+    let attested = (!contributors.is_empty()).then_some((records, contributors.len()));
     let kept_out = match before {
-        Some(before) if !excluded.is_empty() => kept_out(&places, &before.statement, &contributors)?,
-        _ => HashMap::new(),
+        Some(before) => kept_out(&places, &before.statement, &contributors)?,
+        None => HashMap::new(),
     };
-    let derived_from = args.derived_from.iter().map(|path| origin(path)).collect::<Result<_>>()?;
     // Beside the old ones until all is measured.
     let mut keeping = Keeping::begin(places.records.with_extension("tree.new"), attested, kept_out);
     let measured = folder.measure(&schema, None, threads(), &mut keeping, &|bytes| bar.more(bytes));
@@ -136,6 +151,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     }
     // Hashes first: a statement never lies beside hashes that are older than it.
     let signers = issuing.publish(cx, &places, &statement, || keeping.settle(&places.records))?;
+    accepted.iter_mut().try_for_each(Accepted::remember)?;
     let signed = Signed {
         version: statement.version,
         root: statement.root(),
@@ -150,6 +166,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
             .iter()
             .map(|c| Covered { name: c.name.clone(), records: c.records })
             .collect(),
+        overlapping,
         name: statement.name,
         statement: places.statement,
         signers,
@@ -164,6 +181,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
                 Some(format!("{} in {}, {}", count(s.records, "record"), count(s.files, "file"), size(s.bytes))),
             ),
             ("supplied by", (!covered.is_empty()).then(|| covered.join(", ") + &nobody)),
+            ("attested twice", (!s.overlapping.is_empty()).then(|| twice(&s.overlapping))),
             ("root", Some(s.root.to_string())),
             ("statement", Some(s.statement.display().to_string())),
             ("signed by", Some(s.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
@@ -171,27 +189,21 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
     })
 }
 
-/// The records that the version before keeps out, and the number that their contributor has now.
-fn kept_out(places: &Places, before: &DatasetStatement, contributors: &[Contributor]) -> Result<HashMap<Sha256, u32>> {
-    let Attribution { contributors: then, files, excluded } = &before.attribution;
-    let number = |by: u32| {
-        let name = &then.get((by as usize).checked_sub(1)?)?.name;
-        excluded.iter().find(|e| e.contributor == *name)?;
-        contributors.iter().position(|c| c.name == *name).map(|at| at as u32 + 1)
-    };
-    let mut out = HashMap::new();
-    for file in before.files.iter().filter(|f| f.records > 0) {
-        let Some(signed) = files.get(&file.path) else { continue };
-        let text = places.beside(&file.path, CONTRIBUTORS, Runs::most(file.records))?;
-        let runs = Runs::from_text(&text, signed, file.records, then.len()).map_err(|e| e.on(&file.path))?;
-        let mut whose = runs.0.iter().flat_map(|run| std::iter::repeat_n(number(run.by), run.count as usize));
-        let leaves = Leaves { place: places, file: &file.path, size: file.records, root: file.root };
-        leaves.each(&mut |some| {
-            out.extend(some.iter().filter_map(|leaf| Some((*leaf, whose.next().flatten()?))));
-            Ok(())
-        })?;
-    }
-    Ok(out)
+/// By number of records, then by name.
+fn overlapping(attested: &Attested, contributors: &[Contributor]) -> Vec<Overlap> {
+    let name = |by: u32| contributors.get((by as usize).wrapping_sub(1)).map(|c| c.name.clone()).unwrap_or_default();
+    let mut pairs: Vec<_> = attested.overlaps().iter().map(|((a, b), records)| (*records, *a, *b)).collect();
+    pairs.sort_unstable_by_key(|(records, a, b)| (std::cmp::Reverse(*records), *a, *b));
+    pairs.truncate(MAX_OVERLAPS);
+    pairs.into_iter().map(|(records, a, b)| Overlap { contributors: [name(a), name(b)], records }).collect()
+}
+
+fn twice(overlapping: &[Overlap]) -> String {
+    let pair =
+        |o: &Overlap| format!("{} by {} and {}", count(o.records, "record"), o.contributors[0], o.contributors[1]);
+    let more = overlapping.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(", and {}", count(more as u64, "more pair")) } else { String::new() };
+    overlapping.iter().take(SHOWN).map(pair).collect::<Vec<_>>().join(", ") + &more
 }
 
 fn described(cx: &Context<'_>, args: &DatasetSign, files: &[Measured]) -> Result<Described> {
@@ -212,9 +224,14 @@ fn described(cx: &Context<'_>, args: &DatasetSign, files: &[Measured]) -> Result
     })
 }
 
-/// The newest version of a dataset that this one was made from, as it says itself: what it names is what is looked for when that is tainted.
-fn origin(path: &std::path::Path) -> Result<Origin> {
-    let places = Places::of(path)?;
-    let statement = places.statements()?.newest_by_anybody()?;
-    Ok(Origin { name: statement.name.clone(), root: statement.root() })
+/// The newest versions of the datasets that this one was made from, as somebody who is believed signed them.
+fn origins(cx: &Context<'_>, args: &DatasetSign, issuing: &Issuing) -> Result<Vec<Origin>> {
+    let keys = trusted_others(cx, &issuing.signers, &args.others)?;
+    let origin = |path: &PathBuf| {
+        let (chain, _) = Places::of(path)?.statements()?.chain_by(&keys).map_err(or_trust)?;
+        chain.accept(None, None, Some(SystemClock.now())).map_err(|e| e.on(path.display()))?;
+        let statement = &chain.newest().statement;
+        Ok(Origin { name: statement.name.clone(), root: statement.root() })
+    };
+    args.derived_from.iter().map(origin).collect()
 }

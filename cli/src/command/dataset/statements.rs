@@ -2,12 +2,13 @@
 
 use model_vault::crypto::hash::sha256;
 use model_vault::crypto::sign::VerifyingKey;
-use model_vault::dataset::{Chain, DatasetStatement};
+use model_vault::dataset::Chain;
 use model_vault::manifest::oms::Bundle;
 use model_vault::{Error, ErrorId, Result};
 
-use crate::args::Believed;
+use crate::args::{Believed, Others};
 use crate::command::Context;
+use crate::command::identity::Signers;
 use crate::command::trusted::Store;
 
 /// All statements there are, whoever signed them.
@@ -44,36 +45,24 @@ impl Statements {
     /// # Errors
     /// `SignatureMissing`, `SignatureInvalid`; as [`Chain::of`].
     pub fn chain(&self, cx: &Context<'_>, believed: &Believed) -> Result<(Chain, Vec<VerifyingKey>)> {
-        let keys = trusted(cx, believed)?;
+        self.chain_by(&trusted(cx, believed)?)
+    }
+
+    /// The same of these keys.
+    ///
+    /// # Errors
+    /// As [`chain`](Self::chain).
+    pub fn chain_by(&self, keys: &[VerifyingKey]) -> Result<(Chain, Vec<VerifyingKey>)> {
         if self.bundles.is_empty() {
             return Err(self.missing());
         }
         let of = |e: Error| e.on(&self.place);
-        let (good, _) = believe(&self.bundles, &keys).map_err(of)?;
+        let (good, _) = believe(&self.bundles, keys).map_err(of)?;
         let chain = Chain::of(good).map_err(of)?;
         let newest: Vec<_> =
             self.bundles.iter().filter(|b| sha256(&b.payload) == chain.newest().digest).cloned().collect();
-        let (_, signers) = believe(&newest, &keys).map_err(of)?;
+        let (_, signers) = believe(&newest, keys).map_err(of)?;
         Ok((chain, signers))
-    }
-
-    /// All statements, whoever signed them: for names and roots that prove nothing.
-    ///
-    /// # Errors
-    /// `SignatureMissing`; `BundleMalformed`.
-    pub fn all_by_anybody(&self) -> Result<Vec<DatasetStatement>> {
-        if self.bundles.is_empty() {
-            return Err(self.missing());
-        }
-        self.bundles.iter().map(|b| DatasetStatement::from_payload(&b.payload)).collect()
-    }
-
-    /// That with the highest version.
-    ///
-    /// # Errors
-    /// As [`all_by_anybody`](Self::all_by_anybody).
-    pub fn newest_by_anybody(&self) -> Result<DatasetStatement> {
-        self.all_by_anybody()?.into_iter().max_by_key(|s| s.version).ok_or_else(|| self.missing())
     }
 
     fn missing(&self) -> Error {
@@ -98,6 +87,26 @@ pub fn trusted(cx: &Context<'_>, believed: &Believed) -> Result<Vec<VerifyingKey
         .hint("give the signer's public key with --key FILE, or its name in the trust store with --trust NAME"));
     }
     Ok(keys)
+}
+
+/// The keys that are believed about other datasets and about training: those of who signs, and those that are named for it.
+///
+/// # Errors
+/// Those of the keys and the trust store.
+pub fn trusted_others(cx: &Context<'_>, signers: &Signers, others: &Others) -> Result<Vec<VerifyingKey>> {
+    let mut keys: Vec<_> = signers.public().cloned().collect();
+    if !(others.trust.is_empty() && others.trust_key.is_empty()) {
+        keys.extend(trusted(cx, &Believed { key: others.trust_key.clone(), trust: others.trust.clone() })?);
+    }
+    Ok(keys)
+}
+
+/// Says how somebody else is believed, where nobody is.
+pub fn or_trust(e: Error) -> Error {
+    match e.id() {
+        ErrorId::SignatureMissing => e.hint("name its signer: --trust-key FILE, or --trust NAME"),
+        _ => e,
+    }
 }
 
 /// What these keys signed, and which of them did.

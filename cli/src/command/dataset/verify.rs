@@ -8,6 +8,7 @@ use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::origin::Origin;
+use super::places::not_signed;
 use super::seen::Accepted;
 use super::told::{Told, comparing, told};
 use crate::args::DatasetVerify;
@@ -44,25 +45,25 @@ pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
     let mut accepted = Accepted::of(cx, &origin, &args.believed, &args.recent)?;
     let newest = accepted.newest().clone();
     let statement = &newest.statement;
-    let folder = origin.folder(None)?;
+    let folder = origin.signed_folder()?;
     let bar = Progress::new("verifying", folder.size(), cx.out.json());
     let measured = folder.measure(&statement.schema, None, threads(), &mut Nobody, &|bytes| bar.more(bytes));
     bar.done();
-    let files = match &measured {
+    let mut files = match &measured {
         Ok(measured) => differing(&statement.files, measured),
         // Whatever it is, it was not signed: records that were can be read.
         Err(e) if matches!(e.id(), ErrorId::RecordInvalid | ErrorId::DatasetChanged) => {
-            let text = format!("it is not what was signed: {}", e.message());
-            return Err(Error::new(ErrorId::DatasetChanged, text));
+            return Err(not_signed(e));
         }
         Err(_) => BTreeMap::new(),
     };
     let measured = measured?;
-    let verified = files.is_empty();
-    let differences = match verified {
+    let differences = match files.is_empty() {
         true => None,
         false => compare(cx, args, (&origin, &folder), statement, &measured)?,
     };
+    files.extend(origin.differing_beside(statement)?);
+    let verified = files.is_empty();
     if verified {
         accepted.remember()?;
     }

@@ -128,10 +128,11 @@ impl Rules {
     /// The rules of these files.
     ///
     /// # Errors
-    /// The first line that is not a rule; line 1 also where there are more texts to look for than fit in memory.
+    /// The first line that is not a rule; line 1 also of a file without any, and where there are more texts to look for than fit in memory.
     pub fn new(files: &[&str]) -> Result<Self, BadRule> {
         let (mut rules, mut checks): (Vec<Rule>, Vec<(usize, Check)>) = (Vec::new(), Vec::new());
         for file in files {
+            let before = checks.len();
             for (line, text) in (1..).zip(file.lines()) {
                 if line == 1 && text.trim_end() != FORM {
                     return Err(BadRule { line });
@@ -152,6 +153,10 @@ impl Rules {
                     });
                 }
                 checks.extend(check(kind, argument).ok_or(BadRule { line })?.into_iter().map(|check| (id, check)));
+            }
+            // Whoever gives rules wants them looked for.
+            if checks.len() == before {
+                return Err(BadRule { line: 1 });
             }
         }
         let (mut plan, mut texts) = (Plan::default(), Vec::new());
@@ -224,9 +229,9 @@ impl Detector for Rules {
 
     fn finish(self: Box<Self>) -> Vec<Finding> {
         let finding = |rule: Rule| {
-            let first = *rule.records.first()?;
+            rule.records.first()?;
             let what = format!(
-                "{}: in {} records, first in record {first} at byte {}",
+                "{}: in {} records, in the first of them at byte {}",
                 rule.meaning,
                 rule.records.len(),
                 rule.first
@@ -286,7 +291,9 @@ mod tests {
 
     #[test]
     fn files_are_checked() {
-        assert_eq!(Rules::new(&["x"]).err(), Some(BadRule { line: 1 }));
+        for without in ["x", "", "record rules\t1\n", "record rules\t1\n# none yet\n\n"] {
+            assert_eq!(Rules::new(&[BUILT_IN, without]).err(), Some(BadRule { line: 1 }), "{without:?}");
+        }
         assert_eq!(Rules::new(&["record rules\t1\n# fine\na\tno-kind\t\tx"]).err(), Some(BadRule { line: 3 }));
         assert!(Rules::new(&[BUILT_IN, "record rules\t1\nours\tliteral\tproject x\ta code name"]).is_ok());
     }

@@ -14,7 +14,7 @@ use super::origin::Origin;
 use super::places::schema;
 use crate::args::{DatasetScan, FailOn};
 use crate::command::{Context, Outcome, threads};
-use crate::files::signature::put;
+use crate::files::destination::{must_be_new, put_new};
 use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 
@@ -32,6 +32,7 @@ struct Told<'a> {
 
 /// Scans.
 pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
+    args.sarif.iter().chain(&args.html).try_for_each(|file| must_be_new(&args.path, file))?;
     let folder = |path: &Path| Origin::find(cx, path, &args.daemon, true)?.folder(args.format);
     let dataset = folder(&args.path)?;
     let baseline = args.baseline.as_deref().map(folder).transpose()?;
@@ -51,11 +52,11 @@ pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     bar.done();
     if let Some(file) = &args.sarif {
         let text = crate::output::document(&sarif::of(&report, &args.path))?;
-        put(file, text.as_bytes())?;
+        put_new(&args.path, file, text.as_bytes())?;
     }
     let name = args.path.display().to_string();
     if let Some(file) = &args.html {
-        put(file, html::page(&name, &report).as_bytes())?;
+        put_new(&args.path, file, html::page(&name, &report).as_bytes())?;
     }
     cx.out.report(&Told { dataset: name, report: &report }, |told| told::show(&told.dataset, told.report))?;
     Ok(if args.fail_on.iter().any(|what| fails(what, &report)) { Outcome::Findings } else { Outcome::Done })

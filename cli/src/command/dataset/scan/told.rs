@@ -13,7 +13,9 @@ const LINES: usize = 12;
 pub fn show(dataset: &str, report: &Report) -> String {
     let mut out = looked_at(dataset, report);
     out.push('\n');
-    if report.findings.is_empty() {
+    if report.records == 0 {
+        out += "there are no records: nothing was looked at\n";
+    } else if report.findings.is_empty() {
         out += "nothing suspicious was found\n";
     } else {
         let n = count(report.findings.len() as u64, "suspicious finding");
