@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::compare::RecordKey;
 use super::frame::Format;
+use super::frame::images::Images;
 use super::measure::{Measured, Measuring, Source, Surveyor};
+use super::parts::Part;
 use super::pieces::Pieces;
 use super::schema::Schema;
 use super::statement::MAX_DATASET_FILES;
@@ -15,7 +18,7 @@ use crate::files::{Entry, Ignored, Links, ModelFiles};
 use crate::names::Sha256;
 
 /// What all images of a folder are called together, as one file of the dataset.
-const IMAGES: &str = "images";
+pub(super) const IMAGES: &str = "images";
 /// What the key of a record is called that is no row.
 const KEY: &str = "path";
 
@@ -101,17 +104,42 @@ impl Folder {
         entries.binary_search_by(|e| e.path.as_str().cmp(path)).ok().map(|at| &entries[at])
     }
 
-    /// Shows all files, in order; not the images.
+    /// Shows all files, in order, and all images as one.
     ///
     /// # Errors
     /// `SourceChanged`; those of `each`.
-    pub(super) fn each(&self, each: &mut dyn FnMut(&Source<'_>) -> Result<()>) -> Result<()> {
+    pub(super) fn each(&self, each: &mut dyn FnMut(&Part<'_>) -> Result<()>) -> Result<()> {
+        let mut images = self.images;
         for entry in self.files.entries() {
+            if images && *entry.path > *IMAGES {
+                images = false;
+                each(&Part::Images(self))?;
+            }
             let file = Arc::new(self.files.open(entry)?);
-            each(&self.source(entry, &file))?;
+            each(&Part::File(self.source(entry, &file)))?;
             self.files.unchanged(entry, &file)?;
         }
-        Ok(())
+        if images { each(&Part::Images(self)) } else { Ok(()) }
+    }
+
+    /// Whether it has files of such formats.
+    pub(super) fn has(&self, what: impl Fn(Format) -> bool) -> bool {
+        (self.images && what(Format::Images)) || self.files.entries().iter().any(|entry| what(self.format_of(entry)))
+    }
+
+    /// Hands over its images. `progress` is told the bytes of those that were handed out.
+    pub(super) fn with_images<T>(
+        &self,
+        progress: &(dyn Fn(u64) + Sync),
+        with: impl FnOnce(Images<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let is_image = |path: &str| self.images && format_of(path, self.format) == Format::Images;
+        with(Images { files: &self.files, is_image: &is_image, progress, size: AtomicU64::new(0) })
+    }
+
+    /// Bytes of its images.
+    pub(super) fn size_of_images(&self) -> u64 {
+        self.size.saturating_sub(self.files.entries().iter().map(|entry| entry.size).sum())
     }
 
     fn source<'e>(&self, entry: &'e Entry, file: &Arc<File>) -> Source<'e> {
@@ -195,10 +223,9 @@ impl Folder {
         follow: &mut dyn Follow,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Measured> {
-        let is_image = |path: &str| format_of(path, self.format) == Format::Images;
         let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(IMAGES, hashes, keys);
-        let measured =
-            Measuring { schema, key, threads }.images(IMAGES, &self.files, &is_image, &mut leaves, progress)?;
+        let how = Measuring { schema, key, threads };
+        let measured = self.with_images(progress, |images| how.images(IMAGES, images, &mut leaves))?;
         follow.pieces(IMAGES, &Pieces::default())?;
         Ok(measured)
     }

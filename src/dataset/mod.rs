@@ -7,11 +7,11 @@
 //! | `frame` | from the bytes of a file to its records: one file for each format |
 //! | `units` | a file read once and worked on by all cores |
 //! | `blocks` | text as such units |
-//! | `measure`, `folder` | files and all files of a dataset: their records, roots |
+//! | `measure`, `folder`, `parts` | files and all files of a dataset: their records, roots |
 //! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
 //! | `contributors` | who supplied which records |
 //! | `statement` | what is signed about one version |
-//! | `reader`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
+//! | `reader`, `images`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
 //! | `proof`, `receipt` | about one record; about what a training job read |
 //! | `chain` | versions follow one another: no fork, no way back |
 //! | `compare` | what differs between two versions |
@@ -29,9 +29,11 @@ pub mod detect;
 mod fields;
 mod folder;
 mod frame;
+mod images;
 mod jsonl;
 mod leaves;
 mod measure;
+mod parts;
 mod pieces;
 mod proof;
 mod reader;
@@ -47,6 +49,7 @@ pub use contributors::{Attested, Contributor, Excluded, MAX_CONTRIBUTORS, Run, R
 pub use fields::{Field, Fields, Malformed, fields, members};
 pub use folder::{Folder, Follow};
 pub use frame::{Format, file_record_hash};
+pub use images::image_pieces;
 pub use jsonl::write_line;
 pub use leaves::{LeafWriter, Leaves};
 pub use measure::{Measured, Source, Surveyor, dataset_root};

@@ -9,6 +9,7 @@ mod bad_input;
 mod cases;
 mod daemon;
 mod dataset;
+mod dataset_images;
 mod dataset_provenance;
 mod dataset_scan;
 mod intel;

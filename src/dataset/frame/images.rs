@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::schema::Survey;
 use super::super::units::{Fault, Give, Read, Units};
-use super::super::value::Encoder;
-use super::members::{self, Member};
+use super::members::{self, Content, Samples, See};
 use crate::error::{Error, ErrorId, Result};
 use crate::files::{Entry, ModelFiles};
 
@@ -50,20 +49,29 @@ impl Units for Images<'_> {
     }
 
     fn records(&self, unit: &Vec<Entry>, each: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
-        let (mut record, mut buffer) = (Encoder::default(), Vec::new());
-        for entry in unit {
-            let file = self.files.open(entry)?;
-            let sha256 = members::digest(&file, 0, entry.size, &mut buffer);
-            let sha256 = sha256.map_err(|e| Error::from(e).on(&entry.path))?;
-            self.files.unchanged(entry, &file)?;
-            let (key, extension) = members::parted(&entry.path);
-            members::write(&mut record, key, &mut [Member { extension, size: entry.size, sha256 }]);
-            each(record.record());
-        }
-        Ok(())
+        members::records(self, unit, each)
     }
 
     fn survey(&self, unit: &Vec<Entry>, _: &mut Survey) -> Result<u64, Fault> {
         Ok(unit.len() as u64)
+    }
+}
+
+impl Samples for Images<'_> {
+    fn names(&self, unit: &Vec<Entry>, see: &mut dyn FnMut(&str, &mut dyn Iterator<Item = &str>)) {
+        for entry in unit {
+            let (key, extension) = members::parted(&entry.path);
+            see(key, &mut std::iter::once(extension));
+        }
+    }
+
+    fn contents(&self, unit: &Vec<Entry>, see: See<'_>) -> Result<(), Fault> {
+        for entry in unit {
+            let file = self.files.open(entry)?;
+            let (key, extension) = members::parted(&entry.path);
+            see(key, &[Content { extension, size: entry.size, source: (&file, 0), place: &entry.path }])?;
+            self.files.unchanged(entry, &file)?;
+        }
+        Ok(())
     }
 }

@@ -47,7 +47,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetRead) -> Result<()> {
     let mut buffer = String::new();
     let failed = on(&args.output);
     let read = reader.records(threads(), &mut |record| {
-        write_line(&statement.schema, record.fields, &mut buffer)?;
+        write_line(record.schema, record.fields, &mut buffer)?;
         if buffer.len() >= BUFFER {
             out.write_all(buffer.as_bytes()).map_err(&failed)?;
             buffer.clear();

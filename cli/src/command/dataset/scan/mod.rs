@@ -1,5 +1,6 @@
 //! `vault dataset scan`: what looks poisoned, in the terminal, as JSON, as SARIF and as a page for a browser.
 
+mod attested;
 mod html;
 mod sarif;
 mod told;
@@ -32,7 +33,7 @@ struct Told<'a> {
 /// Scans.
 pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     let folder = |path: &Path| Places::of(path)?.folder(path, args.format);
-    let dataset = folder(&args.path)?;
+    let (places, dataset) = (Places::of(&args.path)?, folder(&args.path)?);
     let baseline = args.baseline.as_deref().map(folder).transpose()?;
     let schema = args.schema.as_deref().map(schema).transpose()?;
     let settings = Settings {
@@ -43,6 +44,11 @@ pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
         rules: args.rules.as_deref().map(rules).transpose()?,
         seed: args.seed,
         max_records: args.max_records,
+        rank: args.rank.into(),
+        attested: match args.by {
+            Some(_) => None,
+            None => attested::attested(cx, (&args.path, &places, &dataset), &args.believed)?,
+        },
     };
     // At least three passes: one each for columns, detectors and what was found.
     let bar = Progress::new("scanning", 3 * dataset.size(), cx.out.json());
