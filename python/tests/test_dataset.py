@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import io
 import json
 import os
 import random
 import subprocess
+import tarfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -974,3 +976,83 @@ def test_the_command_line_signs_and_checks_a_receipt(vault, home, tmp_path):
     vault("dataset", "receipt", "sign", receipt, "--model", model, "--key", tmp_path / "job.pem", "-o", signed)
     command = [binary(), "dataset", "receipt", "verify", signed, "--job-key", tmp_path / "job.pub.pem", *about]
     assert subprocess.run(command, capture_output=True).returncode == 3
+
+
+# Images and samples
+
+
+def pictures(home: Path) -> dict[str, bytes]:
+    """Three hundred images in two directories, and an archive of samples beside them."""
+    made = {f"{'ab'[i % 2]}/{i:03}.png": b"\x89PNG %d" % i * (1 + i % 7) for i in range(300)}
+    made["a/000/deep.JPG"] = b"\xff\xd8\xff deep"
+    for name, data in made.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(data)
+    with tarfile.open(home / "more.tar", "w", format=tarfile.USTAR_FORMAT) as out:
+        for name, data in (("x/1.cls", b"3"), ("x/1.png", b"one"), ("x/2.cls", b"4"), ("x/2.seg.png", b"two")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            out.addfile(member, io.BytesIO(data))
+    return made
+
+
+def test_images_and_samples_come_with_all_their_bytes(vault, home, tmp_path):
+    made = pictures(home)
+    dataset, _ = signed_by_vault(vault, home, tmp_path)
+    found = list(dataset)
+    named = {
+        f"{record['__key__']}.{extension}": record[extension]
+        for record in found
+        for extension in record.keys() - {"__key__"}
+    }
+    assert {name: data for name, data in named.items() if name in made} == made
+    assert [record["__key__"] for record in found[:301]] == sorted(name.partition(".")[0] for name in made)
+    assert found[301:] == [
+        {"__key__": "x/1", "cls": b"3", "png": b"one"},
+        {"__key__": "x/2", "cls": b"4", "seg.png": b"two"},
+    ]
+    assert len(dataset) == len(found) == 303
+    (tmp_path / "m").write_bytes(b"model")
+    dataset.write_receipt(tmp_path / "r.json", [tmp_path / "m"])
+    keys = ("--key", tmp_path / "curator.pem", "-o", tmp_path / "r.sig")
+    vault("dataset", "receipt", "sign", tmp_path / "r.json", "--model", tmp_path / "m", *keys)
+    public = ("--job-key", tmp_path / "curator.pub.pem", "--key", tmp_path / "curator.pub.pem")
+    vault("dataset", "receipt", "verify", tmp_path / "r.sig", "--dataset", home, *public)
+    for wrong in (dataset.to_pandas, dataset.to_arrow, lambda: dataset.open("images")):
+        with pytest.raises(VaultError, match="images"):
+            wrong()
+
+
+@pytest.mark.parametrize("fault", ["changed", "added", "removed", "last", "renamed", "link", "hashes", "sample"])
+def test_no_image_is_handed_on_that_was_not_signed(vault, home, tmp_path, fault):
+    made = pictures(home)
+    dataset, _ = signed_by_vault(vault, home, tmp_path)
+    # The 151 images of `a` come first.
+    place, before = home / "b/101.png", 151 + 50
+    if fault == "changed":
+        place.write_bytes(place.read_bytes() + b"!")
+    elif fault == "added":
+        (home / "b/100.png").write_bytes(b"new")
+    elif fault in ("removed", "renamed"):
+        place.rename(home / ("b/101.gif" if fault == "renamed" else "gone"))
+    elif fault == "last":
+        (home / "z.png").write_bytes(b"new")
+        before = 301
+    elif fault == "link":
+        place.unlink()
+        place.symlink_to(home / "b/103.png")
+    elif fault == "hashes":
+        tile = home / "dataset.tree/images/tile/0/001.p/45"
+        tile.write_bytes(bytes(len(tile.read_bytes())))
+        before = 0
+    else:
+        data = bytearray((home / "more.tar").read_bytes())
+        data[-2048] ^= 1
+        (home / "more.tar").write_bytes(data)
+        before = 301
+    handed = []
+    with pytest.raises(VaultError) as raised:
+        for record in dataset:
+            handed.append(record["__key__"])
+    assert raised.value.id == "DatasetChanged"
+    assert handed == sorted(name.partition(".")[0] for name in made)[:before]

@@ -28,6 +28,11 @@ pub enum Field<'a> {
 #[error("not a record in canonical form: {0}")]
 pub struct Malformed(&'static str);
 
+impl Malformed {
+    /// A record that is not one of whole files.
+    pub(super) const NO_FILES: Self = Self("no key with files");
+}
+
 /// The fields of a record or list, in order. After the first that is malformed there are none.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
@@ -54,6 +59,13 @@ pub fn members(bytes: &[u8]) -> impl Iterator<Item = Result<(&str, Field<'_>), M
         let value = fields.next().unwrap_or(Err(Malformed("a member without a value")));
         Some(value.map(|value| (name, value)))
     })
+}
+
+impl<'a> Fields<'a> {
+    /// The bytes of the fields that are left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::compare::RecordKey;
 use super::frame::Format;
+use super::frame::images::Images;
 use super::measure::{Measured, Measuring, Source, Surveyor};
+use super::parts::Part;
 use super::pieces::Pieces;
 use super::schema::Schema;
 use super::sidecars::collides;
@@ -16,7 +19,7 @@ use crate::files::{Ignored, Links, ModelFiles};
 use crate::names::Sha256;
 
 /// What all images of a folder are called together, as one file of the dataset.
-const IMAGES: &str = "images";
+pub(super) const IMAGES: &str = "images";
 /// What the key of a record is called that is no row.
 const KEY: &str = "path";
 
@@ -134,17 +137,42 @@ impl Folder {
         self.tree.open(path)
     }
 
-    /// Shows all files, in order; not the images.
+    /// Shows all files, in order, and all images as one.
     ///
     /// # Errors
     /// `SourceChanged`; those of `each`.
-    pub(super) fn each(&self, each: &mut dyn FnMut(&Source<'_>) -> Result<()>) -> Result<()> {
+    pub(super) fn each(&self, each: &mut dyn FnMut(&Part<'_>) -> Result<()>) -> Result<()> {
+        let mut images = self.images;
         for held in &self.files {
+            if images && *held.path > *IMAGES {
+                images = false;
+                each(&Part::Images(self))?;
+            }
             let file = self.tree.open(&held.path)?;
-            each(&self.source(held, &file))?;
+            each(&Part::File(self.source(held, &file)))?;
             file.unchanged()?;
         }
-        Ok(())
+        if images { each(&Part::Images(self)) } else { Ok(()) }
+    }
+
+    /// Whether it has files of such formats.
+    pub(super) fn has(&self, what: impl Fn(Format) -> bool) -> bool {
+        (self.images && what(Format::Images)) || self.files.iter().any(|held| what(self.format_of(held)))
+    }
+
+    /// Hands over its images. `progress` is told the bytes of those that were handed out.
+    pub(super) fn with_images<T>(
+        &self,
+        progress: &(dyn Fn(u64) + Sync),
+        with: impl FnOnce(Images<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let is_image = |path: &str| self.images && format_of(path, self.format) == Format::Images;
+        with(Images { files: &*self.tree, is_image: &is_image, progress, size: AtomicU64::new(0) })
+    }
+
+    /// Bytes of its images.
+    pub(super) fn size_of_images(&self) -> u64 {
+        self.size.saturating_sub(self.files.iter().map(|held| held.size).sum())
     }
 
     fn source<'e>(&self, held: &'e Held, file: &Arc<dyn Opened>) -> Source<'e> {
@@ -227,10 +255,9 @@ impl Folder {
         follow: &mut dyn Follow,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Measured> {
-        let is_image = |path: &str| format_of(path, self.format) == Format::Images;
         let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(IMAGES, hashes, keys);
-        let measured =
-            Measuring { schema, key, threads }.images(IMAGES, &*self.tree, &is_image, &mut leaves, progress)?;
+        let how = Measuring { schema, key, threads };
+        let measured = self.with_images(progress, |images| how.images(IMAGES, images, &mut leaves))?;
         follow.pieces(IMAGES, &Pieces::default())?;
         Ok(measured)
     }

@@ -2,19 +2,26 @@
 
 use std::fmt::Write;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::fields::{Field, Fields, Malformed, fields, members};
+use super::frame::contents::files_of;
 use super::schema::Schema;
+use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId, Result};
 use crate::json::quote;
 
 /// Appends a record as a line: an object with the schema's columns, or a string where records are lines. Columns without a value are
-/// left out. Bytes are written in hex; numbers that JSON has not (`NaN`, infinities) as null.
+/// left out. Bytes are written in hex; numbers that JSON has not (`NaN`, infinities) as null. An image or sample, as a reader hands it on, is an
+/// object of its `key` and its files: path, size, SHA-256 and all bytes in base64, by their extensions.
 ///
 /// # Errors
 /// `Internal` for bytes that are no record of the schema.
 pub fn write_line(schema: &Schema, record: &[u8], out: &mut String) -> Result<()> {
     let written = match schema {
         Schema::Lines => one(&mut fields(record), out),
+        Schema::Files => files(record, out),
         _ => row(schema, record, out),
     };
     out.push('\n');
@@ -37,6 +44,25 @@ fn row(schema: &Schema, record: &[u8], out: &mut String) -> Result<(), Malformed
         write(value, out)?;
     }
     out.push('}');
+    Ok(())
+}
+
+fn files(record: &[u8], out: &mut String) -> Result<(), Malformed> {
+    let (key, files) = files_of(record).ok_or(Malformed::NO_FILES)?;
+    out.push_str("{\"key\":");
+    quote(key, out);
+    out.push_str(",\"files\":{");
+    for (i, (extension, bytes)) in files.into_iter().enumerate() {
+        out.push_str(if i == 0 { "" } else { "," });
+        quote(extension, out);
+        out.push_str(":{\"path\":");
+        let dot = if extension.is_empty() { "" } else { "." };
+        quote(&format!("{key}{dot}{extension}"), out);
+        let _ = write!(out, ",\"size\":{},\"sha256\":\"{}\",\"base64\":\"", bytes.len(), sha256(bytes));
+        STANDARD.encode_string(bytes, out);
+        out.push_str("\"}");
+    }
+    out.push_str("}}");
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! A file of a dataset, measured: its records, their hashes, its root.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use super::blocks::Blocks;
 use super::compare::RecordKey;
@@ -14,8 +13,7 @@ use super::frame::whole::Whole;
 use super::frame::{Format, Frame};
 use super::pieces::{Cutter, Piece, Pieces};
 use super::schema::{Schema, Survey, Type};
-use super::tree::Tree;
-use super::units::{Done, Units, work};
+use super::units::{Done, Units, show, work};
 use super::value::{Hasher, record_key};
 use crate::crypto::hash::Sha256Hasher;
 use crate::crypto::merkle::Frontier;
@@ -244,15 +242,7 @@ impl<T: Send + Default> Visit for Show<'_, T> {
     type Out = ();
 
     fn visit<U: Units>(self, units: &U, _: &Schema) -> Result<()> {
-        let make = |unit: &U::Unit| {
-            let (mut value, mut records) = (T::default(), 0);
-            units.records(unit, &mut |record| {
-                (self.see)(record, &mut value);
-                records += 1;
-            })?;
-            Ok(Done { value, records })
-        };
-        work(self.path, units, self.threads, &mut |_| {}, &make, &mut |done| (self.take)(done.value))
+        show(self.path, units, self.threads, self.see, self.take)
     }
 }
 
@@ -304,15 +294,7 @@ impl Measuring<'_> {
     }
 
     /// The images among files, as one file of the dataset. Its pieces are none: each image has its hash.
-    pub fn images(
-        &self,
-        path: &str,
-        files: &dyn Tree,
-        is_image: &(dyn Fn(&str) -> bool + Sync),
-        leaves: Leaves<'_>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Measured> {
-        let images = Images { files, is_image, progress, size: AtomicU64::new(0) };
+    pub fn images(&self, path: &str, images: Images<'_>, leaves: Leaves<'_>) -> Result<Measured> {
         let mut all = Sha256Hasher::default();
         let mut both = |hashes: &[Sha256], keys: &[RecordKey]| {
             hashes.iter().for_each(|hash| all.update(&hash.0));

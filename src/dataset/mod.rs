@@ -7,12 +7,12 @@
 //! | `frame` | from the bytes of a file to its records: one file for each format |
 //! | `units` | a file read once and worked on by all cores |
 //! | `blocks` | text as such units |
-//! | `measure`, `folder`, `tree` | files and all files of a dataset, wherever they lie: their records, roots |
+//! | `measure`, `folder`, `tree`, `parts` | files and all files of a dataset, wherever they lie: their records, roots |
 //! | `leaves`, `pieces` | on disk beside the files: hashes of the records, and of the bytes that a reader checks at a time |
 //! | `contributors` | who supplied which records |
 //! | `sidecars` | what signing keeps beside the files, and what else lies there |
 //! | `statement`, `scanned` | what is signed about one version, and of the scan whose report it names |
-//! | `reader`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
+//! | `reader`, `images`, `fields`, `jsonl` | reading: each piece is checked before it is handed on; records field by field, and as JSON Lines |
 //! | `proof`, `receipt` | about one record; about what a training job read |
 //! | `chain` | versions follow one another: no fork, no way back |
 //! | `compare` | what differs between two versions |
@@ -29,9 +29,11 @@ pub mod detect;
 mod fields;
 mod folder;
 mod frame;
+mod images;
 mod jsonl;
 mod leaves;
 mod measure;
+mod parts;
 mod pieces;
 mod proof;
 mod reader;
@@ -50,6 +52,7 @@ pub use contributors::{Attested, Contributor, Excluded, MAX_CONTRIBUTORS, Run, R
 pub use fields::{Field, Fields, Malformed, fields, members};
 pub use folder::{Folder, Follow};
 pub use frame::{Format, file_record_hash};
+pub use images::image_pieces;
 pub use jsonl::write_line;
 pub use leaves::{LeafWriter, Leaves};
 pub use measure::{Measured, Source, Surveyor, dataset_root};

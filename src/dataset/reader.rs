@@ -5,14 +5,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::contributors::Runs;
+use super::folder::Folder;
 use super::frame::Format;
+use super::frame::contents::{leaf_of, whole};
+use super::images::ImageLeaves;
 use super::measure::{Measured, Source};
+use super::parts::Part;
 use super::pieces::{Piece, Pieces};
 use super::receipt::ReadSet;
+use super::schema::Schema;
 use super::sidecars::{CONTRIBUTORS, PIECES};
 use super::statement::DatasetStatement;
 use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId, Result};
+use crate::names::Sha256;
 use crate::seal::io::ReadAt;
 
 /// What is kept beside the files of a dataset.
@@ -31,6 +37,9 @@ pub trait Place: Beside {
     /// # Errors
     /// `NotFound`, and those of the place.
     fn open(&self, file: &str) -> Result<Arc<dyn ReadAt>>;
+
+    /// The folder that has the images, which are read one by one.
+    fn folder(&self) -> &Folder;
 }
 
 /// A record that is handed on.
@@ -40,7 +49,9 @@ pub struct Record<'a> {
     pub file: &'a str,
     /// Its number there, from 1; those that are kept out count.
     pub number: u64,
-    /// Its canonical form.
+    /// What its fields are: the dataset's schema, or that of files.
+    pub schema: &'a Schema,
+    /// Its canonical form. Of an image or sample: its key, and a struct of extensions and all bytes of the files.
     pub fields: &'a [u8],
 }
 
@@ -57,6 +68,15 @@ pub struct Reader<'a> {
 struct Batch {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// Of images: their hashes, not compared yet.
+    leaves: Vec<Option<Sha256>>,
+}
+
+impl Batch {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
 }
 
 impl Reader<'_> {
@@ -68,38 +88,66 @@ impl Reader<'_> {
     pub fn records(&self, threads: usize, each: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<ReadSet> {
         let mut read = ReadSet::default();
         for file in self.statement.files.iter().filter(|f| f.records > 0) {
-            if file.format == Format::Images {
-                let text = format!("{}: images are not read one by one", file.path);
-                return Err(Error::new(ErrorId::InvalidArgument, text)
-                    .hint("pack them into an archive (.tar), whose samples are; or vault dataset verify"));
-            }
             let kept = self.kept(file)?;
-            let verified = Arc::new(self.verified(file)?);
-            let source = Source { path: &file.path, format: file.format, bytes: verified.clone() };
+            let schema = if file.format.is_of_files() { &Schema::Files } else { &self.statement.schema };
             let mut number = 0;
-            let see = |record: &[u8], batch: &mut Batch| {
-                batch.bytes.extend_from_slice(record);
-                batch.ends.push(batch.bytes.len());
-            };
-            source.read(&self.statement.schema, threads, &see, &mut |batch: Batch| {
+            let mut hand_on = |batch: &Batch, read: &mut ReadSet| {
                 let mut from = 0;
-                for end in batch.ends {
+                for end in &batch.ends {
                     number += 1;
                     if kept.has(number) {
                         read.records += 1;
-                        let fields = batch.bytes.get(from..end).unwrap_or_default();
-                        each(Record { file: &file.path, number, fields })?;
+                        let fields = batch.bytes.get(from..*end).unwrap_or_default();
+                        each(Record { file: &file.path, number, schema, fields })?;
                     }
-                    from = end;
+                    from = *end;
                 }
                 Ok(())
-            })?;
+            };
+            let pieces = if file.format == Format::Images {
+                self.images(file, threads, &mut |batch| hand_on(&batch, &mut read))?
+            } else {
+                let verified = Arc::new(self.verified(file)?);
+                let source = Source { path: &file.path, format: file.format, bytes: verified.clone() };
+                let see = |record: &[u8], batch: &mut Batch| batch.push(record);
+                let mut take = |batch: Batch| hand_on(&batch, &mut read);
+                match file.format {
+                    Format::Tar => Part::File(source).contents(threads, &whole, &see, &mut take)?,
+                    _ => source.read(schema, threads, &see, &mut take)?,
+                }
+                verified.pieces.clone()
+            };
             if number != file.records {
                 return Err(changed(&file.path, "it has another number of records"));
             }
-            read.file(&file.path, &verified.pieces);
+            read.file(&file.path, &pieces);
         }
         Ok(read)
+    }
+
+    /// All images of a folder, each compared with what was signed of it.
+    fn images(&self, file: &Measured, threads: usize, take: &mut dyn FnMut(Batch) -> Result<()>) -> Result<Pieces> {
+        let mut leaves = ImageLeaves::of(self.place, file)?;
+        let see = |record: &[u8], batch: &mut Batch| {
+            batch.push(record);
+            batch.leaves.push(leaf_of(record));
+        };
+        Part::Images(self.place.folder()).contents(threads, &whole, &see, &mut |batch: Batch| {
+            let (mut from, mut good) = (0, Batch::default());
+            for (end, leaf) in batch.ends.iter().zip(&batch.leaves) {
+                let record = batch.bytes.get(from..*end).unwrap_or_default();
+                let signed = leaves.next()?;
+                if leaf.is_none() || *leaf != signed {
+                    // What was checked leaves also when what follows it is bad.
+                    take(good)?;
+                    return Err(leaves.changed(record));
+                }
+                good.push(record);
+                from = *end;
+            }
+            take(good)
+        })?;
+        Ok(leaves.pieces)
     }
 
     /// A file to be read at any place, each piece checked when it is read.
@@ -121,7 +169,7 @@ impl Reader<'_> {
             return Err(changed(&file.path, "it is longer than what was signed"));
         }
         let starts = pieces.0.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + piece.len))).collect();
-        Ok(Verified { path: file.path.clone(), pieces, starts, source, held: Mutex::new(None) })
+        Ok(Verified { path: file.path.clone(), pieces, starts, source, held: Mutex::default() })
     }
 
     fn listed(&self, file: &Measured) -> Result<Pieces> {
@@ -166,13 +214,17 @@ impl Kept {
     }
 }
 
-/// The bytes of a file, of which none is handed on unchecked. Holds the last piece.
+/// Pieces that are held, and their bytes together: one may be larger.
+const HELD: (usize, usize) = (8, 16 << 20);
+
+/// The bytes of a file, of which none is handed on unchecked. Holds the last pieces.
 pub struct Verified {
     path: String,
     pieces: Pieces,
     starts: Vec<u64>,
     source: Arc<dyn ReadAt>,
-    held: Mutex<Option<(usize, Vec<u8>)>>,
+    /// The pieces that were read last: several threads read an archive at several places.
+    held: Mutex<Vec<(usize, Vec<u8>)>>,
 }
 
 impl ReadAt for Verified {
@@ -187,7 +239,9 @@ impl ReadAt for Verified {
             let (Some(piece), Some(start)) = (self.pieces.0.get(index), self.starts.get(index)) else {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             };
-            if held.as_ref().is_none_or(|(at, _)| *at != index) {
+            if let Some(place) = held.iter().position(|(at, _)| *at == index) {
+                held[..=place].rotate_right(1);
+            } else {
                 let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or(usize::MAX)];
                 let there = self.source.read_exact_at(&mut bytes, *start);
                 // What a vault refuses is no damage.
@@ -198,10 +252,16 @@ impl ReadAt for Verified {
                     let before = self.pieces.0[..index].iter().map(|p| p.records).sum();
                     return Err(std::io::Error::other(damaged(&self.path, *start, piece, before)));
                 }
-                *held = Some((index, bytes));
+                let mut size = bytes.len();
+                held.insert(0, (index, bytes));
+                held.truncate(HELD.0);
+                held.retain(|(at, bytes)| {
+                    size += if *at == index { 0 } else { bytes.len() };
+                    *at == index || size <= HELD.1
+                });
             }
             let from = usize::try_from(offset - start).unwrap_or(usize::MAX);
-            let Some(rest) = held.as_ref().and_then(|(_, bytes)| bytes.get(from..)).filter(|rest| !rest.is_empty())
+            let Some(rest) = held.first().and_then(|(_, bytes)| bytes.get(from..)).filter(|rest| !rest.is_empty())
             else {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             };
@@ -214,7 +274,7 @@ impl ReadAt for Verified {
     }
 }
 
-fn changed(file: &str, why: &str) -> Error {
+pub(super) fn changed(file: &str, why: &str) -> Error {
     Error::new(ErrorId::DatasetChanged, format!("{file}: {why}")).hint("vault dataset verify tells what differs")
 }
 

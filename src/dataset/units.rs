@@ -137,6 +137,28 @@ pub(super) fn work<U: Units, T: Send>(
     })
 }
 
+/// Hands on all records: `see` makes something of some that follow one another, on any thread; `take` is given what it made, in order.
+///
+/// # Errors
+/// As [`work`]; those of `take`.
+pub(super) fn show<U: Units, T: Send + Default>(
+    name: &str,
+    units: &U,
+    threads: usize,
+    see: &(dyn Fn(&[u8], &mut T) + Sync),
+    take: &mut dyn FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let make = |unit: &U::Unit| {
+        let (mut value, mut records) = (T::default(), 0);
+        units.records(unit, &mut |record| {
+            see(record, &mut value);
+            records += 1;
+        })?;
+        Ok(Done { value, records })
+    };
+    work(name, units, threads, &mut |_| {}, &make, &mut |done| take(done.value))
+}
+
 fn serve<U: Units, T: Send>(
     units: &U,
     waiting: &Mutex<Receiver<(u64, U::Unit)>>,

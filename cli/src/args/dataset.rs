@@ -385,6 +385,9 @@ pub struct DatasetScan {
     /// Column that says who supplied a record
     #[arg(long, value_name = "COLUMN")]
     pub by: Option<String>,
+    /// Whose signed contributors are believed.
+    #[command(flatten)]
+    pub believed: Believed,
     /// Column of text; may be repeated [default: what looks like it]
     #[arg(long, value_name = "COLUMN")]
     pub text: Vec<String>,
@@ -415,6 +418,9 @@ pub struct DatasetScan {
     /// Also write a report for a browser, all in one file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Also rank so many of the oddest records, which are no findings
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u16))]
+    pub rank: u16,
     /// Name so many records of a finding at most
     #[arg(long, value_name = "N")]
     pub max_records: Option<usize>,

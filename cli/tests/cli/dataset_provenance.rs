@@ -351,3 +351,35 @@ fn one_command_signs_a_dataset_at_a_time() {
     drop(held);
     m.ok(&quarantine);
 }
+
+#[test]
+fn a_scan_learns_contributors_from_what_they_signed() {
+    let m = with_contributors();
+    sign(&m, &[]);
+    let scan = ["dataset", "scan", "data", "--json"];
+    let believing = [&scan[..], &["--key", "curator.pub.pem"]].concat();
+    let names = |report: &Value| -> Vec<(String, u64)> {
+        let rows = report["contributors"].as_array().unwrap();
+        let mut all: Vec<_> =
+            rows.iter().map(|r| (r["contributor"].as_str().unwrap().into(), r["records"].as_u64().unwrap())).collect();
+        all.sort();
+        all
+    };
+    assert!(names(&m.checked("dataset-scan", &scan)).is_empty(), "nobody is believed");
+    let report = m.checked("dataset-scan", &believing);
+    assert_eq!(names(&report), CONTRIBUTORS.map(|name| (name.to_owned(), 250)));
+    let ran = report["detectors"].as_array().unwrap();
+    for detector in ["contributor", "drift"] {
+        assert!(ran.iter().any(|d| d["detector"] == detector), "{detector}: {report}");
+    }
+    // A column that is asked for goes first.
+    let by = m.checked("dataset-scan", &[&believing[..], &["--by", "id"]].concat());
+    assert_eq!(names(&by).len(), 1010);
+    m.fails(&["dataset", "scan", "data", "--key", "mallory.pub.pem"], 3, "SignatureMissing");
+    let path = m.path("data/0.csv");
+    let edited = fs::read_to_string(&path).unwrap().replace("a line, 8 ", "a lime, 8 ");
+    fs::write(&path, edited).unwrap();
+    let error = m.fails(&["dataset", "scan", "data", "--key", "curator.pub.pem"], 3, "DatasetChanged");
+    assert!(error.to_string().contains("0.csv: it is not what was signed"), "{error}");
+    m.ok(&scan);
+}

@@ -218,3 +218,23 @@ fn what_was_not_looked_at_is_not_called_clean() {
     assert_eq!((&rule["feature"], &rule["records"][0]["record"]), (&"email-address".into(), &301.into()));
     assert!(rule["what"].as_str().unwrap().ends_with("in 1 records, in the first of them at byte 9"), "{rule}");
 }
+
+#[test]
+fn rankings_are_told_when_asked_for_and_are_no_findings() {
+    let odd = "900,\"qwe rtz uio pas dfg hjk lyx cvb nmq wer tzu iop\",good";
+    let m = with(&reviews(&[odd]));
+    let scan = ["dataset", "scan", "d", "--fail-on", "any", "--json"];
+    let without = m.checked("dataset-scan", &scan);
+    assert!(without["rankings"].as_array().unwrap().is_empty());
+    let ranked = m.checked("dataset-scan", &[&scan[..], &["--rank", "3"]].concat());
+    assert_eq!((&ranked["suspicious"], &ranked["findings"]), (&false.into(), &without["findings"]));
+    assert_eq!(ranked["detectors"], without["detectors"]);
+    for ranking in ranked["rankings"].as_array().unwrap() {
+        assert_eq!(ranking["records"].as_array().unwrap().len(), 3, "{ranking}");
+    }
+    let rare = &ranked["rankings"][1];
+    assert_eq!((&rare["ranking"], &rare["records"][0]["record"]), (&"rare-words".into(), &301.into()));
+    assert!(rare["records"][0]["score"].as_f64().unwrap() > 0.9, "{rare}");
+    let text = m.text(&["dataset", "scan", "d", "--rank", "1"]);
+    assert!(text.contains("the oddest records, no findings: rare-words"), "{text}");
+}

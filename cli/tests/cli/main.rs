@@ -10,6 +10,7 @@ mod cases;
 mod daemon;
 mod dataset;
 mod dataset_hostile;
+mod dataset_images;
 mod dataset_provenance;
 mod dataset_scan;
 mod dataset_sealed;

@@ -5,7 +5,7 @@
 | ``keys``, ``bundle``, ``statement``, ``chain``, ``seen`` | the version that a trusted key signed, none older |
 | ``source`` | where the bytes come from: a disk, or a vault |
 | ``pieces``, ``file`` | bytes that are checked before they are handed on |
-| ``csv_rows``, ``rows``, ``passes`` | records |
+| ``csv_rows``, ``rows``, ``samples``, ``passes`` | records |
 | ``reader`` | ``Dataset`` |
 | ``receipt``, ``tables`` | what was read, and what other libraries want of it |
 """

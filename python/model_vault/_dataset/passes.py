@@ -15,8 +15,10 @@ from .source import Source
 from .statement import DatasetFile, DatasetStatement, Schema
 
 _OPEN = 32
-_U64 = 1 << 64
 """Files that a shuffled pass keeps open."""
+WHOLE = ("parquet", "tar", "images")
+"""Formats whose records no piece tells: such a file is read from its start."""
+_U64 = 1 << 64
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 T = TypeVar("T")
 
@@ -80,11 +82,13 @@ def _dropped(runs: list[tuple[int, int]], excluded: set[int]) -> list[tuple[int,
 def plan(
     files: Iterable[DatasetFile], layout: Layout, epoch: int, seed: int | None
 ) -> Iterator[tuple[DatasetFile, int]]:
-    """All pieces, in order or by seed; a Parquet file counts as one. Raises UsageError for numbers beyond 64 bits."""
+    """All pieces, in order or by seed; a file of ``WHOLE`` counts as one.
+
+    Raises UsageError for numbers beyond 64 bits."""
     if not 0 <= epoch < _U64 or (seed is not None and not 0 <= seed < _U64):
         raise error("InvalidArgument", "epoch and shuffle_seed are from 0 to 2^64 - 1")
     every = (
-        (file, piece) for file in files for piece in range(1 if file.format == "parquet" else len(layout.pieces(file)))
+        (file, piece) for file in files for piece in range(1 if file.format in WHOLE else len(layout.pieces(file)))
     )
     if seed is None:
         return every

@@ -18,10 +18,11 @@ from .bundle import MAX_BUNDLES, read_bundles, signed_payloads
 from .chain import Chain, Seen
 from .file import PieceFile
 from .keys import Key
-from .passes import Batch, Layout, OpenFiles, ReadBatch, plan
+from .passes import WHOLE, Batch, Layout, OpenFiles, ReadBatch, plan
 from .pieces import PieceReader, check_size
 from .receipt import ReadLog
 from .rows import Columns, Record
+from .samples import Tiles, image_records, tar_records
 from .seen import SeenFile, seen_path
 from .source import STATEMENT, Source
 from .statement import ROW_FORMATS, DatasetFile, DatasetStatement, Schema
@@ -186,6 +187,8 @@ class Dataset:
             hint = "what was slipped in shortly before is found by waiting: read it later, or take an older version"
             raise error("Denied", message, hint)
         for file in self.files:
+            if file.format == "images":
+                continue  # many files: each is compared when it is read
             if (size := self._layout.source.size(file)) != file.size:
                 check_size(file, self._layout.pieces(file), size)
         if seen is not None:
@@ -193,6 +196,9 @@ class Dataset:
 
     def _file(self, path: str) -> DatasetFile:
         for file in self.files:
+            if file.path == path and file.format == "images":
+                message = f"{path} are all images of the dataset, not a file"
+                raise error("InvalidArgument", message, "records() gives each with its bytes")
             if file.path == path:
                 return file
         raise error("NotFound", f"{path!r} is no file of {self.name!r} as it was signed", "files lists what there is")
@@ -220,6 +226,12 @@ class Dataset:
 
     def _columns(self) -> Iterator[Columns]:
         self._refuse_unread()
+        for file in self.files:
+            if file.records and file.format in ("tar", "images"):
+                message = f"{file.path}: images and samples have no columns"
+                raise error(
+                    "InvalidArgument", message, "iterate over the dataset: each record has the bytes of its files"
+                )
         self._log.begun(0, None)
         for batch in self._batches(0, None):
             columns = batch.columns()
@@ -230,25 +242,43 @@ class Dataset:
         opened = OpenFiles(self._layout, self.schema, self._log, epoch, shuffled=seed is not None)
         try:
             for file, piece in plan((f for f in self.files if f.records), self._layout, epoch, seed):
-                if file.format == "parquet":
-                    yield from self._parquet(file, epoch)
+                if file.format == "images":
+                    yield from self._images(file, epoch)
+                elif file.format in WHOLE:
+                    yield from self._whole(file, epoch)
                 else:
                     yield from opened.batches(file, piece)
         finally:
             opened.close()
 
-    def _parquet(self, file: DatasetFile, epoch: int) -> Iterator[Batch]:
+    def _images(self, file: DatasetFile, epoch: int) -> Iterator[Batch]:
+        tiles = Tiles(self._layout.source, file)
+        noted = -1
+        for at, (tile, record) in enumerate(image_records(self._layout.source, file, tiles)):
+            if tile != noted:
+                noted = tile
+                self._log.piece(epoch, file.path, tiles, tile)
+            yield ReadBatch([record], self._layout.kept(file, at, at + 1))
+
+    def _whole(self, file: DatasetFile, epoch: int) -> Iterator[Batch]:
         at = 0
+        read = parquet_records if file.format == "parquet" else tar_records
         with io.BufferedReader(self._raw(file, epoch, count=False), _BUFFER) as raw:
-            for records in parquet_records(cast(BinaryIO, raw)):
-                yield ReadBatch(records, self._layout.kept(file, at, at + len(records)))
-                at += len(records)
+            try:
+                for records in read(cast(BinaryIO, raw)):
+                    yield ReadBatch(records, self._layout.kept(file, at, at + len(records)))
+                    at += len(records)
+            except ValueError as e:
+                raise error("RecordInvalid", f"{file.path}, record {at + 1}: {e}") from e
+            # What stands behind the last sample is the end of the archive.
+            while file.format == "tar" and raw.read(_BUFFER):
+                pass
         if at != file.records:
             raise error("RecordInvalid", f"{file.path}: {at} records where {file.records} were signed")
 
     def _refuse_unread(self) -> None:
         for file in self.files:
-            if file.records and file.format not in (*ROW_FORMATS, "parquet"):
+            if file.records and file.format not in (*ROW_FORMATS, *WHOLE):
                 message = f"{file.path}: records of format {file.format} are not read here"
                 raise error("InvalidArgument", message, "open(PATH) gives the verified bytes")
 

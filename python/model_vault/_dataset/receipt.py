@@ -12,6 +12,7 @@ from typing import Any
 from .._statement import STATEMENT_TYPE
 from ..errors import from_os
 from .pieces import PieceList
+from .samples import Tiles
 from .statement import DatasetStatement
 
 _SLSA = "https://slsa.dev/provenance/v1"
@@ -37,7 +38,7 @@ class ReadLog:
             if seed is not None:
                 self._seeds.add(seed)
 
-    def piece(self, epoch: int, path: str, pieces: PieceList, piece: int) -> None:
+    def piece(self, epoch: int, path: str, pieces: PieceList | Tiles, piece: int) -> None:
         """It was verified, and is about to be handed on."""
         first, last = pieces.numbers(piece)
         with self._lock:

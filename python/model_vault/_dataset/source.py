@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,15 @@ TREE = "dataset.tree"
 _HINT = "do not train on it before you know who changed it and why; vault dataset verify names the records"
 _AHEAD = 8 << 20
 """Bytes that are fetched at once while a member is read from its start to its end."""
+
+
+_IMAGES = ("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl", "ppm")
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is called as images are (docs/datasets.md)."""
+    _, dot, extension = path.rpartition("/")[2].rpartition(".")
+    return bool(dot) and extension.lower() in _IMAGES
 
 
 class Bytes(Protocol):
@@ -47,6 +57,9 @@ class Source(Protocol):
 
     def open(self, file: DatasetFile) -> Bytes:
         """Raises as ``size``."""
+
+    def images(self) -> Iterator[str]:
+        """The paths of all images, in byte order."""
 
 
 def changed(file: DatasetFile, span: tuple[int, int], records: tuple[int, int], why: str) -> VaultError:
@@ -116,9 +129,29 @@ class OnDisk:
             raise _why(e, file) from e
         return _DiskBytes(at, file)
 
+    def images(self) -> Iterator[str]:
+        """One directory's names are held at a time. Links are not followed: whoever opens them refuses them."""
+        return iter(()) if self._single else _images(self._path, "")
+
     def _refuse_other(self, file: DatasetFile) -> None:
         if self._single and file.path != self._path.name:
             raise gone(file, f"{self.where} is not the file that was signed under this name")
+
+
+def _images(directory: Path, below: str) -> Iterator[str]:
+    try:
+        with os.scandir(directory) as found:
+            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+    except OSError as e:
+        raise from_os(e, directory) from e
+    own = (STATEMENT, TREE, f"{TREE}.new")
+    # A directory stands where its paths do, which go on with a slash.
+    for name, is_directory in sorted(entries, key=lambda e: os.fsencode(e[0] + "/" * e[1])):
+        if below or name not in own:
+            if is_directory:
+                yield from _images(directory / name, f"{below}{name}/")
+            elif is_image(name):
+                yield below + name
 
 
 class _DiskBytes:
@@ -194,6 +227,11 @@ class InVault:
 
     def open(self, file: DatasetFile) -> Bytes:
         return _VaultBytes(self._artifact, file.path, self.size(file))
+
+    def images(self) -> Iterator[str]:
+        """All members that are named so, but what lies beside the files."""
+        paths = (path for path in self._sizes if not path.startswith(f"{TREE}/") and is_image(path))
+        return iter(sorted(paths, key=str.encode))
 
 
 class _VaultBytes:

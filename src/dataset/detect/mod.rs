@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `example` | what detectors see of a record, and what they say |
 //! | `survey`, `profile` | the first pass: what the columns are like |
+//! | `view`, `layout` | what is looked at: rows and lines, or images and samples as rows |
 //! | `roles`, `space` | which column is label, contributor, text, image, feature |
 //! | `read` | all records, once for each pass, in order |
 //! | `grid` | images as columns of pixels |
@@ -23,6 +24,7 @@ mod example;
 mod grid;
 mod image;
 mod labels;
+mod layout;
 mod profile;
 mod read;
 mod report;
@@ -32,24 +34,29 @@ mod space;
 mod survey;
 mod table;
 mod text;
+mod view;
 
 pub use claims::{CLAIMS, Claim, LIMITS, Severity, claim};
 pub use example::{Cell, Detector, Example, Finding, Pixels};
 pub use read::ScannedFile;
 pub use report::{
-    CONTRIBUTOR_BAR, ContributorRow, Drift, LabelRow, Report, Row, RunDetector, SkippedDetector, SuspiciousRecord,
+    CONTRIBUTOR_BAR, ContributorRow, Drift, LabelRow, RankedRecord, RankingRow, Report, Row, RunDetector,
+    SkippedDetector, SuspiciousRecord,
 };
 pub use roles::Role;
 pub use scan::scan;
 pub use space::Space;
 pub use survey::{MAX_CONTRIBUTORS, MAX_LABELS};
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::contributors::Runs;
 use crate::error::{Error, ErrorId, Result};
 use image::duplicate::ImageDuplicate;
 use image::trigger::ImageTrigger;
 use table::column_trigger::ColumnTrigger;
+use table::ranking::{Ranking, Rankings};
 use text::near_duplicate::NearDuplicate;
 use text::rules::{BUILT_IN, Rules};
 use text::text_trigger::TextTrigger;
@@ -71,6 +78,19 @@ pub struct Settings {
     pub seed: u64,
     /// Most records that are named of a finding.
     pub max_records: Option<usize>,
+    /// So many of the oddest records are told: of all that are no findings.
+    pub rank: usize,
+    /// Who attests which records, where the dataset is signed and no column is asked for.
+    pub attested: Option<Attested>,
+}
+
+/// Who attests the records of a signed dataset, as its statement says.
+#[derive(Clone, Debug, Default)]
+pub struct Attested {
+    /// In the order of the statement.
+    pub contributors: Vec<String>,
+    /// By file.
+    pub files: BTreeMap<String, Runs>,
 }
 
 /// A detector that first sees all records of a baseline, once.
@@ -96,6 +116,7 @@ pub(super) struct Plan {
     pub detectors: Vec<(&'static str, Planned)>,
     pub suppliers: labels::Suppliers,
     pub comparisons: compared::Comparisons,
+    pub rankings: Rankings,
 }
 
 /// The one place where detectors are listed. `why_no_label` says why there are no labels, where there are none; `baseline`: whether there is one.
@@ -105,6 +126,7 @@ pub(super) struct Plan {
 pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, baseline: bool) -> Result<Plan> {
     let (labels, seed) = (space.labels.len(), settings.seed);
     let (suppliers, comparisons) = (labels::Suppliers::default(), compared::Comparisons::default());
+    let rankings = Rankings::default();
     let wanted = |name: &str| settings.only.is_empty() || settings.only.iter().any(|only| only == name);
     let skipped = |why: &str| Planned::Skipped(why.into());
     let unlabelled = match (space.has_labels(), space.labels.is_empty()) {
@@ -155,7 +177,7 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
         (true, false) => skipped("there are no columns of text"),
         (true, true) => Planned::Alone(Box::new(rules_of(settings)?)),
     };
-    let detectors = vec![
+    let mut detectors = vec![
         ("text-trigger", labelled("text-trigger", text, "columns of text", &text_trigger)),
         ("image-trigger", labelled("image-trigger", images, "images", &image_trigger)),
         ("column-trigger", labelled("column-trigger", !space.features.is_empty(), "feature columns", &column_trigger)),
@@ -166,7 +188,10 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
         ("rule", rules),
         ("drift", drifting),
     ];
-    Ok(Plan { detectors, suppliers, comparisons })
+    if settings.rank > 0 {
+        detectors.push(("ranking", Planned::Alone(Box::new(Ranking::new(settings.rank, seed, Rc::clone(&rankings))))));
+    }
+    Ok(Plan { detectors, suppliers, comparisons, rankings })
 }
 
 fn rules_of(settings: &Settings) -> Result<Rules> {

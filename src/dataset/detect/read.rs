@@ -2,28 +2,35 @@
 //!
 //! Memory: some blocks of the file for each thread, and what the detectors keep.
 
+use super::super::contributors::{Run, Runs};
 use super::super::fields::{Field, fields, members};
 use super::super::folder::Folder;
 use super::super::frame::Format;
-use super::super::schema::Schema;
+use super::super::frame::members::Content;
+use super::super::parts::Part;
+use super::super::value::Encoder;
 use super::example::{Cell, Example, Pixels};
 use super::image;
 use super::profile::number_of;
 use super::space::{Slot, Space, Use};
 use super::survey::{Columns, Wanted, name_of};
+use super::view::View;
 use crate::error::{Error, ErrorId, Result};
 
 /// A dataset, and how it is read.
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
     pub folder: &'a Folder,
-    pub schema: &'a Schema,
+    pub view: &'a View,
     pub threads: usize,
     /// Whether images are decoded.
     pub images: bool,
     /// Told how many bytes were read further.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
+
+/// What sees a record, and what it is called where it has a name.
+pub(super) type See<'a> = &'a mut dyn FnMut(&Example<'_>, &str);
 
 /// A file of it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -37,6 +44,9 @@ pub struct ScannedFile {
     /// Records.
     pub records: u64,
 }
+
+/// A field without a value.
+const NOTHING: &[u8] = &[0; 5];
 
 /// Some records that follow one another.
 #[derive(Default)]
@@ -54,15 +64,15 @@ impl Reading<'_> {
     /// `RecordInvalid`, with the place; those of reading.
     pub fn survey(&self, wanted: &Wanted) -> Result<(Columns, Vec<ScannedFile>)> {
         let (mut all, mut files) = (Columns::default(), Vec::new());
-        self.folder.each(&mut |source| {
-            let (before, size) = (all.records, source.bytes.len().map_err(|e| Error::of_io(e, source.path))?);
+        self.folder.each(&mut |part| {
+            let (before, size) = (all.records, part.size()?);
             let see = |record: &[u8], columns: &mut Columns| columns.see(record, wanted);
-            source.read(self.schema, self.threads, &see, &mut |columns| {
+            self.records(part, false, &see, &mut |columns| {
                 all.merge(&columns);
                 if all.malformed { Err(malformed()) } else { Ok(()) }
             })?;
             let records = all.records - before;
-            files.push(ScannedFile { path: source.path.into(), format: source.format.as_str(), size, records });
+            files.push(ScannedFile { path: part.path().into(), format: part.format().as_str(), size, records });
             (self.progress)(size);
             Ok(())
         })?;
@@ -73,21 +83,65 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// As [`survey`](Self::survey).
-    pub fn examples(&self, space: &Space, see: &mut dyn FnMut(&Example<'_>)) -> Result<u64> {
+    pub fn examples(&self, space: &Space, see: See<'_>) -> Result<u64> {
         let (mut record, mut undecoded) = (0, 0);
-        let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space, self.images);
-        self.folder.each(&mut |source| {
-            if source.format == Format::Whole {
-                return Ok(());
-            }
-            source.read(self.schema, self.threads, &bytes_of, &mut |batch| {
+        let images = self.images && space.has_images();
+        let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space, images);
+        self.folder.each(&mut |part| {
+            let mut by = By::of(space.attested.get(part.path()));
+            let seen = self.records(part, images, &bytes_of, &mut |batch| {
                 undecoded += batch.images.iter().filter(|image| image.is_none()).count() as u64;
-                batch.show(space, &mut record, see)
+                batch.show(space, &mut record, &mut by, see)
             })?;
-            (self.progress)(source.bytes.len().unwrap_or(0));
+            (self.progress)(if seen { part.size()? } else { 0 });
             Ok(())
         })?;
         Ok(undecoded)
+    }
+
+    /// The records of a part, if it is looked at. `images`: whether those of samples are wanted, or only their first bytes.
+    fn records<T: Send + Default>(
+        &self,
+        part: &Part<'_>,
+        images: bool,
+        see: &(dyn Fn(&[u8], &mut T) + Sync),
+        take: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<bool> {
+        if !self.view.looks_at(part.format()) {
+            return Ok(false);
+        }
+        match (self.view, part) {
+            (View::Samples(layout), _) => {
+                let how = (images, part.format() == Format::Images);
+                let write =
+                    |key: &str, contents: &[Content<'_>], row: &mut Encoder| layout.write(how, key, contents, row);
+                part.contents(self.threads, &write, see, take)?;
+            }
+            (View::Table(schema), Part::File(source)) => source.read(schema, self.threads, see, take)?,
+            (View::Table(_), Part::Images(_)) => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// Who attests the records of a file, one after the other.
+struct By<'a> {
+    runs: std::slice::Iter<'a, Run>,
+    run: Run,
+}
+
+impl<'a> By<'a> {
+    fn of(runs: Option<&'a Runs>) -> Self {
+        Self { runs: runs.map_or([].iter(), |runs| runs.0.iter()), run: Run { count: 0, by: 0 } }
+    }
+
+    /// Whose the next record is, by number from 0.
+    fn next(&mut self) -> Option<u32> {
+        while self.run.count == 0 {
+            self.run = *self.runs.next()?;
+        }
+        self.run.count -= 1;
+        self.run.by.checked_sub(1)
     }
 }
 
@@ -97,7 +151,7 @@ fn malformed() -> Error {
 
 impl Batch {
     fn push(&mut self, record: &[u8], space: &Space, images: bool) {
-        self.bytes.extend_from_slice(record);
+        self.keep(record, space);
         self.ends.push(self.bytes.len());
         if !images {
             return;
@@ -122,7 +176,19 @@ impl Batch {
         }
     }
 
-    fn show(&self, space: &Space, number: &mut u64, see: &mut dyn FnMut(&Example<'_>)) -> Result<()> {
+    /// Keeps a record without its images: they are decoded here, and many would not fit.
+    fn keep(&mut self, record: &[u8], space: &Space) {
+        let (mut rest, mut values) = (record, fields(record));
+        for slot in &space.slots {
+            let Some(Ok(_)) = values.next() else { break };
+            let (value, more) = rest.split_at(rest.len() - values.rest().len());
+            rest = more;
+            self.bytes.extend_from_slice(if *slot == Slot::One(Use::Image) { NOTHING } else { value });
+        }
+        self.bytes.extend_from_slice(rest);
+    }
+
+    fn show(&self, space: &Space, number: &mut u64, by: &mut By<'_>, see: See<'_>) -> Result<()> {
         let mut start = 0;
         let mut cells = Vec::with_capacity(space.features.len());
         let mut texts: Vec<&str> = Vec::new();
@@ -132,7 +198,7 @@ impl Batch {
             cells.clear();
             cells.resize(space.features.len(), Cell::Missing);
             texts.clear();
-            let (mut label, mut contributor) = (None, None);
+            let (mut label, mut contributor, mut name) = (None, by.next(), "");
             let whole = each_use(space, record, |used, field| match used {
                 Use::Label => label = name_of(field).and_then(|name| space.label(&name)),
                 Use::Contributor => contributor = name_of(field).and_then(|name| space.contributor(&name)),
@@ -142,6 +208,7 @@ impl Batch {
                         *place = cell(field, matches!(used, Use::NumericText(_)));
                     }
                 }
+                Use::Name => name = if let Field::Text(text) = field { text } else { name },
                 Use::Ignored | Use::Image | Use::Pixel(_) => {}
             });
             if !whole {
@@ -157,7 +224,7 @@ impl Batch {
                 }
             };
             let image = self.images.get(at).and_then(Option::as_ref);
-            see(&Example { record: *number, label, contributor, text, cells: &cells, image });
+            see(&Example { record: *number, label, contributor, text, cells: &cells, image }, name);
             *number += 1;
         }
         Ok(())

@@ -33,6 +33,8 @@ pub struct Report {
     pub contributors: Vec<ContributorRow>,
     /// How the columns differ from a baseline.
     pub drift: Vec<Drift>,
+    /// The oddest records, where they were asked for: no findings.
+    pub rankings: Vec<RankingRow>,
     /// What no detector reaches.
     pub limits: &'static [&'static str],
 }
@@ -91,10 +93,13 @@ pub struct Row {
 /// A record of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SuspiciousRecord {
-    /// Path within the dataset.
+    /// Path within the dataset; of an image, its own.
     pub file: String,
     /// In the file, from 1.
     pub record: u64,
+    /// What the sample is called, in an archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
     /// Its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -103,6 +108,27 @@ pub struct SuspiciousRecord {
     pub contributor: Option<String>,
     /// Characters of its texts.
     pub text_length: u64,
+}
+
+/// Records in the order of how odd they are. Every dataset has an oddest record: nothing is said against it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RankingRow {
+    /// `spectral` or `rare-words`.
+    pub ranking: &'static str,
+    /// What the score is.
+    pub what: &'static str,
+    /// The oddest first.
+    pub records: Vec<RankedRecord>,
+}
+
+/// A record of a ranking.
+#[derive(Clone, Debug, Serialize)]
+pub struct RankedRecord {
+    /// How odd it is.
+    pub score: f64,
+    /// Which record.
+    #[serde(flatten)]
+    pub place: SuspiciousRecord,
 }
 
 /// Who supplied records.

@@ -2,13 +2,18 @@
 
 use super::super::schema::{Schema, Type};
 use super::Settings;
+use super::layout::Layout;
 use super::profile::Profile;
 use super::space::{Slot, Space, Use};
-use super::survey::{Columns, MAX_CONTRIBUTORS, MAX_LABELS, Place, Wanted};
+use super::survey::{Columns, MAX_CONTRIBUTORS, MAX_LABELS, Place, Values, Wanted};
+use super::view::View;
 use crate::error::{Error, ErrorId, Result};
 
 /// What columns with the label are called, where nobody names one.
 const LABELS: [&str; 8] = ["label", "labels", "class", "target", "category", "y", "sentiment", "outcome"];
+/// What files of samples are called that hold the label, beside those; and those that may hold a text as well.
+const LABEL_FILES: [&str; 2] = ["cls", "cls2"];
+const TEXT_FILES: [&str; 2] = ["txt", "text"];
 /// What columns with the contributor are called, where nobody names one.
 const CONTRIBUTORS: [&str; 8] =
     ["contributor", "contributor_id", "annotator", "annotator_id", "worker", "worker_id", "labeler", "supplier"];
@@ -38,23 +43,55 @@ pub(super) fn names(schema: &Schema) -> Vec<&str> {
     }
 }
 
-/// The columns of label and contributor: those that are asked for, or those whose names tell, if there is one such column.
+/// The columns that may be label and contributor: those that are asked for, or those whose names tell.
 ///
 /// # Errors
 /// `InvalidArgument` for a name that is no column, with a hint that names all columns.
-pub(super) fn wanted(schema: &Schema, settings: &Settings) -> Result<Wanted> {
-    let (label, by) = (settings.label.as_deref(), settings.by.as_deref());
-    let wanted = Wanted { label: one(schema, label, &LABELS)?, contributor: one(schema, by, &CONTRIBUTORS)? };
+pub(super) fn wanted(view: &View, settings: &Settings) -> Result<Wanted> {
+    let (schema, label, by) = (view.schema(), settings.label.as_deref(), settings.by.as_deref());
+    let labels = match view.layout().filter(|_| label.is_none()) {
+        Some(layout) => may_be_labels(layout),
+        None => one(schema, label, &LABELS)?.into_iter().collect(),
+    };
+    let contributor = match (&settings.attested, by) {
+        // What was signed goes before what a name seems to say.
+        (Some(_), None) => None,
+        _ => one(schema, by, &CONTRIBUTORS)?,
+    };
+    let wanted = Wanted { labels, contributor };
     for text in &settings.text {
         let place = Some(find(schema, text)?);
-        if place == wanted.label || place == wanted.contributor {
+        let is_label = label.is_some() && place.as_ref() == wanted.labels.first();
+        if is_label || place == wanted.contributor {
             return Err(invalid(format!("column {text:?} is text, and label or contributor as well")));
         }
     }
-    if wanted.label.is_some() && wanted.label == wanted.contributor {
+    if wanted.contributor.is_some()
+        && (label.is_some() || view.layout().is_none())
+        && wanted.labels.first() == wanted.contributor.as_ref()
+    {
         return Err(invalid(format!("label and contributor are one column: {:?}", label.or(by).unwrap_or_default())));
     }
     Ok(wanted)
+}
+
+/// Where samples may have their label: in a file that is named so, in a member of their JSON, in a short text, in a directory above them.
+fn may_be_labels(layout: &Layout) -> Vec<Place> {
+    let names = names(&layout.schema);
+    let named = |known: &[&str]| -> Vec<Place> {
+        let of = |known: &&str| names.iter().position(|name| name.eq_ignore_ascii_case(known));
+        known.iter().filter_map(of).map(|column| Place { column, member: None }).collect()
+    };
+    let members = layout.documents().flat_map(|column| {
+        LABELS.iter().chain(&LABEL_FILES).map(move |name| Place { column, member: Some((*name).into()) })
+    });
+    let directories = layout.directories().into_iter().map(|column| Place { column, member: None });
+    let mut places = named(&LABEL_FILES);
+    places.extend(named(&LABELS));
+    places.extend(members);
+    places.extend(named(&TEXT_FILES));
+    places.extend(directories);
+    places
 }
 
 fn one(schema: &Schema, asked: Option<&str>, known: &[&str]) -> Result<Option<Place>> {
@@ -69,8 +106,14 @@ fn one(schema: &Schema, asked: Option<&str>, known: &[&str]) -> Result<Option<Pl
 }
 
 /// Why there is no label, and what to do about it.
-pub(super) fn no_label(schema: &Schema) -> String {
-    let names = names(schema);
+pub(super) fn no_label(view: &View) -> String {
+    let names = names(view.schema());
+    if view.layout().is_some() {
+        return format!(
+            "no directory, and no .cls, .txt or .json of the samples tells classes; --label COLUMN names one of {}",
+            shown(&names)
+        );
+    }
     let known: Vec<_> = names.into_iter().filter(|n| LABELS.contains(&&*n.to_ascii_lowercase())).collect();
     match &known[..] {
         [] => "no column is known to be the label; --label COLUMN names it".into(),
@@ -92,11 +135,15 @@ fn find(schema: &Schema, name: &str) -> Result<Place> {
     {
         return Ok(Place { column, member: Some(member.into()) });
     }
+    Err(invalid(format!("no column is named {name:?}")).hint(format!("its columns are: {}", shown(&names))))
+}
+
+fn shown(names: &[&str]) -> String {
     let mut told: Vec<_> = names.iter().take(20).map(|n| n.chars().take(60).collect::<String>()).collect();
     if names.len() > told.len() {
         told.push(format!("and {} more", names.len() - told.len()));
     }
-    Err(invalid(format!("no column is named {name:?}")).hint(format!("its columns are: {}", told.join(", "))))
+    told.join(", ")
 }
 
 fn invalid(text: String) -> Error {
@@ -107,11 +154,14 @@ fn invalid(text: String) -> Error {
 ///
 /// # Errors
 /// `InvalidArgument`: a column that cannot be what it was asked to be.
-pub(super) fn assign(schema: &Schema, seen: &Columns, wanted: &Wanted, settings: &Settings) -> Result<Space> {
-    let mut space = Space::default();
-    let label = labels(seen, wanted, settings, &mut space)?;
+pub(super) fn assign(view: &View, seen: &Columns, wanted: &Wanted, settings: &Settings) -> Result<Space> {
+    let (schema, mut space) = (view.schema(), Space::default());
+    let label = match view.layout().filter(|_| settings.label.is_none()) {
+        Some(_) => first_of_classes(seen, wanted, &mut space),
+        None => labels(seen, wanted, settings, &mut space)?,
+    };
     let contributor = contributors(seen, wanted, settings, &mut space)?;
-    let mut assigning = Assigning { schema, settings, label, contributor, records: seen.records, space };
+    let mut assigning = Assigning { view, settings, label, contributor, records: seen.records, space };
     let empty = super::survey::Seen::default();
     for (column, name) in names(schema).into_iter().enumerate() {
         let seen = seen.seen.get(column).unwrap_or(&empty);
@@ -136,10 +186,22 @@ pub(super) fn assign(schema: &Schema, seen: &Columns, wanted: &Wanted, settings:
     Ok(assigning.space)
 }
 
+/// The first place that has more than one value, and few enough.
+fn first_of_classes(seen: &Columns, wanted: &Wanted, space: &mut Space) -> Option<Place> {
+    let fits = |values: &Values| {
+        let count = values.counts.len() as u64;
+        !values.over && count > 1 && count * 2 <= seen.records
+    };
+    let (place, values) = wanted.labels.iter().zip(&seen.labels).find(|(_, values)| fits(values))?;
+    space.set_labels(values.in_order());
+    Some(place.clone())
+}
+
 fn labels(seen: &Columns, wanted: &Wanted, settings: &Settings, space: &mut Space) -> Result<Option<Place>> {
-    let Some(place) = &wanted.label else { return Ok(None) };
-    let count = seen.labels.counts.len();
-    let too_many = seen.labels.over || count > MAX_LABELS;
+    let Some(place) = wanted.labels.first() else { return Ok(None) };
+    let none = Values::default();
+    let values = seen.labels.first().unwrap_or(&none);
+    let (count, too_many) = (values.counts.len(), values.over);
     if settings.label.is_some() {
         if too_many {
             let text = format!("the label has more than {MAX_LABELS} values");
@@ -156,7 +218,7 @@ fn labels(seen: &Columns, wanted: &Wanted, settings: &Settings, space: &mut Spac
     {
         return Ok(None);
     }
-    space.set_labels(seen.labels.in_order());
+    space.set_labels(values.in_order());
     Ok(Some(place.clone()))
 }
 
@@ -174,7 +236,7 @@ fn contributors(seen: &Columns, wanted: &Wanted, settings: &Settings, space: &mu
 }
 
 struct Assigning<'a> {
-    schema: &'a Schema,
+    view: &'a View,
     settings: &'a Settings,
     label: Option<Place>,
     contributor: Option<Place>,
@@ -186,7 +248,7 @@ impl Assigning<'_> {
     fn role(&mut self, name: &str, place: &Place, profile: &Profile) -> Result<Use> {
         let asked = |is: bool, flag: &str| if is { flag.into() } else { "by its name".to_owned() };
         let (used, role, why) = if self.label.as_ref() == Some(place) {
-            (Use::Label, "label", asked(self.settings.label.is_some(), "--label"))
+            (Use::Label, "label", self.why_label(place))
         } else if self.contributor.as_ref() == Some(place) {
             (Use::Contributor, "contributor", asked(self.settings.by.is_some(), "--by"))
         } else if self.settings.text.iter().any(|text| text == name) {
@@ -194,6 +256,10 @@ impl Assigning<'_> {
                 return Err(invalid(format!("column {name:?} holds no text")).hint("--text COLUMN names one that does"));
             }
             (Use::Text, "text", "--text".into())
+        } else if self.view.layout().is_some_and(|layout| layout.is_path(place.column)) {
+            (Use::Name, "ignored", "it names the records".into())
+        } else if self.view.layout().is_some_and(|layout| layout.is_directory(place.column)) {
+            (Use::Ignored, "ignored", "a directory that is not the label; --label or --by names it".into())
         } else {
             self.guess(name, profile)
         };
@@ -203,6 +269,15 @@ impl Assigning<'_> {
             Use::NumericText(_) => self.space.feature(name, true),
             used => used,
         })
+    }
+
+    fn why_label(&self, place: &Place) -> String {
+        let directory = self.view.layout().is_some_and(|layout| layout.is_directory(place.column));
+        match self.settings.label {
+            Some(_) => "--label".into(),
+            None if directory => "the last directory above the records that has more than one name".into(),
+            None => "by its name".into(),
+        }
     }
 
     fn guess(&self, name: &str, profile: &Profile) -> (Use, &'static str, String) {
@@ -220,7 +295,7 @@ impl Assigning<'_> {
             () if mostly(profile.images) => (Use::Image, "image", "PNG or JPEG".into()),
             () if mostly(profile.nested) => ignored("lists, or objects nested deeper"),
             () if mostly(profile.bytes) => ignored("bytes that are no image"),
-            () if *self.schema == Schema::Lines => (Use::Text, "text", "lines of text".into()),
+            () if *self.view.schema() == Schema::Lines => (Use::Text, "text", "lines of text".into()),
             () if mostly(profile.texts) && may_be_text && words >= 3.0 && share >= 0.2 => {
                 (Use::Text, "text", format!("{words:.0} words on average, about {distinct} of {values} distinct"))
             }
@@ -249,14 +324,15 @@ mod tests {
         columns.sort_by_key(|c| c.0);
         let all = columns.iter().map(|c| Column { name: c.0.into(), kind: Type::Any }).collect();
         let schema = Schema::table(all)?;
-        let wanted = wanted(&schema, settings)?;
+        let view = View::Table(schema);
+        let wanted = wanted(&view, settings)?;
         let (mut seen, mut record) = (Columns::default(), Encoder::default());
         for i in 0..200 {
             record.clear();
             columns.iter().for_each(|(_, write)| write(&mut record, i));
             seen.see(record.record(), &wanted);
         }
-        assign(&schema, &seen, &wanted, settings)
+        assign(&view, &seen, &wanted, settings)
     }
 
     fn roles(columns: &[(&str, Write<'_>)]) -> Vec<&'static str> {

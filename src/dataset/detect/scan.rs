@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::folder::Folder;
+use super::super::frame::Format;
 use super::super::schema::Schema;
 use super::claims::{LIMITS, claim};
 use super::example::{Detector, Example, Finding};
 use super::read::{Reading, ScannedFile};
 use super::report::{
-    ContributorRow, Drift, LabelRow, Report, Row, RunDetector, SkippedDetector, SuspiciousRecord, contributor_z,
+    ContributorRow, Drift, LabelRow, RankedRecord, RankingRow, Report, Row, RunDetector, SkippedDetector,
+    SuspiciousRecord, contributor_z,
 };
 use super::space::{Space, short};
 use super::table::contributor::Row as Supplier;
 use super::table::drift::Comparison;
+use super::table::ranking::{Ranked, what_is};
+use super::view::View;
 use super::{CLAIMS, Plan, Planned, Settings, plan, roles};
 use crate::error::{Error, ErrorId, Result};
 
@@ -33,14 +37,17 @@ pub fn scan(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report> {
     known(&settings.only)?;
-    let schema = schema.map_or_else(|| folder.survey(threads), Ok)?;
-    let reading = Reading { folder, schema: &schema, threads, images: true, progress };
-    let wanted = roles::wanted(&schema, settings)?;
+    let view = View::of(folder, schema, threads)?;
+    let reading = Reading { folder, view: &view, threads, images: true, progress };
+    let wanted = roles::wanted(&view, settings)?;
     let (columns, files) = reading.survey(&wanted)?;
-    let space = roles::assign(&schema, &columns, &wanted, settings)?;
+    let mut space = roles::assign(&view, &columns, &wanted, settings)?;
+    if let Some(attested) = settings.attested.as_ref().filter(|_| settings.by.is_none()) {
+        space.set_attested(attested);
+    }
     let (mut running, mut skipped) = (Vec::new(), Vec::new());
-    let Plan { detectors, suppliers, comparisons } =
-        plan(settings, &space, &roles::no_label(&schema), baseline.is_some())?;
+    let Plan { detectors, suppliers, comparisons, rankings } =
+        plan(settings, &space, &roles::no_label(&view), baseline.is_some())?;
     for (detector, planned) in detectors {
         match planned {
             Planned::Skipped(why) => skipped.push(SkippedDetector { detector, why }),
@@ -48,10 +55,16 @@ pub fn scan(
         }
     }
     if let Some(folder) = baseline {
+        if !folder.has(|format| view.looks_at(format)) {
+            let text = "the baseline has no records of the kind that is scanned";
+            return Err(
+                Error::new(ErrorId::InvalidArgument, text).hint("rows are compared with rows, samples with samples")
+            );
+        }
         compare(&Reading { folder, ..reading }, &space, &mut running)?;
     }
     let (findings, detectors, undecoded) = run(&reading, &space, running)?;
-    let mut unseen = unseen(&files, &space);
+    let mut unseen = unseen(&view, &files, &space);
     let compares = detectors.iter().any(|d| d.compares);
     if baseline.is_some() && !compares {
         unseen.push("the baseline: no detector that ran compares with one".into());
@@ -74,10 +87,11 @@ pub fn scan(
         findings: Vec::new(),
         contributors: Vec::new(),
         drift: drifted(&space, &comparisons.borrow()),
+        rankings: Vec::new(),
         limits: LIMITS,
         files,
     };
-    tell(&reading, &space, settings, findings, &mut report)?;
+    tell(&reading, &space, settings, (findings, rankings.take()), &mut report)?;
     judge(&space, &suppliers.borrow(), &mut report.contributors);
     Ok(report)
 }
@@ -126,7 +140,7 @@ fn compare(baseline: &Reading<'_>, space: &Space, running: &mut [(&'static str, 
     if comparing.is_empty() {
         return Ok(());
     }
-    baseline.examples(space, &mut |example| comparing.iter_mut().for_each(|d| d.baseline(example)))?;
+    baseline.examples(space, &mut |example, _| comparing.iter_mut().for_each(|d| d.baseline(example)))?;
     Ok(())
 }
 
@@ -149,7 +163,8 @@ fn run(reading: &Reading<'_>, space: &Space, mut running: Vec<(&'static str, Pla
                 Planned::Shared | Planned::Skipped(_) => {}
             }
         }
-        let mut see = |example: &Example<'_>| awake.iter_mut().for_each(|detector| detector.observe(pass, example));
+        let mut see =
+            |example: &Example<'_>, _: &str| awake.iter_mut().for_each(|detector| detector.observe(pass, example));
         undecoded = reading.examples(space, &mut see)?;
     }
     let (mut findings, mut ran) = (Vec::new(), Vec::new());
@@ -184,17 +199,8 @@ fn together(findings: Vec<Finding>) -> Vec<Finding> {
     others
 }
 
-fn unseen(files: &[ScannedFile], space: &Space) -> Vec<String> {
-    let mut unseen: Vec<_> = files
-        .iter()
-        .filter(|file| file.format == "file")
-        .map(|file| format!("{}: a file without records", file.path))
-        .collect();
-    let more = unseen.len().saturating_sub(10);
-    if more > 0 {
-        unseen.truncate(10);
-        unseen.push(format!("{more} more files without records"));
-    }
+fn unseen(view: &View, files: &[ScannedFile], space: &Space) -> Vec<String> {
+    let mut unseen = view.unseen(files);
     let ignored = space.roles.iter().filter(|role| role.role == "ignored");
     unseen.extend(ignored.map(|role| format!("column {}: {}", role.column, role.why)));
     unseen
@@ -205,7 +211,7 @@ fn tell(
     reading: &Reading<'_>,
     space: &Space,
     settings: &Settings,
-    mut findings: Vec<Finding>,
+    (mut findings, rankings): (Vec<Finding>, Vec<Ranked>),
     report: &mut Report,
 ) -> Result<()> {
     let severity = |finding: &Finding| claim(finding.detector).map_or(super::Severity::Medium, |c| c.severity);
@@ -218,20 +224,26 @@ fn tell(
         left -= shown.clone().count();
         named.extend(shown.map(|record| (*record, None)));
     }
+    named.extend(rankings.iter().flat_map(|(_, records)| records).map(|(record, _)| (*record, None)));
     let mut hits = vec![0_u64; space.contributors.len()];
-    if !findings.is_empty() {
-        Reading { images: false, ..*reading }.examples(space, &mut |example| {
+    if !named.is_empty() {
+        Reading { images: false, ..*reading }.examples(space, &mut |example, name| {
             if let Some(contributor) = example.contributor.filter(|_| all.contains(&example.record))
                 && let Some(count) = hits.get_mut(contributor as usize)
             {
                 *count += 1;
             }
             if let Some(place) = named.get_mut(&example.record) {
-                *place = Some(describe(example, space, &report.files));
+                *place = Some(describe(example, name, space, &report.files));
             }
         })?;
     }
     report.contributors = contributors(space, &hits);
+    for (ranking, records) in rankings {
+        let placed = |(record, score)| Some(RankedRecord { score, place: named.get(&record).cloned().flatten()? });
+        let records = records.into_iter().filter_map(placed).collect();
+        report.rankings.push(RankingRow { ranking, what: what_is(ranking), records });
+    }
     for finding in findings {
         let told = finding.records.iter().map_while(|record| named.get(record).cloned().flatten());
         let records: Vec<_> = told.take(most).collect();
@@ -249,7 +261,8 @@ fn tell(
     Ok(())
 }
 
-fn describe(example: &Example<'_>, space: &Space, files: &[ScannedFile]) -> SuspiciousRecord {
+/// `called`: what the record is called, where it is one of images or samples.
+fn describe(example: &Example<'_>, called: &str, space: &Space, files: &[ScannedFile]) -> SuspiciousRecord {
     let name = |names: &[(String, u64)], n: Option<u32>| Some(short(&names.get(n? as usize)?.0, 100));
     let mut at = example.record;
     let file = files.iter().find(|file| {
@@ -257,9 +270,13 @@ fn describe(example: &Example<'_>, space: &Space, files: &[ScannedFile]) -> Susp
         at -= if here { 0 } else { file.records };
         here
     });
+    // An image is a file of its own.
+    let image = file.is_some_and(|file| file.format == Format::Images.as_str());
+    let path = if image { called } else { file.map_or("", |file| &file.path) };
     SuspiciousRecord {
-        file: file.map(|file| file.path.clone()).unwrap_or_default(),
-        record: at + 1,
+        file: path.into(),
+        record: if image { 1 } else { at + 1 },
+        sample: (!image && !called.is_empty()).then(|| short(called, 200)),
         label: name(&space.labels, example.label),
         contributor: name(&space.contributors, example.contributor),
         text_length: example.text.chars().count() as u64,

@@ -1,7 +1,9 @@
 //! What detectors see a record in: its label and contributor by number, its texts, features and image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::super::contributors::Runs;
+use super::Attested;
 use super::grid::Grid;
 use super::roles::Role;
 
@@ -9,6 +11,8 @@ use super::roles::Role;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     Ignored,
+    /// What the record is called.
+    Name,
     Label,
     Contributor,
     Text,
@@ -42,6 +46,8 @@ pub struct Space {
     pub features: Vec<String>,
     pub(super) slots: Vec<Slot>,
     pub(super) grid: Option<Grid>,
+    /// By file: who attests its records, where that is known.
+    pub(super) attested: BTreeMap<String, Runs>,
     label_numbers: HashMap<String, u32>,
     contributor_numbers: HashMap<String, u32>,
 }
@@ -92,6 +98,18 @@ impl Space {
     pub(super) fn set_contributors(&mut self, contributors: Vec<(String, u64)>) {
         self.contributor_numbers = numbers(&contributors);
         self.contributors = contributors;
+    }
+
+    /// Takes contributors from what was signed.
+    pub(super) fn set_attested(&mut self, attested: &Attested) {
+        let counted = |by: usize| {
+            let runs = attested.files.values().flat_map(|runs| &runs.0);
+            runs.filter(|run| run.by as usize == by).map(|run| run.count).sum()
+        };
+        let names = attested.contributors.iter().zip(1..);
+        self.set_contributors(names.map(|(name, by)| (name.clone(), counted(by))).collect());
+        self.attested.clone_from(&attested.files);
+        self.tell("(attested)", "contributor", "whoever signed for the record");
     }
 
     pub(super) fn label(&self, name: &str) -> Option<u32> {

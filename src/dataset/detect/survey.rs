@@ -27,8 +27,8 @@ pub(super) struct Place {
 /// The columns whose values are to be told one by one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
-    /// What a record is labelled.
-    pub label: Option<Place>,
+    /// What a record is labelled: the first of these that tells classes.
+    pub labels: Vec<Place>,
     /// Who supplied it.
     pub contributor: Option<Place>,
 }
@@ -38,8 +38,8 @@ pub(super) struct Wanted {
 pub(super) struct Columns {
     /// In the order of the schema.
     pub seen: Vec<Seen>,
-    /// Of the column with the labels.
-    pub labels: Values,
+    /// Of each column that may have the labels.
+    pub labels: Vec<Values>,
     /// Of the column with the contributors.
     pub contributors: Values,
     /// Records.
@@ -69,10 +69,16 @@ pub(super) struct Values {
 }
 
 impl Values {
-    fn see(&mut self, name: &str, times: u64) {
+    fn merge(&mut self, later: &Self, most: usize) {
+        later.counts.iter().for_each(|(name, count)| self.see(name, *count, most));
+        self.over |= later.over;
+    }
+
+    /// Of at most so many values.
+    fn see(&mut self, name: &str, times: u64, most: usize) {
         if let Some(count) = self.counts.get_mut(name) {
             *count += times;
-        } else if self.counts.len() < MAX_CONTRIBUTORS && name.len() <= MAX_NAME {
+        } else if self.counts.len() < most && name.len() <= MAX_NAME {
             self.counts.insert(name.into(), times);
         } else {
             self.over = true;
@@ -92,6 +98,7 @@ impl Columns {
     /// A further record.
     pub fn see(&mut self, record: &[u8], wanted: &Wanted) {
         self.records += 1;
+        self.labels.resize_with(wanted.labels.len(), Values::default);
         for (column, field) in fields(record).enumerate() {
             let Ok(field) = field else {
                 self.malformed = true;
@@ -119,11 +126,16 @@ impl Columns {
     }
 
     fn name(&mut self, column: usize, member: Option<&str>, field: Field<'_>, wanted: &Wanted) {
-        for (place, values) in [(&wanted.label, &mut self.labels), (&wanted.contributor, &mut self.contributors)] {
-            let here = place.as_ref().is_some_and(|p| p.column == column && p.member.as_deref() == member);
-            if let Some(name) = here.then(|| name_of(field)).flatten() {
-                values.see(&name, 1);
+        let here = |place: &Place| place.column == column && place.member.as_deref() == member;
+        for (_, values) in wanted.labels.iter().zip(&mut self.labels).filter(|(place, _)| here(place)) {
+            if let Some(name) = name_of(field) {
+                values.see(&name, 1, MAX_LABELS);
             }
+        }
+        if wanted.contributor.as_ref().is_some_and(here)
+            && let Some(name) = name_of(field)
+        {
+            self.contributors.see(&name, 1, MAX_CONTRIBUTORS);
         }
     }
 
@@ -137,10 +149,9 @@ impl Columns {
             more.members.iter().for_each(|(name, profile)| mine.member(name, |p| p.merge(profile)));
             mine.more |= more.more;
         }
-        for (mine, more) in [(&mut self.labels, &later.labels), (&mut self.contributors, &later.contributors)] {
-            more.counts.iter().for_each(|(name, count)| mine.see(name, *count));
-            mine.over |= more.over;
-        }
+        self.labels.resize_with(self.labels.len().max(later.labels.len()), Values::default);
+        self.labels.iter_mut().zip(&later.labels).for_each(|(mine, more)| mine.merge(more, MAX_LABELS));
+        self.contributors.merge(&later.contributors, MAX_CONTRIBUTORS);
         self.records += later.records;
         self.malformed |= later.malformed;
     }
@@ -190,7 +201,7 @@ mod tests {
     #[test]
     fn parts_join_to_the_whole() {
         let wanted = Wanted {
-            label: Some(Place { column: 0, member: None }),
+            labels: vec![Place { column: 0, member: None }],
             contributor: Some(Place { column: 1, member: Some("n".into()) }),
         };
         let mut joined = Columns::default();
@@ -199,7 +210,7 @@ mod tests {
             (0..10).for_each(|i| columns.see(&record(if i < 3 { "a" } else { "b" }, part), &wanted));
             joined.merge(&columns);
         }
-        assert_eq!(joined.labels.in_order(), [("a".into(), 12), ("b".into(), 28)]);
+        assert_eq!(joined.labels[0].in_order(), [("a".into(), 12), ("b".into(), 28)]);
         assert_eq!(joined.contributors.in_order().iter().map(|c| c.1).collect::<Vec<_>>(), [10; 4]);
         assert_eq!((joined.records, joined.seen[1].members["n"].numbers), (40, 40));
         joined.see(b"\x07\x01", &wanted);
@@ -209,9 +220,9 @@ mod tests {
     #[test]
     fn numbers_come_in_their_order_before_words() {
         let mut values = Values::default();
-        ["10", "b", "9", "-1", "a"].iter().for_each(|v| values.see(v, 1));
+        ["10", "b", "9", "-1", "a"].iter().for_each(|v| values.see(v, 1, 9));
         assert_eq!(values.in_order().iter().map(|v| &*v.0).collect::<Vec<_>>(), ["-1", "9", "10", "a", "b"]);
-        values.see(&"x".repeat(MAX_NAME + 1), 1);
+        values.see(&"x".repeat(MAX_NAME + 1), 1, 9);
         assert!(values.over);
     }
 }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::super::schema::Survey;
 use super::super::tree::Tree;
 use super::super::units::{Fault, Give, Read, Units};
-use super::super::value::Encoder;
-use super::members::{self, Member};
+use super::members::{self, Content, Samples, See};
 use crate::error::{Error, ErrorId, Result};
 
 /// Files and bytes that are worked on together.
@@ -51,24 +50,33 @@ impl Units for Images<'_> {
     }
 
     fn records(&self, unit: &Self::Unit, each: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
-        let (mut record, mut buffer) = (Encoder::default(), Vec::new());
-        for (path, size) in unit {
-            let file = self.files.open(path)?;
-            let failed = |e: std::io::Error| Error::of_io(e, path);
-            let sha256 = members::digest(&*file, 0, *size, &mut buffer).map_err(failed)?;
-            file.unchanged()?;
-            if file.len().map_err(failed)? != *size {
-                let text = format!("{path} changed while it was read");
-                return Err(Error::new(ErrorId::SourceChanged, text).into());
-            }
-            let (key, extension) = members::parted(path);
-            members::write(&mut record, key, &mut [Member { extension, size: *size, sha256 }]);
-            each(record.record());
-        }
-        Ok(())
+        members::records(self, unit, each)
     }
 
     fn survey(&self, unit: &Self::Unit, _: &mut Survey) -> Result<u64, Fault> {
         Ok(unit.len() as u64)
+    }
+}
+
+impl Samples for Images<'_> {
+    fn names(&self, unit: &Self::Unit, see: &mut dyn FnMut(&str, &mut dyn Iterator<Item = &str>)) {
+        for (path, _) in unit {
+            let (key, extension) = members::parted(path);
+            see(key, &mut std::iter::once(extension));
+        }
+    }
+
+    fn contents(&self, unit: &Self::Unit, see: See<'_>) -> Result<(), Fault> {
+        for (path, size) in unit {
+            let file = self.files.open(path)?;
+            let (key, extension) = members::parted(path);
+            see(key, &[Content { extension, size: *size, source: (&*file, 0), place: path }])?;
+            file.unchanged()?;
+            if file.len().map_err(|e| Error::of_io(e, path))? != *size {
+                let text = format!("{path} changed while it was read");
+                return Err(Error::new(ErrorId::SourceChanged, text).into());
+            }
+        }
+        Ok(())
     }
 }

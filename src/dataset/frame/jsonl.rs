@@ -167,6 +167,12 @@ fn write(raw: &str, kind: Type, record: &mut Encoder) -> Result<(), &'static str
     Ok(())
 }
 
+/// A document of JSON by its own type.
+pub(in super::super) fn document(text: &[u8], record: &mut Encoder) -> Result<(), String> {
+    let value = json::parse(text, MAX_DEPTH).map_err(|JsonError { at, what }| format!("at byte {at}: {what}"))?;
+    any(&value, record).map_err(str::to_owned)
+}
+
 /// A value by its own type.
 fn any(value: &Value, record: &mut Encoder) -> Result<(), &'static str> {
     match value {

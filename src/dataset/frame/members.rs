@@ -3,8 +3,10 @@
 use std::io;
 
 use super::super::schema::Schema;
+use super::super::units::{Fault, Units};
 use super::super::value::{Encoder, record_hash};
 use crate::crypto::hash::Sha256Hasher;
+use crate::error::{Error, Result as Outcome};
 use crate::names::Sha256;
 use crate::seal::io::ReadAt;
 
@@ -28,6 +30,61 @@ pub(super) struct Member<'a> {
     pub size: u64,
     /// SHA-256 of them.
     pub sha256: Sha256,
+}
+
+/// The bytes of a file of a record, which are not read yet.
+pub(in super::super) struct Content<'a> {
+    /// What tells it from the others of its record.
+    pub extension: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// Where they are, and from which byte on.
+    pub source: (&'a dyn ReadAt, u64),
+    /// In messages.
+    pub place: &'a str,
+}
+
+impl Content<'_> {
+    /// The first bytes, `most` of them at most.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn head(&self, most: u64) -> Outcome<Vec<u8>> {
+        let mut bytes = vec![0; self.size.min(most) as usize];
+        self.source.0.read_exact_at(&mut bytes, self.source.1).map_err(|e| Error::of_io(e, self.place))?;
+        Ok(bytes)
+    }
+}
+
+/// What sees the key of a record and its files.
+pub(in super::super) type See<'a> = &'a mut dyn FnMut(&str, &[Content<'_>]) -> Result<(), Fault>;
+
+/// Units whose records are files.
+pub(in super::super) trait Samples: Units {
+    /// Shows keys and extensions of all records of a unit; nothing is read.
+    fn names(&self, unit: &Self::Unit, see: &mut dyn FnMut(&str, &mut dyn Iterator<Item = &str>));
+
+    /// Shows all records of a unit.
+    ///
+    /// # Errors
+    /// Those of reading, and of `see`.
+    fn contents(&self, unit: &Self::Unit, see: See<'_>) -> Result<(), Fault>;
+}
+
+/// Hands on the records of a unit: digests of their files.
+pub(super) fn records<S: Samples>(samples: &S, unit: &S::Unit, each: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
+    let (mut record, mut buffer) = (Encoder::default(), Vec::new());
+    samples.contents(unit, &mut |key, contents| {
+        let mut members = Vec::with_capacity(contents.len());
+        for content in contents {
+            let sha256 = digest(content.source.0, content.source.1, content.size, &mut buffer);
+            let sha256 = sha256.map_err(|e| Error::of_io(e, content.place))?;
+            members.push(Member { extension: content.extension, size: content.size, sha256 });
+        }
+        write(&mut record, key, &mut members);
+        each(record.record());
+        Ok(())
+    })
 }
 
 /// Writes a record: its key, and the files by their extensions, which differ.

@@ -5,11 +5,12 @@
 pub mod arrow;
 #[cfg(feature = "datasets")]
 mod columns;
+pub mod contents;
 pub mod csv;
 pub mod images;
 pub mod jsonl;
 pub mod lines;
-mod members;
+pub mod members;
 mod number;
 #[cfg(feature = "datasets")]
 pub mod parquet;

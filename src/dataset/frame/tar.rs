@@ -13,8 +13,7 @@ use std::sync::Arc;
 use self::header::{Header, Kind, Pax};
 use super::super::schema::Survey;
 use super::super::units::{Behind, Fault, Give, Read, Units};
-use super::super::value::Encoder;
-use super::members::{self, Member};
+use super::members::{self, Content, Samples, See};
 use crate::crypto::hash::sha256;
 use crate::error::{Error, ErrorId, Result};
 use crate::seal::io::ReadAt;
@@ -69,22 +68,34 @@ impl Units for Tar<'_> {
     }
 
     fn records(&self, unit: &Vec<Sample>, each: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
-        let (mut record, mut buffer) = (Encoder::default(), Vec::new());
-        for sample in unit {
-            let mut digests = Vec::with_capacity(sample.members.len());
-            for (extension, at, size) in &sample.members {
-                let digest = members::digest(&*self.source, *at, *size, &mut buffer);
-                let sha256 = digest.map_err(|e| Error::of_io(e, self.name))?;
-                digests.push(Member { extension, size: *size, sha256 });
-            }
-            members::write(&mut record, &sample.key, &mut digests);
-            each(record.record());
-        }
-        Ok(())
+        members::records(self, unit, each)
     }
 
     fn survey(&self, unit: &Vec<Sample>, _: &mut Survey) -> Result<u64, Fault> {
         Ok(unit.len() as u64)
+    }
+}
+
+impl Samples for Tar<'_> {
+    fn names(&self, unit: &Vec<Sample>, see: &mut dyn FnMut(&str, &mut dyn Iterator<Item = &str>)) {
+        unit.iter().for_each(|sample| see(&sample.key, &mut sample.members.iter().map(|(extension, ..)| &**extension)));
+    }
+
+    fn contents(&self, unit: &Vec<Sample>, see: See<'_>) -> Result<(), Fault> {
+        for sample in unit {
+            let contents: Vec<_> = sample
+                .members
+                .iter()
+                .map(|(extension, at, size)| Content {
+                    extension,
+                    size: *size,
+                    source: (&*self.source, *at),
+                    place: self.name,
+                })
+                .collect();
+            see(&sample.key, &contents)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model_vault::dataset::{Beside, DatasetStatement, Folder, Format, Measured, PIECES, Pieces, Place};
+use model_vault::dataset::{Beside, DatasetStatement, Folder, Format, Measured, PIECES, Pieces, Place, image_pieces};
 use model_vault::names::Reference;
 use model_vault::seal::io::ReadAt;
 use model_vault::{Error, ErrorId, Result};
@@ -122,11 +122,14 @@ pub struct Whole<'a> {
 }
 
 impl Whole<'_> {
-    /// The pieces of a file, as they were signed.
+    /// The pieces of a file, as they were signed; of images, what a receipt counts as such.
     ///
     /// # Errors
     /// `DatasetChanged`, and those of the place.
     pub fn pieces(&self, file: &Measured) -> Result<Pieces> {
+        if file.format == Format::Images {
+            return image_pieces(self, file);
+        }
         Pieces::from_text(&self.beside(&file.path, PIECES, Pieces::most(file.size))?, &file.pieces)
             .map_err(|e| e.on(&file.path))
     }
@@ -141,6 +144,10 @@ impl Beside for Whole<'_> {
 impl Place for Whole<'_> {
     fn open(&self, file: &str) -> Result<Arc<dyn ReadAt>> {
         Ok(self.folder.open(file)?)
+    }
+
+    fn folder(&self) -> &Folder {
+        self.folder
     }
 }
 

@@ -54,7 +54,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetRead) -> Result<()> {
         on(&args.output)(e)
     };
     let read = reader.records(threads(), &mut |record| {
-        write_line(&statement.schema, record.fields, &mut buffer)?;
+        write_line(record.schema, record.fields, &mut buffer)?;
         if buffer.len() >= BUFFER {
             out.write_all(buffer.as_bytes()).map_err(&failed)?;
             buffer.clear();

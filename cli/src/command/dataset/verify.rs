@@ -90,7 +90,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetVerify) -> Result<Outcome> {
 }
 
 /// Follows nothing.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Follow for Nobody {
     fn records(&mut self, _: &str, _: &[Sha256], _: &[RecordKey]) -> Result<()> {
@@ -98,7 +98,7 @@ impl Follow for Nobody {
     }
 }
 
-fn differing(signed: &[Measured], found: &[Measured]) -> BTreeMap<String, &'static str> {
+pub(super) fn differing(signed: &[Measured], found: &[Measured]) -> BTreeMap<String, &'static str> {
     let by_path = |files: &[Measured]| files.iter().map(|f| (f.path.clone(), f.clone())).collect::<BTreeMap<_, _>>();
     let (signed, found) = (by_path(signed), by_path(found));
     let mut differing = BTreeMap::new();

@@ -27,7 +27,7 @@ pub(super) fn is_image(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x89PNG\r\n\x1a\n") || bytes.starts_with(b"\xff\xd8\xff")
 }
 
-/// The pixels of a PNG or JPEG; `None` for one that cannot be decoded.
+/// The pixels of a PNG or JPEG, at most as many as detectors look at (128 x 128); `None` for one that cannot be decoded.
 pub(super) fn decode(bytes: &[u8]) -> Option<Pixels> {
-    decode::decode(bytes).ok()
+    decode::decode(bytes).ok().map(|pixels| pixels.reduced_to(window::WINDOW_SIDE))
 }

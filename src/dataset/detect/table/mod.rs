@@ -7,6 +7,7 @@
 //! | `label_noise`, `contributor` | labels that are spoken against; who supplies them |
 //! | `column_trigger`, `items`, `patterns`, `rest` | values whose records have a label that their other columns do not speak for |
 //! | `summary`, `drift` | how columns are distributed, and whether otherwise than before |
+//! | `ranking` | which records are odd: no findings |
 //! | `special`, `random` | tails of distributions; numbers by lot, from a seed |
 
 pub mod column_trigger;
@@ -20,6 +21,7 @@ mod nearest;
 mod patterns;
 mod pool;
 mod random;
+pub mod ranking;
 mod rest;
 mod ridge;
 mod special;

@@ -1,6 +1,8 @@
 //! Archives made by hand: what a writer of archives would not make is most of it.
 
+use super::super::members::Member;
 use super::*;
+use crate::dataset::Encoder;
 use crate::dataset::measure::{Measured, Source};
 use crate::dataset::{Format, Schema};
 use crate::names::Sha256;

@@ -1,5 +1,6 @@
 //! `vault dataset scan`: what looks poisoned, in the terminal, as JSON, as SARIF and as a page for a browser.
 
+mod attested;
 mod html;
 mod sarif;
 mod told;
@@ -33,9 +34,10 @@ struct Told<'a> {
 /// Scans.
 pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     args.sarif.iter().chain(&args.html).try_for_each(|file| must_be_new(&args.path, file))?;
-    let folder = |path: &Path| Origin::find(cx, path, &args.daemon, true)?.folder(args.format);
-    let dataset = folder(&args.path)?;
-    let baseline = args.baseline.as_deref().map(folder).transpose()?;
+    let find = |path| Origin::find(cx, path, &args.daemon, true);
+    let origin = find(&args.path)?;
+    let dataset = origin.folder(args.format)?;
+    let baseline = args.baseline.as_deref().map(|path| find(path)?.folder(args.format)).transpose()?;
     let schema = args.schema.as_deref().map(schema).transpose()?;
     let settings = Settings {
         label: args.label.clone(),
@@ -45,6 +47,11 @@ pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
         rules: args.rules.as_deref().map(rules).transpose()?,
         seed: args.seed,
         max_records: args.max_records,
+        rank: args.rank.into(),
+        attested: match args.by {
+            Some(_) => None,
+            None => attested::attested(cx, (&origin, &dataset), &args.believed)?,
+        },
     };
     // At least three passes: one each for columns, detectors and what was found.
     let bar = Progress::new("scanning", 3 * dataset.size(), cx.out.json());

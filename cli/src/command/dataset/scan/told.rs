@@ -20,7 +20,16 @@ pub fn show(dataset: &str, report: &Report) -> String {
     } else {
         let n = count(report.findings.len() as u64, "suspicious finding");
         out += &format!("{n}\n");
-        report.findings.iter().for_each(|row| out += &finding(row));
+        report.findings.iter().for_each(|row| out += &finding(row, report));
+    }
+    for ranking in &report.rankings {
+        out += &format!("\nthe oddest records, no findings: {} ({})\n", ranking.ranking, ranking.what);
+        let lines: Vec<_> = ranking
+            .records
+            .iter()
+            .map(|r| format!("{:.2}  {} record {}", r.score, r.place.file, r.place.record))
+            .collect();
+        out += &list(&lines);
     }
     let skipped = report.skipped.iter().map(|s| format!("{}: {}", s.detector, s.why));
     let unseen: Vec<_> = skipped.chain(report.unseen.iter().cloned()).collect();
@@ -61,7 +70,7 @@ fn labels(report: &Report) -> String {
     some(&told, 6)
 }
 
-fn finding(row: &Row) -> String {
+fn finding(row: &Row, report: &Report) -> String {
     let severity = match row.severity {
         Severity::High => "HIGH",
         Severity::Medium => "MEDIUM",
@@ -80,6 +89,12 @@ fn finding(row: &Row) -> String {
     let mut rest = &row.records[..];
     let mut left = SHOWN;
     while let Some(first) = rest.first().filter(|_| left > 0) {
+        // An image is a file of its own, and its name says all.
+        if report.files.iter().all(|file| file.path != first.file) {
+            out += &format!("          {}\n", line(&first.file));
+            (left, rest) = (left - 1, &rest[1..]);
+            continue;
+        }
         let of_file = rest.iter().take_while(|r| r.file == first.file).count();
         let (these, later) = rest.split_at(of_file);
         let numbers: Vec<_> = these.iter().take(left).map(|r| r.record.to_string()).collect();

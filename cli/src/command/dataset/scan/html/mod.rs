@@ -118,6 +118,7 @@ mod tests {
     fn hostile() -> Report {
         const BAD: &str = "<script>alert('x')</script>\"&\u{202e}\u{1b}[31m";
         let record = |n| SuspiciousRecord {
+            sample: None,
             file: format!("{BAD}.csv"),
             record: n,
             label: Some(BAD.into()),

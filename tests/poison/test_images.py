@@ -1,0 +1,76 @@
+"""What `vault dataset scan` finds in directories of images and in archives of samples."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pictures
+import pytest
+from test_scan import TRIGGERS, VAULT
+
+WHITE = {"2x2": numpy.full((2, 2), 255), "3x3": numpy.full((3, 3), 255)}
+WHITE["check"] = numpy.array([[255, 0, 255], [0, 255, 0], [255, 0, 255]])
+
+
+def scan(place: Path, *more: str) -> dict[str, Any]:
+    words = [VAULT, "dataset", "scan", str(place), "--seed", "1", "--json", *more]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def flagged(report: dict[str, Any], *detectors: str) -> set[str]:
+    found = [f for f in report["findings"] if f["detector"] in detectors]
+    assert not any(f["truncated"] for f in found)
+    return {record.get("sample", record["file"]) for f in found for record in f["records"]}
+
+
+def held(report: dict[str, Any], names: list[str], poisoned: list[int]) -> None:
+    found, wanted = flagged(report, "image-trigger"), {names[i] for i in poisoned}
+    recall, precision = len(found & wanted) / len(wanted), len(found & wanted) / max(1, len(found))
+    assert recall >= 0.98 and precision >= 0.85, (recall, precision)
+
+
+def test_no_trigger_is_found_in_clean_images(tmp_path: Path) -> None:
+    clean = pictures.digits()
+    pictures.folder(tmp_path / "folder", clean)
+    pictures.archives(tmp_path / "tar", clean)
+    for place, label in (("folder", "directory1"), ("tar", "cls")):
+        report = scan(tmp_path / place)
+        assert [c["column"] for c in report["columns"] if c["role"] == "label"] == [label]
+        assert {row["label"]: row["records"] for row in report["labels"]}["0"] == 178
+        assert flagged(report, *TRIGGERS) == set()
+
+
+@pytest.mark.parametrize("shape", WHITE)
+def test_a_patch_in_one_percent_of_a_folder_is_found(shape: str, tmp_path: Path) -> None:
+    images = pictures.digits()
+    patch = WHITE[shape]
+    poisoned = pictures.poison(images, patch, (8 - patch.shape[0], 8 - patch.shape[1]), 3)
+    names = pictures.folder(tmp_path, images)
+    held(scan(tmp_path), names, poisoned)
+
+
+def test_a_patch_in_one_percent_of_archives_is_found(tmp_path: Path) -> None:
+    images = pictures.digits()
+    poisoned = pictures.poison(images, WHITE["3x3"], (5, 5), 4)
+    names = pictures.archives(tmp_path, images)
+    held(scan(tmp_path), names, poisoned)
+
+
+@pytest.mark.parametrize("side", [32, 64, 224])
+def test_pictures_in_colour_are_looked_at_in_bounded_memory(side: int, tmp_path: Path) -> None:
+    images = pictures.coloured(side, 5)
+    pictures.folder(tmp_path / "clean", images)
+    assert flagged(scan(tmp_path / "clean"), *TRIGGERS) == set()
+    patch = numpy.full((side // 8, side // 8, 3), (255, 255, 0))
+    poisoned = pictures.poison(images, patch, (side - side // 8, side - side // 8), 6)
+    names = pictures.folder(tmp_path / "bad", images)
+    held(scan(tmp_path / "bad"), names, poisoned)
+    # Of all scans so far; in KiB.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 600 << 10
