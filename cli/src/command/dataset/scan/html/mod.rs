@@ -151,6 +151,7 @@ mod tests {
             detectors: CLAIMS.iter().map(|claim| RunDetector { passes: 2, compares: false, claim: *claim }).collect(),
             skipped: vec![SkippedDetector { detector: "drift", why: BAD.into() }],
             unseen: vec![BAD.into()],
+            rankings: Vec::new(),
             findings: vec![
                 row("text-trigger", Severity::High, 52),
                 row("duplicate", Severity::Medium, 18),
