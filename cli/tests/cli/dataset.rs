@@ -56,6 +56,27 @@ fn the_same_records_in_another_order_have_the_same_digest() {
 }
 
 #[test]
+fn a_directory_is_signed_as_a_whole_over_its_records() {
+    let m = with_data();
+    let sign = ["dataset", "sign", "d", "--key", "k.pem"];
+    let (verify, beside) = (["dataset", "verify", "d", "--key", "k.pub.pem"], ["--signature", "d.sig"]);
+    let whole = [&["verify", "./d", "--key", "k.pub.pem"], &beside[..]].concat();
+    m.ok(&sign);
+    m.ok(&[&["sign", "./d", "--key", "k.pem"], &beside[..]].concat());
+    m.ok(&verify);
+    m.ok(&whole);
+    // The next statement makes it stale.
+    m.ok(&sign);
+    m.ok(&verify);
+    assert_eq!(m.run(&whole).status.code(), Some(3));
+    // Within the directory it is a file that nobody signed.
+    m.ok(&["sign", "./d", "--key", "k.pem", "--oms-only"]);
+    let out = m.run(&[&verify[..], &["--json"]].concat());
+    let document: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((out.status.code(), &document["files"]["model.sig"]), (Some(3), &"added".into()));
+}
+
+#[test]
 fn a_dataset_is_signed_and_what_differs_is_named_by_record() {
     let m = with_data();
     let signed = m.checked("dataset-sign", &["dataset", "sign", "d", "--key", "k.pem", "--licence", "CC0", "--json"]);

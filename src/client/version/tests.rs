@@ -140,7 +140,7 @@ fn a_stream_that_is_cut_goes_on_where_it_was_unless_nothing_comes() {
         version(&[("a", 9 * MIB)], |_, parts| (parts.into_iter().take(42).collect(), None));
     assert!(read(&cut, "a", 100_000).unwrap() == artifact.members[0].0);
     assert!((5..8).contains(&asked.load(Ordering::SeqCst)), "{asked:?}");
-    let (never, ..) =
+    let (never, _, _, _running) =
         version(&[("a", 9 * MIB)], |n, parts| (parts.into_iter().take(if n < 2 { 1000 } else { 10 }).collect(), None));
     assert_eq!(read(&never, "a", 100_000).unwrap_err().id(), ErrorId::StreamBroken);
 }
@@ -159,7 +159,7 @@ fn what_the_vault_refuses_on_the_way_is_told_and_another_content_is_not_taken() 
     assert_eq!(read(&refused, "a", MIB).unwrap_err().id(), ErrorId::Denied);
 
     let other = Artifact::new(&[("a", 9 * MIB), ("x", 1)], 16);
-    let (swapped, ..) = version(&[("a", 9 * MIB)], move |n, parts| match n {
+    let (swapped, _, _, _running) = version(&[("a", 9 * MIB)], move |n, parts| match n {
         0 => (parts, None),
         _ => (other.stream(&[(0, 0..MIB)]), None),
     });
