@@ -973,6 +973,7 @@ def test_the_command_line_signs_and_checks_a_receipt(vault, home, tmp_path):
     assert json.loads(told.stdout)["whole"] is True and json.loads(told.stdout)["records"] == 160_000
     text = receipt.read_text().replace('[0,"a.csv",', '[1,"a.csv",', 1)
     receipt.write_text(text)
+    signed.unlink()
     vault("dataset", "receipt", "sign", receipt, "--model", model, "--key", tmp_path / "job.pem", "-o", signed)
     command = [binary(), "dataset", "receipt", "verify", signed, "--job-key", tmp_path / "job.pub.pem", *about]
     assert subprocess.run(command, capture_output=True).returncode == 3
