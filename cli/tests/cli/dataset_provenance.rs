@@ -116,7 +116,13 @@ fn every_record_is_somebodys_or_nobodys_and_a_contributor_can_be_kept_out() {
         "job.pub.pem",
         "--json",
     ];
+    // One that was killed before its statement was there: readers refuse, and the next one begins with what is signed.
+    let list = m.path("data/dataset.tree/0.csv/contributors");
+    fs::copy(&list, list.with_extension("old")).unwrap();
+    fs::write(&list, "505 1\n").unwrap();
+    m.fails(&[&READ[..], &["-o", "none.jsonl"]].concat(), 3, "DatasetChanged");
     let out = m.checked("dataset-quarantine", &quarantine);
+    assert!(!list.with_extension("old").exists());
     assert_eq!((&out["kept_out"], &out["records"], &out["version"]), (&250.into(), &760.into(), &2.into()));
     assert_eq!((&out["tainted"][0], &out["models"][0]["name"]), (&"derived".into(), &"model.onnx".into()));
     assert_eq!(before, (m.read("data/0.csv"), m.read("data/1.csv")), "no data is rewritten");

@@ -52,6 +52,9 @@ impl Issuing {
             true => None,
             false => Some(Chain::of(own.iter().map(|b| &*b.payload)).map_err(|e| e.on(places.statement.display()))?),
         };
+        if let Some(chain) = &chain {
+            super::suppliers::settle(places, &chain.newest().statement)?;
+        }
         Ok(Self { _alone: alone, signers, bundles, chain })
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use model_vault::crypto::hash::sha256;
 use model_vault::crypto::sign::VerifyingKey;
-use model_vault::dataset::{Attribution, CONTRIBUTORS, Chain, DatasetStatement, Excluded, Runs, Version};
+use model_vault::dataset::{Attribution, Chain, DatasetStatement, Excluded, Runs, Version};
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -13,10 +13,9 @@ use super::issuing::Issuing;
 use super::places::Places;
 use super::receipt::signed_by;
 use super::statements::{or_trust, trusted_others};
-use super::suppliers::{each_record, kept_out};
+use super::suppliers::{self, each_record, kept_out};
 use crate::args::DatasetQuarantine;
 use crate::command::Context;
-use crate::files::signature::put;
 use crate::output::table::facts;
 use crate::output::text::{count, visible};
 
@@ -84,9 +83,8 @@ pub fn run(cx: &Context<'_>, args: &DatasetQuarantine) -> Result<()> {
     let keys = trusted_others(cx, &issuing.signers, &args.others)?;
     let (tainted, models) = tainted(&issuing, &before.statement, args, &keys)?;
     let lists = with_copies(&places, &before.statement, &mut statement.attribution)?;
-    let signers = issuing.publish(cx, &places, &statement, || {
-        lists.iter().try_for_each(|(file, text)| put(&places.records.join(file).join(CONTRIBUTORS), text.as_bytes()))
-    })?;
+    let signers = issuing.publish(cx, &places, &statement, || suppliers::replace(&places, &lists))?;
+    suppliers::settle(&places, &statement)?;
     let kept_out = statement.attribution.contributors.iter().find(|c| c.name == args.contributor);
     let kept_out = kept_out.map_or(0, |c| c.records);
     let quarantined = Quarantined {

@@ -1,10 +1,20 @@
 //! Who supplied each record of a signed dataset, and which records that keeps out.
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
 
 use model_vault::Result;
+use model_vault::crypto::hash::sha256;
 use model_vault::dataset::{Beside, CONTRIBUTORS, Contributor, DatasetStatement, Leaves, Measured, Runs};
 use model_vault::names::Sha256;
+
+use super::places::Places;
+use crate::files::signature::put;
+use crate::files::{on, read_small};
+
+/// What [`CONTRIBUTORS`] was while it is replaced.
+const OLD: &str = "contributors.old";
 
 /// Shows hash and supplier of every record of a file, in order: numbered as in the statement, 0 is nobody.
 ///
@@ -59,4 +69,36 @@ pub fn kept_out(
         })?;
     }
     Ok(out)
+}
+
+/// Puts lists of suppliers in the place of those that were signed, which are kept until the statement is there as well.
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace(places: &Places, lists: &[(String, String)]) -> Result<()> {
+    lists.iter().try_for_each(|(file, text)| {
+        let (now, old) = both(places, file);
+        fs::copy(&now, &old).map_err(on(&old))?;
+        put(&now, text.as_bytes())
+    })
+}
+
+/// Ends what [`replace`] began: of the two lists of a file the one stays that this statement signed. To be called when the statement
+/// is there, and before anything is signed: whoever replaced them may have been killed in between.
+///
+/// # Errors
+/// Those of the file system.
+pub fn settle(places: &Places, statement: &DatasetStatement) -> Result<()> {
+    for file in &statement.files {
+        let (now, old) = both(places, &file.path);
+        let Ok(text) = read_small(&old, Runs::most(file.records)) else { continue };
+        let is_signed = statement.attribution.files.get(&file.path) == Some(&sha256(&text));
+        if is_signed { fs::rename(&old, &now) } else { fs::remove_file(&old) }.map_err(on(&old))?;
+    }
+    Ok(())
+}
+
+fn both(places: &Places, file: &str) -> (PathBuf, PathBuf) {
+    let dir = places.records.join(file);
+    (dir.join(CONTRIBUTORS), dir.join(OLD))
 }
