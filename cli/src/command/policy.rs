@@ -243,10 +243,14 @@ fn visible_lines(text: &str) -> String {
 }
 
 fn explained(told: &ExplanationFacts) -> String {
-    let mut text = format!("{}: {}\n", told.request, told.why);
-    for refusal in &told.outside {
-        text.push_str(&format!("refused whatever the policies say: {refusal}\n"));
-    }
+    let mut text = match told.outside.split_first() {
+        None => format!("{}: {}\n", told.request, told.why),
+        Some((first, others)) => {
+            let others: String = others.iter().map(|other| format!("refused as well: {other}\n")).collect();
+            let refused = format!("{}: refused whatever the policies say: {first}\n", told.request);
+            refused + &others + &format!("the policies by themselves: {}\n", told.why)
+        }
+    };
     let mut would = Vec::new();
     if told.second_factor {
         would.push("a second factor that was used just now".to_owned());
@@ -257,8 +261,9 @@ fn explained(told: &ExplanationFacts) -> String {
     if told.grant {
         would.push("a grant: vault grant".to_owned());
     }
+    let permits = if told.outside.is_empty() { "it would be permitted" } else { "they would permit it" };
     if !would.is_empty() {
-        text.push_str(&format!("it would be permitted with {}\n", would.join("; ")));
+        text.push_str(&format!("{} with {}\n", permits, would.join("; ")));
     }
     for policy in &told.concerning {
         text.push_str(&concerning(policy));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -74,6 +75,14 @@ fn a_sealed_dataset_answers_as_the_directory_does() {
     assert_eq!(m.read("sealed.json"), m.read("disk.json"));
     for name in ["sealed.json", "disk.json"] {
         fs::remove_file(m.path(name)).unwrap();
+    }
+
+    // Nobody else reads what was sealed; what lies here as it is goes where it is sent.
+    for (data, mode) in [("reviews", 0o600), ("d2", 0o644)] {
+        m.ok(&with(&["read", data], &["--key", "k.pub.pem", "--no-state", "-o", "read.jsonl"]));
+        let facts = fs::metadata(m.path("read.jsonl")).unwrap();
+        assert_eq!(facts.permissions().mode() & 0o777 & !0o022, mode, "{data}");
+        fs::remove_file(m.path("read.jsonl")).unwrap();
     }
 
     // A version against the one before, and against a path.
@@ -230,6 +239,8 @@ fn policies_see_what_a_signed_scan_found() {
             let stale =
                 m.fails(&["dataset", "sign", "d", "--key", "k.pem", "--scan", "found.json"], 2, "InvalidArgument");
             assert!(stale["error"]["message"].as_str().unwrap().contains("about other data"), "{stale}");
+            fs::write(m.path(report), "").unwrap();
+            m.fails(&["dataset", "sign", "d", "--key", "k.pem", "--scan", report], 2, "InvalidArgument");
             fs::write(m.path(report), "{\"tool\":\"another\"}").unwrap();
         } else {
             fs::write(m.path(report), m.ok(&["dataset", "scan", "d", "--label", "class", "--json"])).unwrap();

@@ -122,7 +122,8 @@ fn a_decision_is_explained_with_what_is_not_met_and_what_would_help() {
     assert!(text.contains("with a grant: vault grant") && text.contains("forbid night: does not apply"), "{text}");
     // What refuses whatever the policies say.
     let outside = |who: &str| {
-        let told = m.checked("policy-explain", &["policy", "explain", who, "open", "model", "--json"]);
+        let told =
+            m.checked("policy-explain", &["policy", "explain", who, "open", "model", "--given", "hour=12", "--json"]);
         let refused = told["outside"].as_array().is_some_and(|why| !why.is_empty());
         assert_eq!(told["allowed"] == true, !refused, "{told:#}");
         told["outside"].to_string()

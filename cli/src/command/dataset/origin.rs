@@ -33,7 +33,14 @@ impl<'a> Origin<'a> {
     /// # Errors
     /// `NotFound`; those of opening a sealed version.
     pub fn find(cx: &Context<'_>, path: &'a Path, daemon: &Daemon, keep_state: bool) -> Result<Self> {
-        let Some(reference) = reference(path) else { return Ok(Self { path, kind: Kind::Disk(Places::of(path)?) }) };
+        let Some(reference) = reference(path) else {
+            let may_be_sealed = path.to_str().is_some_and(|text| text.parse::<Reference>().is_ok());
+            if may_be_sealed && (daemon.server.is_some() || daemon.enrolment.is_some()) {
+                let path = path.display();
+                cx.out.message(format!("note: {path} is what lies here under that name, and no vault is asked; vault://NAMESPACE/NAME is what is sealed"));
+            }
+            return Self::on_disk(path);
+        };
         let sealed = Sealed::open(cx, &reference, daemon, keep_state).map_err(|e| match e.id() {
             // It may have been meant as a path.
             ErrorId::NotFound | ErrorId::NoVault if !named_as_reference(path) => {
@@ -52,6 +59,11 @@ impl<'a> Origin<'a> {
     /// `NotFound`.
     pub fn on_disk(path: &'a Path) -> Result<Self> {
         Ok(Self { path, kind: Kind::Disk(Places::of(path)?) })
+    }
+
+    /// Whether its bytes are sealed where they lie.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.kind, Kind::Sealed(_))
     }
 
     /// For messages and reports: as it was given.

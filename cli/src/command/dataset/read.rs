@@ -12,7 +12,7 @@ use super::origin::{Origin, Whole};
 use super::seen::Accepted;
 use crate::args::DatasetRead;
 use crate::command::{Context, threads};
-use crate::files::destination::{Destination, ORDINARY, must_be_new, put_new};
+use crate::files::destination::{Destination, ORDINARY, PRIVATE, must_be_new, put_new};
 use crate::files::{on, refuse_same};
 use crate::output::table::facts;
 use crate::output::text::count;
@@ -46,7 +46,8 @@ pub fn run(cx: &Context<'_>, args: &DatasetRead) -> Result<()> {
     let folder = origin.signed_folder()?;
     let place = Whole { folder: &folder, origin: &origin };
     let reader = Reader { statement, place: &place };
-    let mut out = Destination::open(&args.output, ORDINARY)?;
+    // As `vault open` and `vault fetch` do: what is sealed is for nobody else's eyes.
+    let mut out = Destination::open(&args.output, if origin.is_sealed() { PRIVATE } else { ORDINARY })?;
     let mut buffer = String::new();
     let gone = Cell::new(false);
     let failed = |e: io::Error| {

@@ -211,6 +211,11 @@ fn described(cx: &Context<'_>, args: &DatasetSign, files: &[Measured]) -> Result
         |path: &Option<PathBuf>| path.as_ref().map(|path| read_small(path, MAX_DOCUMENT).map_err(on(path))).transpose();
     let (croissant, report) = (read(&args.croissant)?, read(&args.scan)?);
     let summary = report.as_ref().map(|text| summary(text, files)).transpose()?.flatten();
+    if report.as_ref().is_some_and(|text| serde_json::from_slice::<serde_json::Value>(text).is_err()) {
+        // An empty one is what a scan leaves that was broken off.
+        return Err(Error::new(ErrorId::InvalidArgument, "the report of the scan is no JSON document")
+            .hint("vault dataset scan PATH --json > REPORT makes one"));
+    }
     if report.is_some() && summary.is_none() {
         cx.out.message("note: the report of the scan is none of vault dataset scan --json: policies see that there is one, and nothing of it");
     }
