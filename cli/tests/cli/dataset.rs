@@ -65,6 +65,9 @@ fn a_directory_is_signed_as_a_whole_over_its_records() {
     m.ok(&[&["sign", "./d", "--key", "k.pem"], &beside[..]].concat());
     m.ok(&verify);
     m.ok(&whole);
+    // What is refused leaves nothing behind that is foreign to it.
+    m.fails(&[&sign[..], &["--name", "other"]].concat(), 2, "InvalidArgument");
+    m.ok(&verify);
     // The next statement makes it stale.
     m.ok(&sign);
     m.ok(&verify);

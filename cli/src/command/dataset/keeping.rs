@@ -54,15 +54,17 @@ impl Keeping {
         if self.into.exists() { fs::rename(&self.into, place).map_err(on(place)) } else { Ok(()) }
     }
 
-    /// Leaves nothing.
-    pub fn forget(self) {
-        let _ = fs::remove_dir_all(&self.into);
-    }
-
     fn write(&self, file: &str, name: &str, text: &str) -> Result<()> {
         let dir = self.into.join(file);
         let path = dir.join(name);
         fs::create_dir_all(&dir).and_then(|()| fs::write(&path, text)).map_err(on(&path))
+    }
+}
+
+/// What was not settled leaves nothing, whatever came between: `verify` takes what lies there for something foreign.
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.into);
     }
 }
 

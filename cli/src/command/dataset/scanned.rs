@@ -3,6 +3,7 @@
 use model_vault::dataset::{Format, Gravity, Measured, ScanSummary};
 use model_vault::{Error, ErrorId, Result};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// What is read of a report.
 #[derive(Deserialize)]
@@ -35,10 +36,19 @@ struct Finding {
 /// A report in short; none for a document of another kind.
 ///
 /// # Errors
-/// `InvalidArgument` for a report about other files, or one that contradicts itself.
+/// `InvalidArgument` for what is no document at all, a report about other files, or one that contradicts itself.
 pub fn summary(text: &[u8], files: &[Measured]) -> Result<Option<ScanSummary>> {
-    let Ok(report) = serde_json::from_slice::<Report>(text) else { return Ok(None) };
     let refused = |what: String, hint: &str| Err(Error::new(ErrorId::InvalidArgument, what).hint(hint));
+    let Ok(report) = serde_json::from_slice::<Report>(text) else {
+        return match serde_json::from_slice::<IgnoredAny>(text) {
+            Ok(_) => Ok(None),
+            // An empty one is what a scan leaves that was broken off.
+            Err(_) => refused(
+                "the report of the scan is no JSON document".into(),
+                "vault dataset scan PATH --json > REPORT makes one",
+            ),
+        };
+    };
     // Images in directories are not looked at.
     let mut seen = files.iter().filter(|f| f.records > 0 && f.format != Format::Images);
     let is_there = |file: &Measured| {
