@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ struct Fixture {
     clock: Arc<Hands>,
     curator: SigningKey,
     acme: SigningKey,
+    artifacts: AtomicU32,
 }
 
 impl Fixture {
@@ -54,7 +56,8 @@ impl Fixture {
         let machine = Machine { clock: Arc::clone(&clock) as _, ..Machine::default() };
         let key_file = InitSpec::KeyFile(dir.path().join("root.key"));
         let vault = Arc::new(Vault::init(&dir.path().join("home"), key_file, machine).unwrap());
-        let f = Self { _dir: dir, vault, clock, curator: key(Algorithm::EcdsaP256), acme: key(Algorithm::EcdsaP256) };
+        let (curator, acme) = (key(Algorithm::EcdsaP256), key(Algorithm::EcdsaP256));
+        let f = Self { _dir: dir, vault, clock, curator, acme, artifacts: AtomicU32::default() };
         f.trust("curator", &f.curator);
         f.trust("acme", &f.acme);
         let (_, rule) = include_str!("../docs/policy.md").split_once(&format!("@id(\"{RULE}\")")).unwrap();
@@ -118,8 +121,10 @@ impl Fixture {
         with(files(), &[bundle(&statement, &self.curator)])
     }
 
-    fn seal(&self, members: &Members, allow_unsigned: Option<&str>) -> Result<u64> {
-        self.seal_as("d", ArtifactKind::Dataset, members, allow_unsigned, true)
+    /// As an artifact of its own: another version 3 of the same is refused.
+    fn seal(&self, members: &Members, allow_unsigned: Option<&str>) -> Result<Reference> {
+        let artifact = format!("d{}", self.artifacts.fetch_add(1, Ordering::Relaxed));
+        self.seal_as(&artifact, ArtifactKind::Dataset, members, allow_unsigned, true)
     }
 
     fn seal_as(
@@ -129,7 +134,7 @@ impl Fixture {
         members: &Members,
         allow_unsigned: Option<&str>,
         sha256: bool,
-    ) -> Result<u64> {
+    ) -> Result<Reference> {
         let member =
             |(path, bytes): &(&str, Vec<u8>)| SealMember { path: (*path).to_owned(), source: Box::new(bytes.clone()) };
         let sealing = Sealing {
@@ -142,15 +147,16 @@ impl Fixture {
             progress: Box::new(|_| {}),
         };
         let input = SealInput { namespace: name("default"), name: name(artifact), tag: None, sealing };
-        Ok(self.vault.seal(&self.caller(), input)?.version.version)
+        let version = self.vault.seal(&self.caller(), input)?.version.version;
+        Ok(format!("{artifact}@v{version}").parse().unwrap())
     }
 
     /// Whether a workload that was granted the dataset opens this version now. If not, the rule refuses it, on record.
-    fn opens(&self, version: u64) -> bool {
+    fn opens(&self, version: &Reference) -> bool {
         let (namespace, job) = (name("default"), name(&self.caller().request_id.to_string()));
         let (_key, csr) = model_vault::identity::new_key_and_csr(&job).unwrap();
         let issued = self.vault.enroll(&self.caller(), &namespace, &job, &csr).unwrap();
-        self.vault.grant(&self.caller(), &namespace, &job, (&namespace, &name("d"))).unwrap();
+        self.vault.grant(&self.caller(), &namespace, &job, (&namespace, &version.name)).unwrap();
         let peer = model_vault::identity::PeerCertificate::parse(&issued.certificate).unwrap();
         let channel = Channel {
             transport: Transport::Mtls,
@@ -159,14 +165,14 @@ impl Fixture {
             certificate: Some((peer.serial.0.to_vec(), peer.spki_sha256)),
         };
         let caller = Caller { principal: peer.principal(), channel, ..self.caller() };
-        let opened = self.vault.open(&caller, &refer(version)).map(drop).is_ok();
+        let opened = self.vault.open(&caller, version).map(drop).is_ok();
         let row = self.rows(START).pop().unwrap();
         assert!(row.contains(job.as_str()) && row.contains(RULE) != opened, "{row}");
         opened
     }
 
-    fn said(&self, version: u64) -> Vec<AttestationFacts> {
-        self.vault.attestations(&self.caller(), &refer(version)).unwrap()
+    fn said(&self, version: &Reference) -> Vec<AttestationFacts> {
+        self.vault.attestations(&self.caller(), version).unwrap()
     }
 
     fn rows(&self, act: &str) -> Vec<String> {
@@ -178,10 +184,6 @@ impl Fixture {
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
-}
-
-fn refer(version: u64) -> Reference {
-    format!("d@v{version}").parse().unwrap()
 }
 
 fn key(algorithm: Algorithm) -> SigningKey {
@@ -212,14 +214,14 @@ fn a_training_job_opens_a_dataset_only_if_the_rule_of_its_namespace_holds() {
     let f = Fixture::new();
     let stranger = key(Algorithm::EcdsaP256).public().key_id();
     let version = f.seal(&f.signed(|_| {}), None).unwrap();
-    assert!(f.opens(version));
+    assert!(f.opens(&version));
     let row = f.rows(START).pop().unwrap();
     assert!(row.contains("\"dataset\":\"reviews v3\""), "{row}");
     assert!(f.rows("artifact.seal").pop().unwrap().contains("\"signed_by\":\"curator\""));
 
     let refused = |why: &str, change: &dyn Fn(&mut DatasetStatement)| {
         let version = f.seal(&f.signed(change), None).unwrap();
-        assert!(!f.opens(version), "{why}");
+        assert!(!f.opens(&version), "{why}");
     };
     refused("a record is nobody's", &|s| s.attribution.contributors[0].records -= 1);
     refused("nobody was asked whose the records are", &|s| s.attribution = Attribution::default());
@@ -229,7 +231,7 @@ fn a_training_job_opens_a_dataset_only_if_the_rule_of_its_namespace_holds() {
     refused("it was not scanned", &|s| s.described.scan = None);
     refused("its version is too low", &|s| s.version = 2);
     let version = f.seal(&files(), None).unwrap();
-    assert!(!f.opens(version), "nobody signed it");
+    assert!(!f.opens(&version), "nobody signed it");
     assert!(!f.rows(START).pop().unwrap().contains("\"dataset\":"));
 
     // Whose records are not read need not be trusted.
@@ -240,7 +242,7 @@ fn a_training_job_opens_a_dataset_only_if_the_rule_of_its_namespace_holds() {
         s.attribution.excluded.push(Excluded { contributor: "mallory".into(), reason: "poisoned".into() });
     });
     let version = f.seal(&kept_out, None).unwrap();
-    assert!(f.opens(version));
+    assert!(f.opens(&version));
 }
 
 #[test]
@@ -252,18 +254,18 @@ fn what_was_proven_once_is_asked_again_at_each_opening() {
         s.expires = Some(f.clock.now().plus(30 * DAY));
     });
     let young = f.seal(&young, None).unwrap();
-    assert!(f.opens(lasting) && !f.opens(young));
+    assert!(f.opens(&lasting) && !f.opens(&young));
     f.step(8 * DAY);
-    assert!(f.opens(young));
+    assert!(f.opens(&young));
     f.untrust("acme");
-    assert!(!f.opens(young) && !f.opens(lasting), "the contributor is trusted no more");
+    assert!(!f.opens(&young) && !f.opens(&lasting), "the contributor is trusted no more");
     f.trust("acme", &f.acme);
-    assert!(f.opens(young) && f.opens(lasting));
+    assert!(f.opens(&young) && f.opens(&lasting));
     f.step(22 * DAY);
-    assert!(!f.opens(young), "its statement has ended");
-    assert!(f.opens(lasting));
+    assert!(!f.opens(&young), "its statement has ended");
+    assert!(f.opens(&lasting));
     f.untrust("curator");
-    assert!(!f.opens(lasting), "whoever signed it is trusted no more");
+    assert!(!f.opens(&lasting), "whoever signed it is trusted no more");
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn a_dataset_that_carries_a_statement_is_sealed_if_that_is_good_and_about_these_
         assert!(error.message().starts_with("dataset.sig: "), "{error}");
         assert!(error.hint_text().unwrap_or_default().contains("--allow unsigned"), "{error:?}");
         let version = f.seal(&members, Some("looked at by hand")).unwrap();
-        assert!(f.said(version).is_empty() && !f.opens(version), "nothing is known of it: {error}");
+        assert!(f.said(&version).is_empty() && !f.opens(&version), "nothing is known of it: {error}");
     }
     // Without recorded digests the files are read.
     let as_read = |members: &Members| f.seal_as("d", ArtifactKind::Dataset, members, None, false);
@@ -344,29 +346,29 @@ fn the_newest_statement_by_trusted_signers_counts_once_for_each_of_its_keys() {
         "a stranger's words are no signature"
     );
     let version = f.seal(&members, None).unwrap();
-    let said = f.said(version);
+    let said = f.said(&version);
     assert_eq!(said.len(), 2, "{said:?}");
     let mut kept = Vec::new();
     for attached in &said {
         assert_eq!(attached.predicate_type, DatasetStatement::predicate_type());
         assert_eq!((attached.signer.as_str(), attached.member.as_deref()), ("curator", Some("dataset.sig")));
         assert!(attached.whole && attached.trusted);
-        let bytes = f.vault.attestation(&f.caller(), &refer(version), attached.digest).unwrap();
+        let bytes = f.vault.attestation(&f.caller(), &version, attached.digest).unwrap();
         kept.push(Bundle::from_json(&bytes).unwrap());
     }
     assert!(newest.iter().all(|bundle| kept.contains(bundle)));
-    assert!(f.opens(version));
+    assert!(f.opens(&version));
     assert!(f.rows(START).pop().unwrap().contains("\"dataset\":\"reviews v4\""));
     assert_eq!(f.seal(&with(before, &all), None).unwrap_err().id(), ErrorId::DatasetChanged, "those are of version 3");
 
     // What the vault knows of it is put into questions about it.
-    let asked = |version: u64| {
-        let what = format!(r#""action":"open","resource":"default/d@v{version}""#);
+    let asked = |version: &Reference| {
+        let what = format!(r#""action":"open","resource":"{version}""#);
         let text = format!(r#"{{"principal":"workload:default/job",{what}}}"#);
         f.vault.explain_policy(&f.caller(), Scenario::parse(&text).unwrap()).unwrap().policies
     };
     let unsigned = f.seal(&files(), None).unwrap();
-    assert_eq!((asked(version), asked(unsigned)), (Vec::new(), vec![RULE.to_owned()]));
+    assert_eq!((asked(&version), asked(&unsigned)), (Vec::new(), vec![RULE.to_owned()]));
 }
 
 #[test]
@@ -394,7 +396,7 @@ fn images_count_together_as_they_are_signed() {
     members.push(("dataset.tree/images/tile/0/000.p/4", b"hashes".to_vec()));
     let members = with(members, &[bundle(&statement, &f.curator)]);
     let version = f.seal(&members, None).unwrap();
-    assert_eq!(f.said(version).len(), 1);
+    assert_eq!(f.said(&version).len(), 1);
     f.seal_as("d", ArtifactKind::Dataset, &members, None, false).unwrap();
     let changes: [fn(&mut Members); 5] = [
         |m| m[2].1[0] ^= 1,
@@ -408,4 +410,59 @@ fn images_count_together_as_they_are_signed() {
         change(&mut other);
         assert_eq!(f.seal(&other, None).unwrap_err().id(), ErrorId::DatasetChanged);
     }
+}
+
+#[test]
+fn no_older_and_no_other_version_is_sealed_over_the_newest() {
+    let f = Fixture::new();
+    let over = |artifact: &str, members: &Members, allow: Option<&str>| {
+        f.seal_as(artifact, ArtifactKind::Dataset, members, allow, true)
+    };
+    let refused = |artifact: &str, members: &Members, why: ErrorId| {
+        let error = over(artifact, members, None).unwrap_err();
+        assert_eq!(error.id(), why, "{error}");
+        assert!(error.hint_text().unwrap_or_default().contains("--allow unsigned"), "{error:?}");
+    };
+    let v3 = f.statement(&files());
+    let follows = |version: u64, previous: &DatasetStatement| {
+        let previous = Some(sha256(previous.to_payload().as_bytes()));
+        DatasetStatement { version, previous, ..f.statement(&files()) }
+    };
+    let signed = |statements: &[&DatasetStatement]| {
+        let bundles: Vec<_> = statements.iter().map(|statement| bundle(statement, &f.curator)).collect();
+        with(files(), &bundles)
+    };
+    let v4 = follows(4, &v3);
+    let other = DatasetStatement { described: Described::default(), ..v4.clone() };
+    let second = over("d", &signed(&[&v3]), None).and_then(|_| over("d", &signed(&[&v3, &v4]), None)).unwrap();
+    assert!(over("d", &signed(&[&v4]), None).is_ok(), "the same once more");
+
+    refused("d", &signed(&[&v3]), ErrorId::VersionRollback);
+    refused("d", &signed(&[&other]), ErrorId::DatasetForked);
+    refused("d", &signed(&[&follows(5, &other)]), ErrorId::DatasetForked);
+    refused("d", &signed(&[&follows(6, &follows(5, &v4))]), ErrorId::DatasetForked);
+    let resigned = DatasetStatement { created: f.clock.now(), ..v3.clone() };
+    refused("d", &signed(&[&resigned]), ErrorId::VersionRollback);
+
+    // Whoever says so seals it all the same, as what nothing is known of: the floor stays. So it does if the version is removed.
+    let unknown = over("d", &signed(&[&v3]), Some("looked at by hand")).unwrap();
+    assert!(f.said(&unknown).is_empty());
+    f.vault.remove(&f.caller(), &second, false).unwrap();
+    refused("d", &signed(&[&v3]), ErrorId::VersionRollback);
+
+    // Another artifact is another line, as is another dataset.
+    over("e", &signed(&[&v3]), None).unwrap();
+    let named = DatasetStatement { name: "mails".into(), version: 1, previous: None, ..v3.clone() };
+    over("d", &signed(&[&named]), None).unwrap();
+
+    // What was signed with a stolen key is no floor once the key is revoked.
+    let stolen = key(Algorithm::Ed25519);
+    f.trust("insider", &stolen);
+    let far = follows(1_000, &v4);
+    let bundles = [&far].map(|statement| bundle(statement, &stolen));
+    refused("d", &with(files(), &bundles), ErrorId::DatasetForked);
+    over("f", &with(files(), &bundles), None).unwrap();
+    refused("f", &signed(&[&v4]), ErrorId::VersionRollback);
+    f.untrust("insider");
+    over("f", &signed(&[&v4]), None).unwrap();
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,6 +26,10 @@ IN_TOTO = "application/vnd.in-toto+json"
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def blake3_of(data: bytes) -> str:
+    return blake3(data).hexdigest()
 
 
 def pem_of(*keys: PrivateKey) -> str:
@@ -167,7 +172,7 @@ class Curator:
         form = {"txt": "lines", "csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "parquet": "parquet"}
         kind = form.get(path.rpartition(".")[2], "file")
         pieces = self.cuts[path] = cut(data, kind, self.per_piece)
-        text = "".join(f"{len(piece)} {records} {sha256(piece)}\n" for piece, records in pieces)
+        text = "".join(f"{len(piece)} {records} {blake3_of(piece)}\n" for piece, records in pieces)
         count = sum(records for _, records in pieces)
         if kind == "parquet":
             count = self.changes.get("parquet_records", 0)

@@ -21,7 +21,7 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from curator import Curator, bundle, compact, generate, pem_of, records_root, sha256
+from curator import Curator, blake3_of, bundle, compact, generate, pem_of, records_root, sha256
 from daemon import Daemon, binary
 from lying import Content, Server, moment, signing_key
 
@@ -694,7 +694,7 @@ def read_set(owner: Curator, reads: list[list[Any]]) -> str:
     lines = ""
     for epoch, path, first, last, *_ in reads:
         for piece in range(first, last + 1):
-            lines += f"{epoch} {path} {piece} {sha256(owner.cuts[path][piece][0])}\n"
+            lines += f"{epoch} {path} {piece} {blake3_of(owner.cuts[path][piece][0])}\n"
     return sha256(lines.encode())
 
 
@@ -794,7 +794,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path):
             file.write(block)
     owner = Curator(path, TYPES, name="big")
     pieces = [(b"n,t\n", 0)] + [(block, 1 << 10)] * count
-    text = "".join(f"{len(data)} {records} {sha256(data)}\n" for data, records in pieces)
+    text = "".join(f"{len(data)} {records} {blake3_of(data)}\n" for data, records in pieces)
     tree = owner.beside("dataset.tree") / "big.csv"
     tree.mkdir(parents=True)
     (tree / "pieces").write_text(text)

@@ -759,6 +759,7 @@ fn dataset_facts() -> DatasetFacts {
     DatasetFacts {
         name: "reviews \"2026\"".into(),
         version: u64::MAX,
+        statement: Some(Sha256([7; 32])),
         records: 10,
         readable: 9,
         unattributed: 1,

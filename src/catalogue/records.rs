@@ -325,6 +325,9 @@ pub struct DatasetFacts {
     pub name: String,
     /// Its owner's number: not that of the version here.
     pub version: u64,
+    /// SHA-256 of the statement; rows of earlier times have none.
+    #[serde(default)]
+    pub statement: Option<Sha256>,
     /// Records of all files.
     pub records: u64,
     /// Records that are read: all but those of contributors who are kept out.

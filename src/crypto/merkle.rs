@@ -2,6 +2,7 @@
 //! appends in constant memory. Hash: SHA-256.
 
 use super::hash::{Sha256Hasher, sha256};
+use super::hash_batch::Sha256Batch;
 use crate::names::Sha256;
 
 /// `SHA-256(0x00 ‖ leaf)`.
@@ -24,6 +25,9 @@ pub fn node_hash(left: &Sha256, right: &Sha256) -> Sha256 {
 pub fn empty_root() -> Sha256 {
     sha256(b"")
 }
+
+/// Leaves of which a subtree is made level by level.
+const MOST_AT_ONCE: usize = 1024;
 
 /// The roots of the perfect subtrees of a growing log, largest first: enough to append and to give the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +63,40 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// Appends the hashes of many leaves, at half the cost of one after the other: whole subtrees of them are made level by level.
+    pub fn extend(&mut self, mut leaves: &[Sha256]) {
+        let (mut nodes, mut batch) = (Vec::new(), Sha256Batch::default());
+        while let Some((first, rest)) = leaves.split_first() {
+            // The largest subtree that can begin here.
+            let most = leaves.len().min(MOST_AT_ONCE).ilog2();
+            let height = self.size.trailing_zeros().min(most);
+            if height < 2 {
+                self.push(*first);
+                leaves = rest;
+                continue;
+            }
+            let (subtree, rest) = leaves.split_at(1 << height);
+            nodes.clear();
+            nodes.extend_from_slice(subtree);
+            while nodes.len() > 1 {
+                let mut above = Vec::with_capacity(nodes.len() / 2);
+                for pair in nodes.as_chunks::<2>().0 {
+                    batch.push(&[&[1], &pair[0].0, &pair[1].0], &mut above);
+                }
+                batch.finish(&mut above);
+                nodes = above;
+            }
+            let mut hash = nodes[0];
+            for _ in 0..(self.size >> height).trailing_ones() {
+                let left = self.perfect.pop().expect("one subtree for each set bit of the size");
+                hash = node_hash(&left, &hash);
+            }
+            self.perfect.push(hash);
+            self.size += 1 << height;
+            leaves = rest;
+        }
+    }
+
     /// Root of the tree.
     pub fn root(&self) -> Sha256 {
         let mut from_right = self.perfect.iter().rev();
@@ -70,7 +108,7 @@ impl Frontier {
 /// Root of the tree over these leaf hashes.
 pub fn root(leaves: &[Sha256]) -> Sha256 {
     let mut frontier = Frontier::default();
-    leaves.iter().for_each(|l| frontier.push(*l));
+    frontier.extend(leaves);
     frontier.root()
 }
 
@@ -225,6 +263,22 @@ mod tests {
             assert_eq!(frontier.root(), root(&all));
         }
         assert!(Frontier::restore(3, vec![empty_root()]).is_none());
+    }
+
+    #[test]
+    fn many_leaves_at_once_make_the_tree_of_one_after_the_other() {
+        let all: Vec<_> = (0..5000_u32).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+        for steps in [[1, 2, 3], [7, 256, 1], [1024, 1023, 1025], [5000, 1, 1], [4, 4, 4], [0, 255, 8]] {
+            let (mut at_once, mut single, mut rest) = (Frontier::default(), Frontier::default(), &all[..]);
+            for step in steps.iter().cycle().take(4000) {
+                let (now, later) = rest.split_at(rest.len().min(*step));
+                at_once.extend(now);
+                now.iter().for_each(|leaf| single.push(*leaf));
+                assert!(at_once == single, "{steps:?}");
+                rest = later;
+            }
+            assert_eq!(single.size(), all.len() as u64 - rest.len() as u64);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod aead;
 pub mod der;
 pub mod dsse;
 pub mod hash;
+pub mod hash_batch;
 pub mod hybrid;
 pub mod jws;
 pub mod kdf;

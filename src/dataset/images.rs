@@ -4,7 +4,7 @@ use super::frame::contents::files_of;
 use super::measure::Measured;
 use super::pieces::{Piece, Pieces};
 use super::reader::{Beside, changed};
-use crate::crypto::hash::sha256;
+use crate::crypto::hash::blake3;
 use crate::crypto::merkle::Frontier;
 use crate::crypto::tiles::{self, TileId, WIDTH};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ impl<'a> ImageLeaves<'a> {
         let (mut tree, mut pieces) = (Frontier::default(), Vec::new());
         for index in 0..file.records.div_ceil(WIDTH) {
             let (text, hashes) = tile(place, file, index)?;
-            hashes.iter().for_each(|hash| tree.push(*hash));
+            tree.extend(&hashes);
             pieces.push(Piece::of(&text, hashes.len() as u64));
         }
         if tree.size() != file.records || tree.root() != file.root {
@@ -50,7 +50,7 @@ impl<'a> ImageLeaves<'a> {
             let index = self.number / WIDTH;
             let (text, hashes) = tile(self.place, self.file, index)?;
             let known = usize::try_from(index).ok().and_then(|index| self.pieces.0.get(index));
-            if known.is_none_or(|piece| piece.sha256 != sha256(&text)) {
+            if known.is_none_or(|piece| piece.blake3 != blake3(&text)) {
                 return Err(unsigned(self.file));
             }
             self.tile = hashes.into_iter();

@@ -89,7 +89,7 @@ impl Leaves<'_> {
         for index in 0..self.size.div_ceil(WIDTH) {
             let id = TileId { level: 0, index };
             let hashes = self.tile(id, id.width(self.size))?;
-            hashes.iter().for_each(|hash| tree.push(*hash));
+            tree.extend(&hashes);
             each(&hashes)?;
         }
         if tree.root() == self.root {

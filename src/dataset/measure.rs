@@ -253,13 +253,14 @@ impl Measuring<'_> {
         units: &U,
         leaves: Leaves<'_>,
     ) -> Result<(Measured, Pieces)> {
-        let hasher = Hasher::new(&self.schema.id());
+        let schema = self.schema.id();
         let hash = |unit: &U::Unit| {
-            let (mut hashes, mut keys, mut hasher) = (Vec::new(), Vec::new(), hasher.clone());
+            let (mut keys, mut hasher) = (Vec::new(), Hasher::new(&schema));
             units.records(unit, &mut |record| {
-                hashes.push(hasher.hash(record));
+                hasher.push(record);
                 keys.extend(self.key.map(|column| record_key(record, column)));
             })?;
+            let hashes = hasher.finish();
             let records = hashes.len() as u64;
             let piece = units.bytes(unit).map(|bytes| Piece::of(bytes, records));
             Ok(Done { records, value: (hashes, keys, piece) })
@@ -279,7 +280,7 @@ impl Measuring<'_> {
         };
         let mut take =
             |Done { value: (hashes, keys, piece), .. }: Done<(Vec<Sha256>, Vec<RecordKey>, Option<Piece>)>| {
-                hashes.iter().for_each(|leaf| tree.push(*leaf));
+                tree.extend(&hashes);
                 pieces.extend(piece);
                 leaves(&hashes, &keys)
             };

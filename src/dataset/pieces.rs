@@ -1,11 +1,12 @@
 //! The pieces of a file: what a reader checks before it hands on a byte of it.
 //!
 //! A file is the pieces one after the other. A piece of text ends where a record ends; files without lines are cut each MiB. The list
-//! of them is text, a line a piece: `LENGTH RECORDS SHA256`, and the statement has the SHA-256 of that text.
+//! of them is text, a line a piece: `LENGTH RECORDS BLAKE3`, and the statement has the SHA-256 of that text. BLAKE3, as for the
+//! groups of a sealed file: every byte that is read is hashed for it, by the vault and by each reader, several times as fast.
 
-use crate::crypto::hash::{Sha256Hasher, sha256};
+use crate::crypto::hash::{Blake3Hasher, blake3, sha256};
 use crate::error::{Error, ErrorId, Result};
-use crate::names::Sha256;
+use crate::names::{Blake3, Sha256};
 
 /// Bytes of a piece where no record says where it ends.
 const CUT: usize = 1 << 20;
@@ -19,14 +20,14 @@ pub struct Piece {
     pub len: u64,
     /// Records that begin in it; 0 also where that is not known.
     pub records: u64,
-    /// SHA-256 of the bytes.
-    pub sha256: Sha256,
+    /// Digest of the bytes.
+    pub blake3: Blake3,
 }
 
 impl Piece {
     /// Of bytes that are there.
     pub fn of(bytes: &[u8], records: u64) -> Self {
-        Self { len: bytes.len() as u64, records, sha256: sha256(bytes) }
+        Self { len: bytes.len() as u64, records, blake3: blake3(bytes) }
     }
 }
 
@@ -39,8 +40,8 @@ impl Pieces {
     pub fn to_text(&self) -> String {
         use std::fmt::Write;
         let mut out = String::with_capacity(self.0.len() * 80);
-        for Piece { len, records, sha256 } in &self.0 {
-            let _ = writeln!(out, "{len} {records} {sha256}");
+        for Piece { len, records, blake3 } in &self.0 {
+            let _ = writeln!(out, "{len} {records} {blake3}");
         }
         out
     }
@@ -62,8 +63,8 @@ impl Pieces {
         let text = std::str::from_utf8(text).map_err(|_| changed())?;
         let piece = |line: &str| {
             let mut words = line.split(' ');
-            let (len, records, sha256) = (words.next()?, words.next()?, words.next()?);
-            let piece = Piece { len: len.parse().ok()?, records: records.parse().ok()?, sha256: sha256.parse().ok()? };
+            let (len, records, blake3) = (words.next()?, words.next()?, words.next()?);
+            let piece = Piece { len: len.parse().ok()?, records: records.parse().ok()?, blake3: blake3.parse().ok()? };
             (words.next().is_none() && piece.len <= MAX_PIECE).then_some(piece)
         };
         text.lines().map(|line| piece(line).ok_or_else(changed)).collect::<Result<_>>().map(Self)
@@ -84,7 +85,7 @@ impl Pieces {
 #[derive(Default)]
 pub(super) struct Cutter {
     pieces: Vec<Piece>,
-    hasher: Sha256Hasher,
+    hasher: Blake3Hasher,
     held: usize,
 }
 
@@ -103,8 +104,8 @@ impl Cutter {
     }
 
     fn close(&mut self) {
-        let sha256 = std::mem::take(&mut self.hasher).finish();
-        self.pieces.push(Piece { len: std::mem::take(&mut self.held) as u64, records: 0, sha256 });
+        let blake3 = std::mem::take(&mut self.hasher).finish();
+        self.pieces.push(Piece { len: std::mem::take(&mut self.held) as u64, records: 0, blake3 });
     }
 
     /// After the last bytes.
@@ -128,7 +129,7 @@ mod tests {
         assert_eq!(pieces.size(), 12);
         let other = text.replacen("8 2", "8 3", 1);
         assert_eq!(Pieces::from_text(other.as_bytes(), &signed).unwrap_err().id(), ErrorId::DatasetChanged);
-        for bad in ["1 2\n", "1 2 3\n", "x", "1 2 3 4", &format!("999999999999 0 {}\n", Piece::of(b"", 0).sha256)] {
+        for bad in ["1 2\n", "1 2 3\n", "x", "1 2 3 4", &format!("999999999999 0 {}\n", Piece::of(b"", 0).blake3)] {
             let refused = Pieces::from_text(bad.as_bytes(), &sha256(bad.as_bytes())).unwrap_err();
             assert_eq!(refused.id(), ErrorId::DatasetChanged, "{bad}");
         }

@@ -16,7 +16,7 @@ use super::receipt::ReadSet;
 use super::schema::Schema;
 use super::sidecars::{CONTRIBUTORS, PIECES};
 use super::statement::DatasetStatement;
-use crate::crypto::hash::sha256;
+use crate::crypto::hash::blake3;
 use crate::error::{Error, ErrorId, Result};
 use crate::names::Sha256;
 use crate::seal::io::ReadAt;
@@ -248,7 +248,7 @@ impl ReadAt for Verified {
                 if there.as_ref().is_err_and(|e| e.get_ref().is_some_and(|inner| inner.is::<Error>())) {
                     return there;
                 }
-                if there.is_err() || sha256(&bytes) != piece.sha256 {
+                if there.is_err() || blake3(&bytes) != piece.blake3 {
                     let before = self.pieces.0[..index].iter().map(|p| p.records).sum();
                     return Err(std::io::Error::other(damaged(&self.path, *start, piece, before)));
                 }

@@ -55,7 +55,7 @@ impl ReadSet {
         let Some(last) = (pieces.0.len() as u64).checked_sub(1) else { return };
         let mut records = 0;
         for (index, piece) in pieces.0.iter().enumerate() {
-            self.digest.update(format!("0 {file} {index} {}\n", piece.sha256).as_bytes());
+            self.digest.update(format!("0 {file} {index} {}\n", piece.blake3).as_bytes());
             records += piece.records;
         }
         let records = if records == 0 { (0, 0) } else { (1, records) };
@@ -197,7 +197,7 @@ impl Receipt {
                 let Some(piece) = usize::try_from(index).ok().and_then(|i| listed.get(i)) else {
                     return other(format!("{} has no piece {index}", read.file));
                 };
-                digest.update(format!("{} {} {index} {}\n", read.epoch, read.file, piece.sha256).as_bytes());
+                digest.update(format!("{} {} {index} {}\n", read.epoch, read.file, piece.blake3).as_bytes());
             }
         }
         if digest.finish() == self.read_set { Ok(()) } else { other("its pieces have other digests".into()) }
@@ -277,8 +277,8 @@ mod tests {
         let mut digest = Sha256Hasher::default();
         let reads = (0..1000).map(|i| {
             let (file, piece) = (["a.csv", "b.csv"][i % 2], (i / 2 % 2) as u64);
-            let sha256 = pieces(2).0[i / 2 % 2].sha256;
-            digest.update(format!("0 {file} {piece} {sha256}\n").as_bytes());
+            let blake3 = pieces(2).0[i / 2 % 2].blake3;
+            digest.update(format!("0 {file} {piece} {blake3}\n").as_bytes());
             Read { epoch: 0, file: file.into(), pieces: (piece, piece), records: (0, 0) }
         });
         let reads = reads.collect();

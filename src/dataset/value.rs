@@ -4,6 +4,7 @@
 //! the same values under the same schema, so a hash of the bytes names the record.
 
 use crate::crypto::hash::sha256;
+use crate::crypto::hash_batch::Sha256Batch;
 use crate::names::Sha256;
 
 /// Most bytes of one record in canonical form, and of one record in its file.
@@ -115,31 +116,34 @@ impl Encoder {
 
 /// `SHA-256(0x00 ‖ schema id ‖ record)`: the leaf hash of RFC 6962 over schema and record together.
 pub fn record_hash(schema: &Sha256, record: &[u8]) -> Sha256 {
-    Hasher::new(schema).hash(record)
+    sha256(&[&[0][..], &schema.0, record].concat())
 }
 
-/// [`record_hash`] of many records.
-#[derive(Clone)]
+/// [`record_hash`] of many records, in order.
 pub(super) struct Hasher {
-    /// What is hashed: the same for all records up to their first byte.
-    message: Vec<u8>,
+    /// What all messages begin with.
+    head: [u8; 33],
+    batch: Sha256Batch,
+    hashes: Vec<Sha256>,
 }
 
 impl Hasher {
-    const HEAD: usize = 33;
-
     /// Under a schema.
     pub fn new(schema: &Sha256) -> Self {
-        let mut message = vec![0; Self::HEAD];
-        message[1..].copy_from_slice(&schema.0);
-        Self { message }
+        let mut head = [0; 33];
+        head[1..].copy_from_slice(&schema.0);
+        Self { head, batch: Sha256Batch::default(), hashes: Vec::new() }
     }
 
-    /// Of one record.
-    pub fn hash(&mut self, record: &[u8]) -> Sha256 {
-        self.message.truncate(Self::HEAD);
-        self.message.extend_from_slice(record);
-        sha256(&self.message)
+    /// The next record.
+    pub fn push(&mut self, record: &[u8]) {
+        self.batch.push(&[&self.head, record], &mut self.hashes);
+    }
+
+    /// The hashes of all.
+    pub fn finish(mut self) -> Vec<Sha256> {
+        self.batch.finish(&mut self.hashes);
+        self.hashes
     }
 }
 

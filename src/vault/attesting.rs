@@ -5,6 +5,7 @@
 //! believed still. The vault's own time of attaching stands for the time of signing, which cannot be later.
 
 mod dataset;
+mod floor;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,7 +26,7 @@ use crate::manifest::attestation::{self, Attestation, Coverage, Recorded};
 use crate::manifest::oms::{
     self, BUNDLE_NAME, Bundle, CLAIMS_NAME, Difference, MAX_BUNDLE_LEN, Material, Statement, Trust,
 };
-use crate::names::{ArtifactKind, KeyId, Name, Reference, Sha256, Timestamp, VersionId};
+use crate::names::{ArtifactId, ArtifactKind, KeyId, Name, Reference, Sha256, Timestamp, VersionId};
 use crate::policy::{Action, Dataset};
 use crate::seal::{HashCheck, Manifest, Member, Reader, SealError};
 
@@ -185,7 +186,7 @@ impl Vault {
     /// As [`Vault::attest`]; for a dataset as `dataset_statement`.
     pub(super) fn own_signatures(
         &self,
-        namespace: &Name,
+        (namespace, artifact): (&Name, ArtifactId),
         (version, added_by): (VersionId, &str),
         reader: &Reader,
     ) -> Result<Vec<NewAttestation>> {
@@ -198,7 +199,7 @@ impl Vault {
             lines > 0 && lines == attestations.iter().filter(|a| a.member.as_deref() == Some(member)).count()
         };
         let beside: Vec<&str> = [BUNDLE_NAME, CLAIMS_NAME].into_iter().filter(|member| believed(member)).collect();
-        let of_dataset = self.dataset_statement(namespace, (version, added_by), reader, &beside);
+        let of_dataset = self.dataset_statement((namespace, artifact), (version, added_by), reader, &beside);
         attestations.extend(of_dataset.map_err(|e| e.on(DATASET_NAME))?);
         attestations.sort_by_key(|a| a.digest);
         attestations.dedup_by_key(|a| a.digest);

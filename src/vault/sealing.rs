@@ -194,6 +194,7 @@ impl Vault {
             // Sealing took its time: what holds is who may publish, and who is trusted, when the version becomes visible.
             right.ask_again(&goes_on)?;
             (making.still)()?;
+            self.is_newest(namespace, reservation.artifact_id, &attestations)?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
             let mut subject = subject.clone().with("version", number).with("root", version.root);
@@ -277,7 +278,7 @@ impl Vault {
         body.finish()?;
         self.store.put(BlobId::Header(version_id, sealed.generation), &sealed.header)?;
         let allowed = sealing.allow_unsigned.is_some();
-        let attestations = self.signatures_within(making, &key.row, &sealed, allowed)?;
+        let attestations = self.signatures_within((making, reservation.artifact_id), &key.row, &sealed, allowed)?;
         let attested = attestations.iter().flat_map(|a| a.path.iter().copied().chain([a.keyid]));
         let signers = attested.chain([signer.public().key_id()]);
         let subject = Subject::named(making.namespace, making.name);
@@ -313,7 +314,7 @@ impl Vault {
     /// As [`Vault::own_signatures`], on record, unless `allowed`.
     fn signatures_within(
         &self,
-        making: &Making<'_>,
+        (making, artifact): (&Making<'_>, ArtifactId),
         row: &ArtifactKeyRow,
         sealed: &Sealed,
         allowed: bool,
@@ -330,12 +331,14 @@ impl Vault {
             OpenOptions { pins: Pins { root: Some(sealed.root), ..Pins::default() }, ..OpenOptions::default() };
         let reader = Reader::open(StoreForm::new(sealed.header.clone(), body), &credential, &options)?;
         let added_by = making.caller.principal.to_string();
-        self.own_signatures(making.namespace, (row.version_id, &added_by), &reader).or_else(|e| {
+        self.own_signatures((making.namespace, artifact), (row.version_id, &added_by), &reader).or_else(|e| {
             if allowed {
                 return Ok(Vec::new());
             }
             let hint = match (e.id(), sealed.manifest.kind) {
                 (ErrorId::SignatureMissing, _) => "trust the signer first: vault key trust NAME --key FILE",
+                (ErrorId::VersionRollback, _) => "get the newer version from its owner",
+                (ErrorId::DatasetForked, _) => "ask its owner which version is right",
                 (_, ArtifactKind::Dataset) => "get the dataset from its signer again",
                 _ => "get the model from its signer again",
             };

@@ -8,6 +8,8 @@ from array import array
 from bisect import bisect_right
 from itertools import accumulate
 
+from blake3 import blake3
+
 from ..errors import VaultError
 from .source import TREE, Bytes, Source, changed
 from .statement import ROW_FORMATS, DatasetFile
@@ -20,7 +22,7 @@ _RUNS = re.compile(rb"(?:[0-9]{1,20} [0-9]{1,20}\n)*")
 
 
 class PieceList:
-    """Where the pieces of a file lie, the records that begin in each, and their SHA-256."""
+    """Where the pieces of a file lie, the records that begin in each, and their BLAKE3."""
 
     def __init__(self, text: bytes, file: DatasetFile) -> None:
         """``text`` was compared with the statement. Raises IntegrityError ``DatasetChanged`` if it breaks a rule."""
@@ -112,7 +114,7 @@ class PieceReader:
         pieces = self.pieces
         start, end = pieces.offsets[piece], pieces.offsets[piece + 1]
         data = self._bytes.read_at(start, end - start)
-        if len(data) != end - start or hashlib.sha256(data).digest() != pieces.digest(piece):
+        if len(data) != end - start or blake3(data).digest() != pieces.digest(piece):
             raise changed(self.file, (start, end), pieces.numbers(piece), "are not what was signed")
         return data
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
+from blake3 import blake3
+
 from ..errors import VaultError, error
 from .rows import Record
 from .source import TREE, Source, changed
@@ -69,7 +71,7 @@ class Tiles:
         tree: list[tuple[int, bytes]] = []
         for index in range(self._count):
             tile = self._read(index)
-            self._digests.append(hashlib.sha256(tile).digest())
+            self._digests.append(blake3(tile).digest())
             for at in range(0, len(tile), 32):
                 tree.append((0, tile[at : at + 32]))
                 while len(tree) > 1 and tree[-1][0] == tree[-2][0]:
@@ -96,7 +98,7 @@ class Tiles:
     def leaves(self, piece: int) -> list[bytes]:
         """The hashes in it, read again. Raises IntegrityError ``DatasetChanged`` if they are others by now."""
         tile = self._read(piece)
-        if hashlib.sha256(tile).digest() != self._digests[piece]:
+        if blake3(tile).digest() != self._digests[piece]:
             raise self._unsigned("are not those that were signed")
         return [tile[at : at + 32] for at in range(0, len(tile), 32)]
 

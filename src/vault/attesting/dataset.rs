@@ -8,11 +8,11 @@ use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read
 use crate::catalogue::{DatasetFacts, NewAttestation, ScanFacts};
 use crate::crypto::hash::{Algorithm, Sha256Hasher, sha256};
 use crate::dataset::{
-    Attribution, Chain, DatasetStatement, Format, Gravity, Measured, ScanSummary, Sidecars, file_record_hash,
+    Attribution, Chain, DatasetStatement, Format, Gravity, Measured, ScanSummary, Sidecars, Version, file_record_hash,
 };
 use crate::error::{Error, ErrorId, Result};
 use crate::manifest::oms::Difference;
-use crate::names::{Name, Sha256, Timestamp, VersionId};
+use crate::names::{ArtifactId, Name, Sha256, Timestamp, VersionId};
 use crate::policy::{Dataset, Scan};
 use crate::seal::Reader;
 
@@ -25,10 +25,10 @@ impl Vault {
     ///
     /// # Errors
     /// `SignatureMissing` if no trusted signer signed any; `SignatureInvalid`; `DatasetChanged` for other files; as [`Chain::of`]
-    /// and [`Chain::accept`].
+    /// and [`Chain::accept`], of what the artifact holds already too.
     pub(super) fn dataset_statement(
         &self,
-        namespace: &Name,
+        (namespace, artifact): (&Name, ArtifactId),
         (version, added_by): (VersionId, &str),
         reader: &Reader,
         beside: &[&str],
@@ -48,8 +48,11 @@ impl Vault {
         let chain = Chain::of(believed.iter().map(|(bundle, _)| &*bundle.payload))?;
         chain.accept(None, None, Some(self.now()))?;
         let newest = chain.newest();
+        if let Some(floor) = self.dataset_floor(namespace, artifact, &newest.statement.name)? {
+            floor.holds(&chain)?;
+        }
         unchanged(ErrorId::DatasetChanged, &differences(&newest.statement, reader, beside)?)?;
-        let facts = facts_of(&newest.statement);
+        let facts = facts_of(newest);
         let signed = believed.into_iter().filter(|(bundle, _)| sha256(&bundle.payload) == newest.digest);
         let attested = signed.map(|(bundle, by)| NewAttestation {
             predicate_type: DatasetStatement::predicate_type(),
@@ -128,13 +131,14 @@ impl Images {
     }
 }
 
-fn facts_of(statement: &DatasetStatement) -> DatasetFacts {
+fn facts_of(Version { statement, digest }: &Version) -> DatasetFacts {
     let Attribution { contributors, excluded, .. } = &statement.attribution;
     let out: HashSet<_> = excluded.iter().map(|e| e.contributor.as_str()).collect();
     let read = contributors.iter().filter(|c| !out.contains(c.name.as_str()));
     DatasetFacts {
         name: statement.name.clone(),
         version: statement.version,
+        statement: Some(*digest),
         records: statement.records(),
         readable: statement.readable(),
         unattributed: statement.unattributed(),
