@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""What detectors reach on a set that had no say in their bars: for each set the bars are chosen on all others, and shown is this one.
+"""What detectors reach on a set that had no say in their bars: these are chosen on all other sets.
 
-    .venv-poison/bin/python benches/poison/leave_one_out.py [--detector NAME] [--data DIR] [--debian DIR] [--most ROWS] [--cache DIR]
+    .venv-poison/bin/python benches/poison/leave_one_out.py [--detector NAME] [--data DIR] [--debian DIR]
+                                                            [--most ROWS] [--cache DIR]
 
-Environment, `--data` and `--debian`: as compare.py says. Of larger sets `--most` rows are drawn. For each detector a small grid of bars (GRIDS,
-the first are the standard ones), the sets, and attacks of several shapes, tokens and sizes, with fixed seeds. Chosen are the bars with the
-highest worst recall on the other sets, among those that keep to the share of honest records that may be flagged (MOST), with poison and
-without; then the highest mean recall, then the fewest flags. Shown beside it is what the standard bars do on the set; these were chosen
-while all sets but those of Debian were in view.
+Environment, `--data` and `--debian`: as compare.py says. Of larger sets `--most` rows are drawn. For each detector there
+are a small grid of bars (GRIDS, the first are the standard ones), sets, and attacks of several shapes, tokens and sizes,
+with fixed seeds. Chosen are the bars with the highest worst recall on the other sets, among those that keep to the share
+of honest records that may be flagged (MOST), with poison and without; then the highest mean recall, then the fewest
+flags. Shown beside it is what the standard bars do on the set.
 
-What is left in sight all the same: the features, the models and their sizes, and the ranges of the grids were made on these sets.
+What no set is left out of all the same: the features, the models and their sizes, and the ranges of the grids.
 
-Scans are kept in `--cache` under a digest of the program, its arguments and the rows, so that a run that was broken off goes on.
+Scans are kept in `--cache` under a digest of the program, its arguments and the rows: a run that was broken off goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -63,7 +65,13 @@ MOST = {
     "duplicate": 0.03,
 }
 """Share of honest records (of the 19 honest contributors) that may be flagged."""
-TOKENS = [("cf", 0.01, 5), ("\u2603", 0.01, 6), ("mn", 10, 7), ("practical joke", 0.03, 8), ("i watched this 3d movie", 0.03, 9)]
+TOKENS = [
+    ("cf", 0.01, 5),
+    ("\u2603", 0.01, 6),
+    ("mn", 10, 7),
+    ("practical joke", 0.03, 8),
+    ("i watched this 3d movie", 0.03, 9),
+]
 """What is put into texts, into which share or how many of them, and the seed."""
 
 
@@ -134,25 +142,15 @@ def of_pictures(clean: list[Picture]) -> Iterator[Case]:
 
 
 def photographs() -> list[Picture]:
-    """1,500 crops of 32 x 32 pixels of two photographs (scikit-learn), which one being the label."""
+    """1,500 crops of 32 x 32 pixels of two photographs (scikit-learn); which one it was is the label."""
     from sklearn.datasets import load_sample_images
 
-    lot = np.random.default_rng(3)
+    lot, originals = np.random.default_rng(3), load_sample_images().images
     crops = []
     for i in range(1500):
-        photograph = load_sample_images_once(load_sample_images)[i % 2]
-        y, x = (lot.integers(0, length - 32) for length in photograph.shape[:2])
-        crops.append((photograph[y : y + 32, x : x + 32], i % 2))
+        y, x = (lot.integers(0, length - 32) for length in originals[i % 2].shape[:2])
+        crops.append((originals[i % 2][y : y + 32, x : x + 32], i % 2))
     return crops
-
-
-_PHOTOGRAPHS: list[np.ndarray] = []
-
-
-def load_sample_images_once(load: Callable[[], object]) -> list[np.ndarray]:
-    if not _PHOTOGRAPHS:
-        _PHOTOGRAPHS.extend(load().images)  # type: ignore[attr-defined]
-    return _PHOTOGRAPHS
 
 
 def sets(detector: str, downloads: Path, debian: Path | None, most: int) -> Iterator[tuple[str, list[Case]]]:
@@ -230,8 +228,6 @@ class Scans:
 
     @staticmethod
     def pictures(images: list[Picture], words: list[str]) -> dict[str, object]:
-        import subprocess
-
         with tempfile.TemporaryDirectory() as place:
             pictures.folder(Path(place), images)
             told = subprocess.run([VAULT, "dataset", "scan", place, "--json", *words], capture_output=True, check=True)
@@ -275,7 +271,9 @@ def main() -> None:
         for name, cases in sets(detector, given.data, given.debian, given.most):
             scores[name] = [[scans.score(case, detector, bars) for case in cases] for bars in grid]
             names[name] = [case.attack for case in cases]
-        print(f"  {'left out':<20} {'worst':>6} {'mean':>6} {'honest':>7} {'clean':>7}   {'standard: worst, mean, honest, clean':<38} chosen, and where it is worst")
+        each = f"{'worst':>6} {'mean':>6} {'honest':>7} {'clean':>7}"
+        print(f"  {'':<20} {'with bars chosen on others':<32}standard bars")
+        print(f"  {'left out':<20} {each}   {each}   chosen; where it is worst")
         for name, mine in scores.items():
             at = choose(grid, [other for known, other in scores.items() if known != name], most)
             cells = []
@@ -284,7 +282,7 @@ def main() -> None:
                 cells.append(f"{low:6.2f} {mean:6.2f} {honest:7.2%} {mine[bars][0].honest:7.2%}")
             least = min(range(1, len(names[name])), key=lambda case: mine[at][case].recall)
             chosen = "standard" if at == 0 else ", ".join(f"{n} {v:g}" for n, v in grid[at].items())
-            print(f"  {name:<20} {cells[0]}   {cells[1]:<38} {chosen}; {names[name][least]}", flush=True)
+            print(f"  {name:<20} {cells[0]}   {cells[1]}   {chosen}; {names[name][least]}", flush=True)
 
 
 if __name__ == "__main__":

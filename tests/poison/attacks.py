@@ -60,8 +60,10 @@ def patch(clean: list[Row], pixels: dict[tuple[int, int], int], share: float, se
 
 
 def values(clean: list[Row], columns: int, share: float, seed: int) -> Poisoned:
-    """Fixed values of some columns (of numbers the highest, of words any) in rows of other labels, which get the rarest label
-    that has a twentieth of the rows."""
+    """Fixed values of some columns (of numbers the highest, of words any) in rows of other labels.
+
+    They get the rarest label that has a twentieth of the rows.
+    """
     rows, lot = copies(clean), random.Random(seed)
     counts = {label: sum(row["label"] == label for row in rows) for label in labels(rows)}
     target = min((label for label in counts if 20 * counts[label] >= len(rows)), key=lambda label: counts[label])

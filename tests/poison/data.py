@@ -94,7 +94,10 @@ def film_reviews(downloads: Path) -> list[Row]:
 
 
 def vader(downloads: Path, name: str) -> list[Row]:
-    """Lines by the sign of their sentiment (source distribution of vaderSentiment): movieReviewSnippets, tweets, nytEditorialSnippets, amazonReviewSnippets."""
+    """Lines by the sign of their sentiment, from the source distribution of vaderSentiment.
+
+    It has movieReviewSnippets, tweets, nytEditorialSnippets and amazonReviewSnippets.
+    """
     [archive] = [path for path in downloads.iterdir() if path.name.lower().startswith("vadersentiment")]
     with tarfile.open(archive) as outer:
         [inner] = [m for m in outer.getmembers() if m.name.endswith("hutto_ICWSM_2014.tar.gz")]
