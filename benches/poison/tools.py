@@ -83,7 +83,7 @@ def vault(rows: list[Row], *detectors: str) -> Verdict:
 
 
 def vault_labels(rows: list[Row]) -> Verdict:
-    """With a score of each row, which a report does not have: the highest of some bars that it passes. CPU of one scan."""
+    """With a score of each row, which a report has not: the highest of some bars that it passes. CPU of one scan."""
     verdict = vault(rows, "label")
     verdict.scores = np.zeros(len(rows))
     for bar in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9):
@@ -94,7 +94,7 @@ def vault_labels(rows: list[Row]) -> Verdict:
 
 @dataclass
 class Peers:
-    """What the peers share about some rows: numbers for labels and features, and the network, trained when first asked for."""
+    """Rows as numbers, for what knows no words."""
 
     rows: list[Row]
     labels: np.ndarray = field(init=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -62,11 +63,11 @@ def patch(clean: list[Row], pixels: dict[tuple[int, int], int], share: float, se
 def values(clean: list[Row], columns: int, share: float, seed: int) -> Poisoned:
     """Fixed values of some columns (of numbers the highest, of words any) in rows of other labels.
 
-    They get the rarest label that has a twentieth of the rows.
+    They get a label drawn from those that a fiftieth of the rows have.
     """
     rows, lot = copies(clean), random.Random(seed)
     counts = {label: sum(row["label"] == label for row in rows) for label in labels(rows)}
-    target = min((label for label in counts if 20 * counts[label] >= len(rows)), key=lambda label: counts[label])
+    target = lot.choice([label for label in counts if 50 * counts[label] >= len(rows)])
     # In columns of at least four values: a common value makes no trigger.
     names = [name for name in rows[0] if name != "label" and len({row[name] for row in rows}) > 3]
     trigger: Row = {}
@@ -103,7 +104,7 @@ def contributors(clean: list[Row], share: float, seed: int) -> Poisoned:
     for row in rows:
         row[CONTRIBUTOR] = f"c{lot.randrange(20):02}"
     theirs = [i for i, row in enumerate(rows) if row[CONTRIBUTOR] == BAD]
-    wrong = lot.sample(theirs, round(share * len(theirs)))
+    wrong = lot.sample(theirs, math.ceil(share * len(theirs)))
     for i in wrong:
         rows[i]["label"] = other(known, rows[i]["label"], lot)
     return Poisoned(rows, set(wrong))
