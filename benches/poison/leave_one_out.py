@@ -4,15 +4,16 @@
     .venv-poison/bin/python benches/poison/leave_one_out.py [--detector NAME] [--data DIR] [--debian DIR]
                                                             [--most ROWS] [--cache DIR]
 
-Environment, `--data` and `--debian`: as compare.py says. Of larger sets `--most` rows are drawn. For each detector there
-are a small grid of bars (GRIDS, the first are the standard ones), sets, and attacks of several shapes, tokens and sizes,
-with fixed seeds. Chosen are the bars with the highest worst recall on the other sets, among those that keep to the share
-of honest records that may be flagged (MOST), with poison and without; then the highest mean recall, then the fewest
-flags. Shown beside it is what the standard bars do on the set.
+Environment, `--data` and `--debian`: as compare.py says. Of larger sets `--most` rows are drawn. For each detector
+there are a small grid of bars (GRIDS, the first are the standard ones), sets, and attacks of several shapes, tokens
+and sizes, with fixed seeds. Chosen are the bars with the highest worst recall on the other sets, among those that
+keep to the share of honest records that may be flagged (MOST), with poison and without; then the highest mean
+recall, then the fewest flags. Shown beside it is what the standard bars do on the set.
 
 What no set is left out of all the same: the features, the models and their sizes, and the ranges of the grids.
 
-Scans are kept in `--cache` under a digest of the program, its arguments and the rows: a run that was broken off goes on.
+Scans are kept in `--cache` under a digest of the program, its arguments and the rows: a run that was broken off
+goes on.
 """
 
 from __future__ import annotations

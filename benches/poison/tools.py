@@ -2,13 +2,13 @@
 
 vault: a scan as anybody runs it; nothing is told about the attack but which column is the label.
 
-cleanlab 2.9.0: out-of-sample probabilities of a logistic regression (five folds), `find_label_issues` with its defaults,
-scores by `get_label_quality_scores`; where copies were planted the near duplicates of `Datalab` too.
+cleanlab 2.9.0: out-of-sample probabilities of a logistic regression (five folds), `find_label_issues` with its
+defaults, scores by `get_label_quality_scores`; where copies were planted the near duplicates of `Datalab` too.
 
-ART 1.20.1: activation clustering with its defaults, and spectral signatures told to expect 5 % (their default, 33 %,
-flags half of everything). Both look at the hidden layer of a network. ART's wrappers want PyTorch, TensorFlow or Keras;
-here the network is scikit-learn's MLPClassifier with one layer of 64, and `wrap` hands its activations to the defences,
-which are ART's own and unchanged. A deep network would do better on images.
+ART 1.20.1: activation clustering with its defaults, and spectral signatures told to expect 5 % (their default, 33
+%, flags half of everything). Both look at the hidden layer of a network. ART's wrappers want PyTorch, TensorFlow or
+Keras; here the network is scikit-learn's MLPClassifier with one layer of 64, and `wrap` hands its activations to
+the defences, which are ART's own and unchanged. A deep network would do better on images.
 
 Features of the peers: texts as TF-IDF of words and pairs (for network and near duplicates, its 100 first singular
 vectors); numbers standardised; words one-hot.

@@ -47,7 +47,7 @@ def wine() -> list[Row]:
 
 
 def of_debian(place: Path, package: str, name: str, label: str, most: int) -> list[Row]:
-    """A table of an R package of Debian, unpacked to `place`; of more than `most` rows, a sample. Needs rdata (PyPI)."""
+    """A table of an R package of Debian, unpacked to `place`: of more than `most` rows a sample. Needs rdata."""
     import rdata
 
     frame = rdata.read_rda(place / f"usr/lib/R/site-library/{package}/data/{name}.rda")[name]
