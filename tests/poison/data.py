@@ -12,7 +12,7 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 Row = dict[str, object]
 
@@ -33,6 +33,32 @@ def cancer() -> list[Row]:
     return [
         {"label": ["malignant", "benign"][label], **dict(zip(names, map(float, row), strict=True))}
         for row, label in zip(loaded.data, loaded.target, strict=True)
+    ]
+
+
+def wine() -> list[Row]:
+    """178 wines of three growers, 13 measures each (scikit-learn)."""
+    loaded = load_wine()
+    names = [name.replace("/", "_") for name in loaded.feature_names]
+    return [
+        {"label": int(label), **dict(zip(names, map(float, row), strict=True))}
+        for row, label in zip(loaded.data, loaded.target, strict=True)
+    ]
+
+
+def of_debian(place: Path, package: str, name: str, label: str, most: int) -> list[Row]:
+    """A table of an R package of Debian, unpacked to `place`: of more than `most` rows a sample. Needs rdata."""
+    import rdata
+
+    frame = rdata.read_rda(place / f"usr/lib/R/site-library/{package}/data/{name}.rda")[name]
+    frame = frame.dropna()
+    if len(frame) > most:
+        frame = frame.sample(most, random_state=1)
+    columns = [column for column in frame.columns if column not in (label, "Id")]
+    names = [f"v{i}" if str(column).isdigit() else str(column).replace(".", "_") for i, column in enumerate(columns)]
+    return [
+        {"label": str(target), **dict(zip(names, row, strict=True))}
+        for target, row in zip(frame[label], frame[columns].values.tolist(), strict=True)
     ]
 
 
@@ -63,15 +89,23 @@ def drug_sentences() -> list[Row]:
 
 
 def film_reviews(downloads: Path) -> list[Row]:
-    """10,605 snippets of film reviews, by the sign of their sentiment (source distribution of vaderSentiment)."""
+    """10,605 snippets of film reviews, by the sign of their sentiment."""
+    return vader(downloads, "movieReviewSnippets")
+
+
+def vader(downloads: Path, name: str) -> list[Row]:
+    """Lines by the sign of their sentiment, from the source distribution of vaderSentiment.
+
+    It has movieReviewSnippets, tweets, nytEditorialSnippets and amazonReviewSnippets.
+    """
     [archive] = [path for path in downloads.iterdir() if path.name.lower().startswith("vadersentiment")]
     with tarfile.open(archive) as outer:
         [inner] = [m for m in outer.getmembers() if m.name.endswith("hutto_ICWSM_2014.tar.gz")]
         packed = outer.extractfile(inner)
         assert packed
         with tarfile.open(fileobj=packed) as data:
-            [name] = [m for m in data.getmembers() if m.name.endswith("/movieReviewSnippets_GroundTruth.txt")]
-            file = data.extractfile(name)
+            [member] = [m for m in data.getmembers() if m.name.endswith(f"/{name}_GroundTruth.txt")]
+            file = data.extractfile(member)
             assert file
             lines = [line.split("\t") for line in file.read().decode(errors="replace").splitlines()]
     return [{"label": int(float(x[1]) > 0), "text": x[2].strip()} for x in lines if len(x) > 2 and x[2].strip()]

@@ -403,6 +403,9 @@ pub struct DatasetScan {
     /// Only this detector; may be repeated
     #[arg(long, value_name = "NAME")]
     pub detector: Vec<String>,
+    /// Put a bar of a detector elsewhere (label.margin=0.5); may be repeated; the report names it
+    #[arg(long, value_name = "DETECTOR.NAME=VALUE", value_parser = bar)]
+    pub bar: Vec<(String, f64)>,
     /// Rules about records, beside those that are built in
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
@@ -427,6 +430,13 @@ pub struct DatasetScan {
     /// Whom to ask about a sealed one.
     #[command(flatten)]
     pub daemon: Daemon,
+}
+
+/// `DETECTOR.NAME=VALUE`
+fn bar(text: &str) -> Result<(String, f64), &'static str> {
+    const WANTED: &str = "give DETECTOR.NAME=VALUE, VALUE a number, as in label.margin=0.5";
+    let (name, value) = text.split_once('=').ok_or(WANTED)?;
+    Ok((name.into(), value.parse().map_err(|_| WANTED)?))
 }
 
 /// What makes a scan fail.

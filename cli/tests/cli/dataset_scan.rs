@@ -83,6 +83,18 @@ fn twins_with_other_labels_are_named_by_record() {
 }
 
 #[test]
+fn a_bar_that_is_put_elsewhere_changes_what_is_found_and_is_told() {
+    let m = with(&reviews(&CONFLICTS));
+    let words = ["dataset", "scan", "d", "--detector", "duplicate", "--bar", "duplicate.words=5"];
+    let scanned = m.checked("dataset-scan", &[&words[..], &["--json"]].concat());
+    assert_eq!(scanned["findings"].as_array().unwrap().len(), 0, "the twins have four words");
+    assert_eq!(scanned["bars"], serde_json::json!([{"bar": "duplicate.words", "value": 5.0, "standard": 3.0}]));
+    assert!(m.text(&words).contains("bars changed duplicate.words 5 (not 3)"));
+    let standard = m.checked("dataset-scan", &["dataset", "scan", "d", "--bar", "duplicate.words=3", "--json"]);
+    assert_eq!((&standard["bars"], &standard["suspicious"]), (&serde_json::json!([]), &true.into()));
+}
+
+#[test]
 fn what_is_asked_wrongly_is_refused_with_what_would_be_right() {
     let m = with(&reviews(&[]));
     for (args, told) in [
@@ -93,6 +105,11 @@ fn what_is_asked_wrongly_is_refused_with_what_would_be_right() {
         (&["--label", "class", "--text", "class"], "and label or contributor as well"),
         (&["--text", "id"], "holds no text"),
         (&["--detector", "magic"], "detectors are text-trigger, "),
+        (&["--bar", "label.magic=1"], "bars are text-trigger.support, "),
+        (&["--bar", "label.margin"], "give DETECTOR.NAME=VALUE"),
+        (&["--bar", "label.margin=half"], "give DETECTOR.NAME=VALUE"),
+        (&["--bar", "label.margin=1.5"], "a number from 0 to 1"),
+        (&["--bar", "duplicate.words=2.5"], "a whole number from 1 to "),
         (&["--fail-on", "magic"], "any, or one of text-trigger"),
         (&["--fail-on", "duplicate:0"], "a number of records, from 1"),
     ] {

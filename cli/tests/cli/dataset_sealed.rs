@@ -227,12 +227,13 @@ fn policies_see_what_a_signed_scan_found() {
     m.ok(&["key", "new", "k", "-o", "k.pem"]);
     m.ok(&["key", "trust", "curator", "--key", "k.pub.pem"]);
     fs::create_dir(m.path("d")).unwrap();
-    // Version 1 is scanned and clean, 2 has a secret in it, 3 was not scanned by us.
+    // Version 1 is scanned and clean, 2 has a secret in it, 3 was not scanned by us, 4 was with bars of somebody's own.
     let secret = "1000,the key is AKIAIOSFODNN7EXAMPLE,good";
     for (table, report) in [
         (reviews(&[]), "clean.json"),
         (reviews(&[secret]), "found.json"),
         (reviews(&["1001,another slow scene,bad"]), "other.json"),
+        (reviews(&["1002,one more slow scene,bad"]), "bars.json"),
     ] {
         fs::write(m.path("d/train.csv"), table).unwrap();
         if report == "other.json" {
@@ -243,7 +244,9 @@ fn policies_see_what_a_signed_scan_found() {
             m.fails(&["dataset", "sign", "d", "--key", "k.pem", "--scan", report], 2, "InvalidArgument");
             fs::write(m.path(report), "{\"tool\":\"another\"}").unwrap();
         } else {
-            fs::write(m.path(report), m.ok(&["dataset", "scan", "d", "--label", "class", "--json"])).unwrap();
+            let bar: &[_] = if report == "bars.json" { &["--bar", "label.margin=1"] } else { &[] };
+            let words = [&["dataset", "scan", "d", "--label", "class", "--json"], bar].concat();
+            fs::write(m.path(report), m.ok(&words)).unwrap();
         }
         m.ok(&["dataset", "sign", "d", "--name", "reviews", "--key", "k.pem", "--scan", report]);
         m.ok(&["seal", "d", "--name", "reviews", "--kind", "dataset"]);
@@ -255,25 +258,25 @@ fn policies_see_what_a_signed_scan_found() {
             );
         fs::write(m.path("p.cedar"), policy).unwrap();
         m.ok(&["policy", "set", "p.cedar"]);
-        ["reviews@v1", "reviews@v2", "reviews@v3"].map(|data| {
+        ["reviews@v1", "reviews@v2", "reviews@v3", "reviews@v4"].map(|data| {
             let out = m.run(&["dataset", "log", data, "--key", "k.pub.pem"]);
             assert!(matches!(out.status.code(), Some(0 | 5)), "{}", String::from_utf8_lossy(&out.stderr));
             out.status.success()
         })
     };
-    assert_eq!(rule("context.dataset.scanned"), [true; 3]);
+    assert_eq!(rule("context.dataset.scanned"), [true; 4]);
     assert_eq!(
         rule("context.dataset has scan && context.dataset.scan.detectors.contains(\"rule\")"),
-        [true, true, false]
+        [true, true, false, false]
     );
     assert_eq!(
         rule("context.dataset has scan && context.dataset.scan.findings == 0 && context.dataset.scan.worst == 0"),
-        [true, false, false]
+        [true, false, false, false]
     );
     assert_eq!(
         rule(
             "context.dataset has scan && context.dataset.scan.found_by.contains(\"rule\") && context.dataset.scan.suspicious >= 1"
         ),
-        [false, true, false]
+        [false, true, false, false]
     );
 }

@@ -24,14 +24,15 @@ pub(super) struct Drift {
     now: Collector,
     before: Collector,
     compared: bool,
+    bars: drift::Settings,
     rows: Comparisons,
 }
 
 impl Drift {
     /// `rows` is filled at the end.
-    pub fn new(seed: u64, rows: Comparisons) -> Self {
+    pub fn new(seed: u64, bars: drift::Settings, rows: Comparisons) -> Self {
         let (now, before) = (Collector::new(MAX_CONTRIBUTORS, seed), Collector::new(0, seed));
-        Self { now, before, compared: false, rows }
+        Self { now, before, compared: false, bars, rows }
     }
 }
 
@@ -56,7 +57,7 @@ impl Detector for Drift {
         if self.compared {
             rows.extend(drift::compare(&self.now.all, &self.before.all));
         }
-        let findings = drift::findings(&rows, drift::Settings::default());
+        let findings = drift::findings(&rows, self.bars);
         *self.rows.borrow_mut() = rows;
         findings
     }
@@ -67,13 +68,14 @@ pub(super) struct NewWords {
     words: TokenSet,
     tokens: Tokens,
     labels: usize,
+    bars: Settings,
     burst: Option<TokenBurst>,
 }
 
 impl NewWords {
     /// For labels below `labels`.
-    pub fn new(labels: usize) -> Self {
-        Self { words: TokenSet::new(TOKEN_BITS), tokens: Tokens::default(), labels, burst: None }
+    pub fn new(labels: usize, bars: Settings) -> Self {
+        Self { words: TokenSet::new(TOKEN_BITS), tokens: Tokens::default(), labels, bars, burst: None }
     }
 }
 
@@ -89,9 +91,8 @@ impl Detector for NewWords {
     }
 
     fn observe(&mut self, pass: u32, example: &Example<'_>) {
-        let Self { words, labels, burst, .. } = self;
-        let begin =
-            || TokenBurst::new(Arc::new(std::mem::replace(words, TokenSet::new(1))), *labels, Settings::default());
+        let Self { words, labels, bars, burst, .. } = self;
+        let begin = || TokenBurst::new(Arc::new(std::mem::replace(words, TokenSet::new(1))), *labels, *bars);
         burst.get_or_insert_with(begin).observe(pass, example);
     }
 

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::bars::Bars;
 use super::example::{Detector, Example, Finding};
 use super::table::contributor::{self, Row};
-use super::table::label_noise::{LabelNoise, Settings};
+use super::table::label_noise::LabelNoise;
 
 /// What is known of each contributor, when all records were seen.
 pub(super) type Suppliers = Rc<RefCell<Vec<Row>>>;
@@ -14,14 +15,16 @@ pub(super) type Suppliers = Rc<RefCell<Vec<Row>>>;
 pub(super) struct Labels {
     noise: LabelNoise,
     suppliers: Suppliers,
+    supplier_bars: contributor::Settings,
     /// Whether single labels are findings too.
     tells_labels: bool,
 }
 
 impl Labels {
     /// `suppliers` is filled at the end.
-    pub fn new(labels: usize, seed: u64, tells_labels: bool, suppliers: Suppliers) -> Self {
-        Self { noise: LabelNoise::new(labels, Settings::default(), seed), suppliers, tells_labels }
+    pub fn new(labels: usize, seed: u64, bars: &Bars, tells_labels: bool, suppliers: Suppliers) -> Self {
+        let noise = LabelNoise::new(labels, bars.label, seed);
+        Self { noise, suppliers, supplier_bars: bars.contributor, tells_labels }
     }
 }
 
@@ -38,7 +41,7 @@ impl Detector for Labels {
         let scores = self.noise.scores();
         let labels = LabelNoise::findings(&scores);
         let report = contributor::report(&scores, &labels, None);
-        let mut findings = contributor::findings(&report, &scores, contributor::Settings::default());
+        let mut findings = contributor::findings(&report, &scores, self.supplier_bars);
         *self.suppliers.borrow_mut() = report.rows;
         if self.tells_labels {
             findings.extend(labels);

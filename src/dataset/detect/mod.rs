@@ -10,6 +10,7 @@
 //! | `grid` | images as columns of pixels |
 //! | `text`, `table`, `image` | the detectors, by what they look at |
 //! | `exact_duplicate` | records with one content and several labels |
+//! | `bars` | what a pattern must reach to be a finding |
 //! | `labels`, `compared` | detectors that share a look at the records; those that look at a baseline too |
 //! | `claims` | what each detector can and cannot say |
 //! | `scan` | from a dataset to a report |
@@ -17,6 +18,7 @@
 //!
 //! Every detector is listed once: in `plan`.
 
+mod bars;
 mod claims;
 mod compared;
 mod exact_duplicate;
@@ -36,6 +38,7 @@ mod table;
 mod text;
 mod view;
 
+pub use bars::{Bars, ChangedBar};
 pub use claims::{CLAIMS, Claim, LIMITS, Severity, claim};
 pub use example::{Cell, Detector, Example, Finding, Pixels};
 pub use read::ScannedFile;
@@ -72,6 +75,8 @@ pub struct Settings {
     pub text: Vec<String>,
     /// Only these detectors; none: all.
     pub only: Vec<String>,
+    /// What a pattern must reach.
+    pub bars: Bars,
     /// Rules of the user's own, as text.
     pub rules: Option<String>,
     /// Of everything that is drawn by lot.
@@ -141,18 +146,16 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
         Some(why) => Planned::Skipped(why.clone()),
         None => make(),
     };
-    let (text, images) = (space.has_text(), space.has_images());
-    let text_trigger = || Planned::Alone(Box::new(TextTrigger::new(labels, text::text_trigger::Settings::default())));
-    let image_trigger =
-        || Planned::Alone(Box::new(ImageTrigger::new(labels, seed, image::trigger::Settings::default())));
-    let column_trigger =
-        || Planned::Alone(Box::new(ColumnTrigger::new(labels, table::column_trigger::Settings::default(), seed)));
+    let (text, images, bars) = (space.has_text(), space.has_images(), &settings.bars);
+    let text_trigger = || Planned::Alone(Box::new(TextTrigger::new(labels, bars.text_trigger)));
+    let image_trigger = || Planned::Alone(Box::new(ImageTrigger::new(labels, seed, bars.image_trigger.clone())));
+    let column_trigger = || Planned::Alone(Box::new(ColumnTrigger::new(labels, bars.column_trigger, seed)));
     let told = (wanted("label"), wanted("contributor") && space.has_contributors());
-    let noise = || Planned::Alone(Box::new(labels::Labels::new(labels, seed, told.0, Rc::clone(&suppliers))));
+    let noise = || Planned::Alone(Box::new(labels::Labels::new(labels, seed, bars, told.0, Rc::clone(&suppliers))));
     let supply = || if told.0 { Planned::Shared } else { noise() };
     let duplicate = || match (text, images) {
-        (true, _) => Planned::Alone(Box::new(NearDuplicate::new(seed, text::near_duplicate::Settings::default()))),
-        (_, true) => Planned::Alone(Box::new(ImageDuplicate::new(seed, image::duplicate::Settings::default()))),
+        (true, _) => Planned::Alone(Box::new(NearDuplicate::new(seed, bars.near_duplicate))),
+        (_, true) => Planned::Alone(Box::new(ImageDuplicate::new(seed, bars.image_duplicate.clone()))),
         _ => Planned::Alone(Box::<exact_duplicate::ExactDuplicates>::default()),
     };
     let compared = |name: &'static str, make: &dyn Fn() -> Planned| match (wanted(name), baseline) {
@@ -160,16 +163,16 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
         (true, false) => skipped("it needs a baseline: --baseline PATH"),
         (true, true) => make(),
     };
-    let drift = || Planned::Comparing(Box::new(compared::Drift::new(seed, Rc::clone(&comparisons))));
+    let drift = || Planned::Comparing(Box::new(compared::Drift::new(seed, bars.drift, Rc::clone(&comparisons))));
     let drifting = match (wanted("drift"), baseline || space.has_contributors()) {
         (false, _) => skipped("it was not asked for"),
         (true, false) => skipped("it needs a baseline or contributors: --baseline PATH, --by COLUMN"),
         (true, true) if baseline => drift(),
-        (true, true) => Planned::Alone(Box::new(compared::Drift::new(seed, Rc::clone(&comparisons)))),
+        (true, true) => Planned::Alone(Box::new(compared::Drift::new(seed, bars.drift, Rc::clone(&comparisons)))),
     };
     let new_words = || {
         labelled("new-words", text, "columns of text", &|| {
-            Planned::Comparing(Box::new(compared::NewWords::new(labels)))
+            Planned::Comparing(Box::new(compared::NewWords::new(labels, bars.new_words)))
         })
     };
     let rules = match (wanted("rule"), text) {

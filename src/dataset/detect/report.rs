@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::bars::ChangedBar;
 use super::claims::{Claim, Severity};
 use super::read::ScannedFile;
 use super::roles::Role;
@@ -21,6 +22,8 @@ pub struct Report {
     pub labels: Vec<LabelRow>,
     /// Of everything that was drawn by lot.
     pub seed: u64,
+    /// Bars that do not stand where they do by themselves: what claims say of false positives was measured with those that do.
+    pub bars: Vec<ChangedBar>,
     /// What looked at the records.
     pub detectors: Vec<RunDetector>,
     /// What did not, and why.

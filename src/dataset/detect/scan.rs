@@ -81,6 +81,7 @@ pub fn scan(
         columns: space.roles.clone(),
         labels: space.labels.iter().map(|(label, n)| LabelRow { label: label.clone(), records: *n }).collect(),
         seed: settings.seed,
+        bars: settings.bars.changed(),
         detectors,
         skipped,
         unseen,

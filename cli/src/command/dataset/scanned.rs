@@ -11,6 +11,9 @@ struct Report {
     records: u64,
     files: Vec<File>,
     detectors: Vec<Ran>,
+    /// Those that were changed; reports of 0.1 have none.
+    #[serde(default)]
+    bars: Vec<IgnoredAny>,
     findings: Vec<Finding>,
 }
 
@@ -33,15 +36,23 @@ struct Finding {
     count: u64,
 }
 
-/// A report in short; none for a document of another kind.
+/// What a statement says of a report.
+pub enum Said {
+    /// The report in short, for policies to see.
+    InShort(ScanSummary),
+    /// Its digest and no more, for this reason.
+    DigestAlone(&'static str),
+}
+
+/// A report in short, if it is one, and one that was made with the bars that everybody knows.
 ///
 /// # Errors
 /// `InvalidArgument` for what is no document at all, a report about other files, or one that contradicts itself.
-pub fn summary(text: &[u8], files: &[Measured]) -> Result<Option<ScanSummary>> {
+pub fn summary(text: &[u8], files: &[Measured]) -> Result<Said> {
     let refused = |what: String, hint: &str| Err(Error::new(ErrorId::InvalidArgument, what).hint(hint));
     let Ok(report) = serde_json::from_slice::<Report>(text) else {
         return match serde_json::from_slice::<IgnoredAny>(text) {
-            Ok(_) => Ok(None),
+            Ok(_) => Ok(Said::DigestAlone("is none of vault dataset scan --json")),
             // An empty one is what a scan leaves that was broken off.
             Err(_) => refused(
                 "the report of the scan is no JSON document".into(),
@@ -75,5 +86,9 @@ pub fn summary(text: &[u8], files: &[Measured]) -> Result<Option<ScanSummary>> {
         *found = found.saturating_add(count.max(1));
         summary.worst = summary.worst.max(gravity);
     }
-    Ok(Some(summary))
+    // A policy that asks for no grave finding must not be met by bars that nothing reaches.
+    Ok(match report.bars.is_empty() {
+        true => Said::InShort(summary),
+        false => Said::DigestAlone("was made with other bars (--bar)"),
+    })
 }

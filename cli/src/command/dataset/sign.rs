@@ -13,7 +13,7 @@ use super::attesting::Contributions;
 use super::issuing::Issuing;
 use super::keeping::Keeping;
 use super::places::{Places, schema};
-use super::scanned::summary;
+use super::scanned::{Said, summary};
 use super::seen::Accepted;
 use super::statements::{or_trust, trusted_others};
 use super::suppliers::kept_out;
@@ -198,10 +198,16 @@ fn described(cx: &Context<'_>, args: &DatasetSign, files: &[Measured]) -> Result
     let read =
         |path: &Option<PathBuf>| path.as_ref().map(|path| read_small(path, MAX_DOCUMENT).map_err(on(path))).transpose();
     let (croissant, report) = (read(&args.croissant)?, read(&args.scan)?);
-    let summary = report.as_ref().map(|text| summary(text, files)).transpose()?.flatten();
-    if report.is_some() && summary.is_none() {
-        cx.out.message("note: the report of the scan is none of vault dataset scan --json: policies see that there is one, and nothing of it");
-    }
+    let summary = match report.as_ref().map(|text| summary(text, files)).transpose()? {
+        None => None,
+        Some(Said::InShort(summary)) => Some(summary),
+        Some(Said::DigestAlone(why)) => {
+            cx.out.message(format!(
+                "note: the report of the scan {why}: policies see that there is one, and nothing of it"
+            ));
+            None
+        }
+    };
     Ok(Described {
         sources: args.source.clone(),
         licence: args.licence.clone(),

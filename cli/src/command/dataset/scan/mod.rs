@@ -8,7 +8,7 @@ mod told;
 use std::path::Path;
 
 use model_vault::Result;
-use model_vault::dataset::detect::{Report, Settings, scan};
+use model_vault::dataset::detect::{Bars, Report, Settings, scan};
 use serde::Serialize;
 
 use super::origin::Origin;
@@ -39,11 +39,14 @@ pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     let dataset = origin.folder(args.format)?;
     let baseline = args.baseline.as_deref().map(|path| find(path)?.folder(args.format)).transpose()?;
     let schema = args.schema.as_deref().map(schema).transpose()?;
+    let mut bars = Bars::default();
+    args.bar.iter().try_for_each(|(name, value)| bars.set(name, *value))?;
     let settings = Settings {
         label: args.label.clone(),
         by: args.by.clone(),
         text: args.text.clone(),
         only: args.detector.clone(),
+        bars,
         rules: args.rules.as_deref().map(rules).transpose()?,
         seed: args.seed,
         max_records: args.max_records,

@@ -49,7 +49,7 @@ pub fn of(report: &Report, dataset: &Path) -> Value {
                 "toolExecutionNotifications": notes.map(note).collect::<Vec<_>>(),
             }],
             "columnKind": "unicodeCodePoints",
-            "properties": { "records": report.records, "seed": report.seed },
+            "properties": { "records": report.records, "seed": report.seed, "bars": report.bars },
             "results": report.findings.iter().map(result).collect::<Vec<_>>(),
         }],
     })

@@ -60,7 +60,12 @@ fn looked_at(dataset: &str, report: &Report) -> String {
         out += &format!("  {role:<12} {names}{more}\n");
     }
     let ran: Vec<_> = report.detectors.iter().map(|d| d.claim.detector.to_owned()).collect();
-    out + &format!("  {:<12} {}\n", "detectors", if ran.is_empty() { "none".into() } else { ran.join(", ") })
+    out += &format!("  {:<12} {}\n", "detectors", if ran.is_empty() { "none".into() } else { ran.join(", ") });
+    if !report.bars.is_empty() {
+        let bars: Vec<_> = report.bars.iter().map(|b| format!("{} {} (not {})", b.bar, b.value, b.standard)).collect();
+        out += &format!("  {:<12} {}\n", "bars changed", bars.join(", "));
+    }
+    out
 }
 
 fn labels(report: &Report) -> String {

@@ -30,6 +30,7 @@ pub fn page(dataset: &str, report: &Report) -> String {
         sections::labels(report),
         sections::unseen(report),
         sections::detectors(report),
+        sections::changed_bars(report),
         sections::columns(report),
         sections::files(report),
     ] {
@@ -148,6 +149,7 @@ mod tests {
                 LabelRow { label: "ham".into(), records: 345 },
             ],
             seed: 1,
+            bars: vec![ChangedBar { bar: "label.margin", value: 0.5, standard: 0.65 }],
             detectors: CLAIMS.iter().map(|claim| RunDetector { passes: 2, compares: false, claim: *claim }).collect(),
             skipped: vec![SkippedDetector { detector: "drift", why: BAD.into() }],
             unseen: vec![BAD.into()],
@@ -172,6 +174,7 @@ mod tests {
         {
             assert!(!page.contains(bad), "{bad}");
         }
+        assert!(page.contains("<td>label.margin</td><td>0.5</td><td>0.65</td>"));
         assert!(page.contains("clean-label triggers cannot be found from content alone"));
         assert!(!page.to_lowercase().contains("verified"));
     }

@@ -182,6 +182,16 @@ pub fn unseen(report: &Report) -> String {
         + &section("What no scan can tell", "", &format!("<ul class=\"limits\">\n{limits}</ul>\n"))
 }
 
+/// Bars that were put elsewhere.
+pub fn changed_bars(report: &Report) -> String {
+    if report.bars.is_empty() {
+        return String::new();
+    }
+    let rows = report.bars.iter().map(|b| vec![b.bar.to_owned(), b.value.to_string(), b.standard.to_string()]);
+    let about = "What is said above of false positives was measured with the standard ones.";
+    section("Bars that were changed", about, &table(&["Bar", "Here", "Standard"], rows, ROWS))
+}
+
 /// What looked at the records.
 pub fn detectors(report: &Report) -> String {
     if report.detectors.is_empty() {
