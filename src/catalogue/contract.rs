@@ -766,7 +766,6 @@ fn dataset_facts() -> DatasetFacts {
         expires: None,
         contributors: vec![("acme".into(), KeyId([5; 32])), ("b\u{e9}".into(), KeyId([6; 32]))],
         excluded: 1,
-        scanned: true,
         scan: Some(ScanFacts { records: 10, findings: 1, worst: 2, detectors: vec![("label".into(), 3)] }),
         derived: false,
     }

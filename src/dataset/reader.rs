@@ -112,8 +112,8 @@ impl Reader<'_> {
                 let see = |record: &[u8], batch: &mut Batch| batch.push(record);
                 let mut take = |batch: Batch| hand_on(&batch, &mut read);
                 match file.format {
-                    Format::Tar => Part::File(source).contents(threads, &whole, &see, &mut take)?,
-                    _ => source.read(schema, threads, &see, &mut take)?,
+                    Format::Tar => Part::File(source).contents(threads, &whole, &mut |_| {}, &see, &mut take)?,
+                    _ => source.read(schema, threads, &mut |_| {}, &see, &mut take)?,
                 }
                 verified.pieces.clone()
             };
@@ -132,7 +132,7 @@ impl Reader<'_> {
             batch.push(record);
             batch.leaves.push(leaf_of(record));
         };
-        Part::Images(self.place.folder()).contents(threads, &whole, &see, &mut |batch: Batch| {
+        Part::Images(self.place.folder()).contents(threads, &whole, &mut |_| {}, &see, &mut |batch: Batch| {
             let (mut from, mut good) = (0, Batch::default());
             for (end, leaf) in batch.ends.iter().zip(&batch.leaves) {
                 let record = batch.bytes.get(from..*end).unwrap_or_default();

@@ -10,7 +10,7 @@ use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::attesting::Contributions;
-use super::issuing::Issuing;
+use super::issuing::{Issuing, must_lie_ahead};
 use super::keeping::Keeping;
 use super::places::{Places, schema};
 use super::scanned::summary;
@@ -68,6 +68,7 @@ struct Overlap {
 
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
+    must_lie_ahead(args.expires)?;
     let places = Places::of(&args.path)?;
     let issuing = Issuing::begin(cx, &args.path, &places, &args.signer)?;
     let before = issuing.before();
@@ -200,7 +201,7 @@ fn described(cx: &Context<'_>, args: &DatasetSign, files: &[Measured]) -> Result
     let (croissant, report) = (read(&args.croissant)?, read(&args.scan)?);
     let summary = report.as_ref().map(|text| summary(text, files)).transpose()?.flatten();
     if report.is_some() && summary.is_none() {
-        cx.out.message("note: the report of the scan is none of vault dataset scan --json: policies see that there is one, and nothing of it");
+        cx.out.message("note: the report of the scan is none of vault dataset scan --json: its digest is signed, and for policies the dataset was not scanned");
     }
     Ok(Described {
         sources: args.source.clone(),

@@ -1,6 +1,6 @@
 //! The report of a scan in the terminal.
 
-use model_vault::dataset::detect::{Report, Row, Severity};
+use model_vault::dataset::detect::{Report, Row, Severity, SuspiciousRecord};
 
 use crate::output::text::{count, visible};
 
@@ -32,7 +32,8 @@ pub fn show(dataset: &str, report: &Report) -> String {
         out += &list(&lines);
     }
     let skipped = report.skipped.iter().map(|s| format!("{}: {}", s.detector, s.why));
-    let unseen: Vec<_> = skipped.chain(report.unseen.iter().cloned()).collect();
+    let undecoded = report.undecoded.records.iter().map(|record| format!("{}: it was not decoded", named(record, report)));
+    let unseen: Vec<_> = undecoded.take(SHOWN).chain(skipped).chain(report.unseen.iter().cloned()).collect();
     if !unseen.is_empty() {
         out += "\nnot looked at\n";
         out += &list(&unseen);
@@ -90,7 +91,7 @@ fn finding(row: &Row, report: &Report) -> String {
     let mut left = SHOWN;
     while let Some(first) = rest.first().filter(|_| left > 0) {
         // An image is a file of its own, and its name says all.
-        if report.files.iter().all(|file| file.path != first.file) {
+        if is_image(first, report) {
             out += &format!("          {}\n", line(&first.file));
             (left, rest) = (left - 1, &rest[1..]);
             continue;
@@ -108,6 +109,18 @@ fn finding(row: &Row, report: &Report) -> String {
         out += &format!("          and {more} more (--json and --html tell them)\n");
     }
     out
+}
+
+/// An image is a file of its own; any other record has a number in its file.
+fn named(record: &SuspiciousRecord, report: &Report) -> String {
+    match is_image(record, report) {
+        true => record.file.clone(),
+        false => format!("{} record {}", record.file, record.record),
+    }
+}
+
+fn is_image(record: &SuspiciousRecord, report: &Report) -> bool {
+    report.files.iter().all(|file| file.path != record.file)
 }
 
 fn list(lines: &[String]) -> String {
