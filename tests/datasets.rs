@@ -10,8 +10,8 @@ use model_vault::crypto::hash::sha256;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::{Algorithm, SigningKey};
 use model_vault::dataset::{
-    Attribution, Contributor, DatasetStatement, Described, Excluded, Folder, Format, Measured, RecordKey, Schema,
-    Source,
+    Attribution, Contributor, DatasetStatement, Described, Excluded, Folder, Format, Gravity, Measured, RecordKey,
+    ScanSummary, Schema, Source,
 };
 use model_vault::facts::AttestationFacts;
 use model_vault::files::Ignored;
@@ -107,7 +107,16 @@ impl Fixture {
             },
             files,
             derived_from: Vec::new(),
-            described: Described { scan: Some(sha256(b"the report")), ..Described::default() },
+            described: Described {
+                scan: Some(sha256(b"the report")),
+                scan_summary: Some(ScanSummary {
+                    records: 3,
+                    findings: 0,
+                    worst: Gravity::None,
+                    detectors: [("rule".to_owned(), 0)].into(),
+                }),
+                ..Described::default()
+            },
         }
     }
 
@@ -226,7 +235,8 @@ fn a_training_job_opens_a_dataset_only_if_the_rule_of_its_namespace_holds() {
     refused("nobody trusts the contributor", &|s| s.attribution.contributors[0].key = stranger);
     refused("it was signed just now", &|s| s.created = f.clock.now());
     refused("it says that it was signed tomorrow", &|s| s.created = f.clock.now().plus(DAY));
-    refused("it was not scanned", &|s| s.described.scan = None);
+    refused("it was not scanned", &|s| (s.described.scan, s.described.scan_summary) = (None, None));
+    refused("it was scanned by who knows what", &|s| s.described.scan_summary = None);
     refused("its version is too low", &|s| s.version = 2);
     let version = f.seal(&files(), None).unwrap();
     assert!(!f.opens(version), "nobody signed it");

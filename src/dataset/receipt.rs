@@ -211,7 +211,10 @@ impl Receipt {
             }
             if known.records(read.pieces) != Some(read.records) {
                 let (first, last) = read.records;
-                return other(format!("records {first} to {last} of {} are not those of the pieces that it names", read.file));
+                return other(format!(
+                    "records {first} to {last} of {} are not those of the pieces that it names",
+                    read.file
+                ));
             }
         }
         if digest.finish() == self.read_set { Ok(()) } else { other("its pieces have other digests".into()) }

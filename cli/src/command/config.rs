@@ -2,9 +2,9 @@
 
 use std::io::IsTerminal;
 
-use model_vault::{ErrorId, Result};
 use model_vault::facts::SettingFacts;
 use model_vault::vault::check_setting;
+use model_vault::{ErrorId, Result};
 use serde::Serialize;
 
 use super::Context;

@@ -108,9 +108,9 @@ fn set(cx: &Context<'_>, args: &PolicySet) -> Result<()> {
     let policies = read(&args.file)?;
     let client = cx.session.client()?;
     let version = cx.session.wait(client.set_policy_over(policies.text(), args.expect)).map_err(|e| match e.id() {
-        ErrorId::AlreadyExists if args.expect.is_some() => e.hint(
-            "somebody set another meanwhile: look with vault policy get, and name its version with --expect",
-        ),
+        ErrorId::AlreadyExists if args.expect.is_some() => {
+            e.hint("somebody set another meanwhile: look with vault policy get, and name its version with --expect")
+        }
         _ => e,
     })?;
     let set = Set { version };

@@ -5,8 +5,8 @@
 use super::super::contributors::{Run, Runs};
 use super::super::fields::{Field, fields, members};
 use super::super::folder::Folder;
-use super::super::frame::{Format, file_record_hash};
 use super::super::frame::members::Content;
+use super::super::frame::{Format, file_record_hash};
 use super::super::parts::Part;
 use super::super::value::Encoder;
 use super::example::{Cell, Example, Pixels};
@@ -164,7 +164,11 @@ impl Reading<'_> {
             return Ok(false);
         }
         // Once is enough: a file that changes between passes is found out by whoever opens it.
-        let mut bytes = |bytes: &[u8]| if depth == Depth::Digests { read.update(bytes) };
+        let mut bytes = |bytes: &[u8]| {
+            if depth == Depth::Digests {
+                read.update(bytes)
+            }
+        };
         match (self.view, part) {
             (View::Samples(layout), Part::Images(_)) if depth != Depth::Heads => {
                 let write = |key: &str, contents: &[Content<'_>], row: &mut Encoder| {

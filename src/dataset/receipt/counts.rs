@@ -35,13 +35,12 @@ impl Receipt {
             return Err(contradicts(format!("it has reads of {} epochs, and counts {}", epochs.len(), self.epochs)));
         }
         // Whoever jumps in a file reads pieces of it twice; as often as any of them, all of it may have been gone through.
-        let passes = |(key, pieces): (&(u64, &str), &Vec<(u64, u64)>)| (key.1, deepest(pieces));
-        let hidden = untold.iter().map(passes).fold(0_u64, |sum, (file, times)| {
-            sum.saturating_add(files.get(file).map_or(0, |file| file.records).saturating_mul(times))
+        let hidden = untold.iter().fold(0_u64, |sum, ((_, file), pieces)| {
+            sum.saturating_add(files.get(file).map_or(0, |file| file.records).saturating_mul(deepest(pieces)))
         });
         let most = told.saturating_add(hidden);
         let out = statement.records().saturating_sub(statement.readable());
-        let times: u64 = runs.iter().map(passes).fold(0, |sum, (_, times)| sum.saturating_add(times));
+        let times = runs.values().fold(0_u64, |sum, pieces| sum.saturating_add(deepest(pieces)));
         let least = match self.unfinished {
             0 => told.saturating_sub(out.saturating_mul(times)),
             _ => 0,
@@ -76,7 +75,8 @@ fn within(read: &Read, file: &Measured) -> Result<u64> {
 
 /// How often the piece that was read most often was.
 fn deepest(runs: &[(u64, u64)]) -> u64 {
-    let mut ends: Vec<_> = runs.iter().flat_map(|(first, last)| [(*first, 1_i64), (last.saturating_add(1), -1)]).collect();
+    let mut ends: Vec<_> =
+        runs.iter().flat_map(|(first, last)| [(*first, 1_i64), (last.saturating_add(1), -1)]).collect();
     ends.sort_unstable();
     let depths = ends.iter().scan(0_i64, |depth, (_, step)| {
         *depth += step;
@@ -133,7 +133,11 @@ mod tests {
                 file("b.tar", Format::Tar, 40),
                 file("c", Format::Whole, 0),
             ],
-            attribution: Attribution { contributors: vec![contributor], excluded: vec![excluded], ..Default::default() },
+            attribution: Attribution {
+                contributors: vec![contributor],
+                excluded: vec![excluded],
+                ..Default::default()
+            },
             derived_from: Vec::new(),
             described: Described::default(),
         }

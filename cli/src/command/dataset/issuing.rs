@@ -22,8 +22,11 @@ use crate::files::signature::put;
 pub fn must_lie_ahead(expires: Option<Timestamp>) -> Result<()> {
     match expires.filter(|end| SystemClock.now() >= *end) {
         None => Ok(()),
-        Some(end) => Err(Error::new(ErrorId::InvalidArgument, format!("--expires {end} is over: nobody would accept the version"))
-            .hint("name a time to come, in UTC, or leave --expires out")),
+        Some(end) => Err(Error::new(
+            ErrorId::InvalidArgument,
+            format!("--expires {end} is over: nobody would accept the version"),
+        )
+        .hint("name a time to come, in UTC, or leave --expires out")),
     }
 }
 

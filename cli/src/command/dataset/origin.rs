@@ -34,7 +34,8 @@ impl<'a> Origin<'a> {
     /// `NotFound`; those of opening a sealed version.
     pub fn find(cx: &Context<'_>, path: &'a Path, daemon: &Daemon, keep_state: bool) -> Result<Self> {
         let Some(reference) = reference(path) else {
-            if named_as_reference(path) && path.symlink_metadata().is_err() {
+            let meant = named_as_reference(path) && path.to_str().is_some_and(|text| !text.starts_with(['.', '/']));
+            if meant && path.symlink_metadata().is_err() {
                 return Err(no_reference(path));
             }
             let may_be_sealed = path.to_str().is_some_and(|text| text.parse::<Reference>().is_ok());

@@ -50,7 +50,10 @@ pub fn run(cx: &Context<'_>, args: &DatasetProve) -> Result<()> {
     let excluded: Vec<_> = statement.attribution.excluded.iter().map(|e| &*e.contributor).collect();
     if args.check && !excluded.is_empty() {
         let text = "the proof does not say whether this record is one of them";
-        cx.out.message(format!("note: records of {} are kept out of this version; {text}", visible(&excluded.join(", "))));
+        cx.out.message(format!(
+            "note: records of {} are kept out of this version; {text}",
+            visible(&excluded.join(", "))
+        ));
     }
     if let Some(end) = expired {
         cx.out.message(format!("note: the statement expired at {end}: nobody accepts the proof any more"));
@@ -74,7 +77,10 @@ pub fn run(cx: &Context<'_>, args: &DatasetProve) -> Result<()> {
         facts([
             ("proved", Some(format!("record {} of {}", p.record, visible(&p.file)))),
             ("in", Some(format!("{} version {}", p.name, p.version))),
-            ("kept out", p.kept_out.as_ref().map(|by| format!("yes, as a record of {}: no reader hands it on", visible(by)))),
+            (
+                "kept out",
+                p.kept_out.as_ref().map(|by| format!("yes, as a record of {}: no reader hands it on", visible(by))),
+            ),
             ("hash", Some(p.leaf.to_string())),
             ("root", Some(p.root.to_string())),
             ("signed by", Some(p.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
@@ -113,19 +119,14 @@ fn make(
 }
 
 /// For whom a record is kept out of the version, if it is.
-fn kept_out(
-    origin: &Origin<'_>,
-    statement: &DatasetStatement,
-    file: &Measured,
-    record: u64,
-) -> Result<Option<String>> {
+fn kept_out(origin: &Origin<'_>, statement: &DatasetStatement, file: &Measured, record: u64) -> Result<Option<String>> {
     let attribution = &statement.attribution;
     let Some(signed) = attribution.files.get(&file.path).filter(|_| !attribution.excluded.is_empty()) else {
         return Ok(None);
     };
     let text = origin.beside(&file.path, CONTRIBUTORS, Runs::most(file.records))?;
-    let runs = Runs::from_text(&text, signed, file.records, attribution.contributors.len())
-        .map_err(|e| e.on(&file.path))?;
+    let runs =
+        Runs::from_text(&text, signed, file.records, attribution.contributors.len()).map_err(|e| e.on(&file.path))?;
     let mut until = 0;
     let by = runs.0.iter().find(|run| {
         until += run.count;

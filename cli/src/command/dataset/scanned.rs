@@ -77,7 +77,8 @@ pub fn summary(text: &[u8], files: &[Measured]) -> Result<Option<ScanSummary>> {
         return refused("the scan of the report looked at nothing".into(), "the report says what did not run, and why");
     }
     let seen: Option<u64> = report.files.iter().try_fold(0, |sum: u64, file| sum.checked_add(file.records));
-    let Some(records) = report.records.checked_sub(report.undecoded.count).filter(|_| seen == Some(report.records)) else {
+    let Some(records) = report.records.checked_sub(report.undecoded.count).filter(|_| seen == Some(report.records))
+    else {
         return refused("the report of the scan counts other records than its files have".into(), AGAIN);
     };
     let mut summary = ScanSummary {
@@ -89,10 +90,7 @@ pub fn summary(text: &[u8], files: &[Measured]) -> Result<Option<ScanSummary>> {
     for Finding { detector, severity, count } in report.findings {
         let gravity = Gravity::parse(&severity).filter(|gravity| *gravity > Gravity::None);
         let (Some(found), Some(gravity)) = (summary.detectors.get_mut(&detector), gravity) else {
-            return refused(
-                format!("the report of the scan has a finding by {detector:?}, which did not run"),
-                AGAIN,
-            );
+            return refused(format!("the report of the scan has a finding by {detector:?}, which did not run"), AGAIN);
         };
         *found = found.saturating_add(count.max(1));
         summary.worst = summary.worst.max(gravity);

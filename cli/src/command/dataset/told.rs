@@ -118,7 +118,8 @@ pub fn told(comparing: Comparing, old: &Version<'_>, new: &Version<'_>) -> Resul
     let mut told = Told { summary: summary.into(), records, truncated };
     // What an image was is known by its path and by its bytes, if both versions are there: better than by its neighbours.
     let both = old.folder.is_some() && new.folder.is_some();
-    let (before, after) = (images(&told.records, old, |r| &r.from, both)?, images(&told.records, new, |r| &r.to, both)?);
+    let (before, after) =
+        (images(&told.records, old, |r| &r.from, both)?, images(&told.records, new, |r| &r.to, both)?);
     if both {
         told.pair_images(&before, &after);
     }
@@ -207,7 +208,8 @@ impl Told {
             come.extend(record.to.map(|to| to.record));
         }
         let changed = pairs((&mut gone, &mut come), (before, after), |image| Some(image.path.clone()));
-        let moved = pairs((&mut gone, &mut come), (before, after), |image| image.content.map(|(size, sha)| (size, sha.0)));
+        let moved =
+            pairs((&mut gone, &mut come), (before, after), |image| image.content.map(|(size, sha)| (size, sha.0)));
         let some = |change: &'static str, pairs: Vec<(u64, u64)>| {
             pairs.into_iter().map(move |(from, to)| (change, Some(from), Some(to)))
         };

@@ -47,7 +47,8 @@ fn unanswered(what: &FailOn, report: &Report) -> Option<Error> {
     let refused = |why: &str, hint: &str| {
         Some(Error::new(ErrorId::InvalidArgument, format!("--fail-on {what}: {why}")).hint(hint))
     };
-    const NOTHING: &str = "a scan that looked at nothing says nothing: check the path; the report says what was not looked at";
+    const NOTHING: &str =
+        "a scan that looked at nothing says nothing: check the path; the report says what was not looked at";
     if let FailOn::Detector { name, .. } = what
         && let Some(skipped) = report.skipped.iter().find(|skipped| skipped.detector == name)
     {

@@ -8,8 +8,8 @@ mod told;
 
 use std::path::Path;
 
-use model_vault::{Error, ErrorId, Result};
 use model_vault::dataset::detect::{Report, Settings, scan};
+use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::origin::Origin;
@@ -28,6 +28,8 @@ const MAX_RULES: u64 = 4 << 20;
 struct Told<'a> {
     /// As it was given.
     dataset: String,
+    /// Why `--fail-on` has no answer, where it has none.
+    unanswered: Option<String>,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -73,13 +75,18 @@ pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     if let Some(file) = &args.html {
         put_new(&args.path, file, html::page(&name, &report).as_bytes())?;
     }
-    cx.out.report(&Told { dataset: name, report: &report }, |told| told::show(&told.dataset, told.report))?;
-    Ok(gate::outcome(&args.fail_on, &report))
+    let outcome = gate::outcome(&args.fail_on, &report);
+    let unanswered = match &outcome {
+        Outcome::Refused(why) => Some(why.message().to_owned()),
+        Outcome::Done | Outcome::Findings => None,
+    };
+    let told = Told { dataset: name, unanswered, report: &report };
+    cx.out.report(&told, |told| told::show(&told.dataset, told.report))?;
+    Ok(outcome)
 }
 
 fn rules(file: &Path) -> Result<String> {
     let text = read_small(file, MAX_RULES).map_err(on(file))?;
-    String::from_utf8(text).map_err(|_| {
-        Error::new(ErrorId::InvalidArgument, "the rules are not UTF-8").on(file.display())
-    })
+    String::from_utf8(text)
+        .map_err(|_| Error::new(ErrorId::InvalidArgument, "the rules are not UTF-8").on(file.display()))
 }

@@ -7,7 +7,7 @@ use crate::output::text::{count, visible};
 /// Records of a finding that are named.
 const SHOWN: usize = 8;
 /// Lines of a list.
-const LINES: usize = 12;
+const LINES: usize = 16;
 
 /// What was looked at, what was found, what was not looked at, what cannot be told.
 pub fn show(dataset: &str, report: &Report) -> String {
@@ -32,7 +32,8 @@ pub fn show(dataset: &str, report: &Report) -> String {
         out += &list(&lines);
     }
     let skipped = report.skipped.iter().map(|s| format!("{}: {}", s.detector, s.why));
-    let undecoded = report.undecoded.records.iter().map(|record| format!("{}: it was not decoded", named(record, report)));
+    let undecoded =
+        report.undecoded.records.iter().map(|record| format!("{}: it was not decoded", named(record, report)));
     let unseen: Vec<_> = undecoded.take(SHOWN).chain(skipped).chain(report.unseen.iter().cloned()).collect();
     if !unseen.is_empty() {
         out += "\nnot looked at\n";
