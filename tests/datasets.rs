@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use model_vault::crypto::hash::sha256;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::{Algorithm, SigningKey};
 use model_vault::dataset::{
-    Attribution, Contributor, DatasetStatement, Described, Excluded, Folder, Format, Gravity, Measured, RecordKey,
-    ScanSummary, Schema, Source,
+    Attribution, Contributor, DatasetStatement, Described, Excluded, Folder, Format, Gravity, Measured, Opened,
+    RecordKey, ScanSummary, Schema, Source, Tree, detect,
 };
 use model_vault::facts::AttestationFacts;
 use model_vault::files::Ignored;
@@ -19,6 +20,7 @@ use model_vault::identity::signers::{Trusting, Untrusting};
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::{ArtifactKind, Clock, Name, Reference, Sha256, SystemClock, Timestamp};
 use model_vault::policy::Scenario;
+use model_vault::seal::io::ReadAt;
 use model_vault::vault::{Caller, Channel, InitSpec, Machine, SealInput, SealMember, Sealing, Transport, Vault};
 use model_vault::{ErrorId, Result};
 
@@ -418,4 +420,53 @@ fn images_count_together_as_they_are_signed() {
         change(&mut other);
         assert_eq!(f.seal(&other, None).unwrap_err().id(), ErrorId::DatasetChanged);
     }
+}
+
+/// Four images, which are others from the opening on that has this number.
+struct Restless {
+    opened: AtomicUsize,
+    change: usize,
+}
+
+struct Bytes(Vec<u8>);
+
+impl ReadAt for Bytes {
+    fn len(&self) -> std::io::Result<u64> {
+        ReadAt::len(&self.0)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+impl Opened for Bytes {}
+
+impl Tree for Restless {
+    fn walk(&self, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        ["a/0.png", "a/1.png", "b/2.png", "b/3.png"].iter().try_for_each(|path| each(path, 40))
+    }
+
+    fn open(&self, path: &str) -> Result<Arc<dyn Opened>> {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let end = if number < self.change { path.repeat(8) } else { "another!".repeat(8) };
+        Ok(Arc::new(Bytes([b"\x89PNG\r\n\x1a\n", &end.as_bytes()[..32]].concat())))
+    }
+}
+
+#[test]
+fn a_report_is_about_the_images_that_were_decoded() {
+    let scanned = |change: usize| {
+        let tree = Restless { opened: AtomicUsize::new(0), change };
+        let folder = Folder::of(Box::new(tree), None).unwrap();
+        detect::scan(&folder, None, None, &detect::Settings::default(), 2, &|_| ())
+    };
+    let report = scanned(usize::MAX).unwrap();
+    let folder = Folder::of(Box::new(Restless { opened: AtomicUsize::new(0), change: usize::MAX }), None).unwrap();
+    let nobody = &mut |_: &str, _: &[Sha256], _: &[RecordKey]| Ok(());
+    let signed = folder.measure(&Schema::Files, None, 2, nobody, &|_| ()).unwrap();
+    assert_eq!((report.files[0].sha256, report.files[0].records), (signed[0].sha256, 4), "as it is signed");
+    assert!(report.detectors.iter().any(|ran| ran.passes > 0));
+    // The first pass opens each of them once.
+    assert_eq!(scanned(4).unwrap_err().id(), ErrorId::SourceChanged);
 }

@@ -226,7 +226,8 @@ fn policies_are_versions_and_are_set_over_the_one_that_was_seen() {
     let first = with_defaults(&m, "// first\n");
     fs::write(m.path("a.cedar"), &first).unwrap();
     fs::write(m.path("b.cedar"), with_defaults(&m, "// second\n")).unwrap();
-    m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
+    let moved = m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
+    assert!(moved["error"]["hint"].as_str().unwrap().contains("vault policy get"), "{moved}");
     m.ok(&["policy", "set", "a.cedar", "--expect", "v0"]);
     m.ok(&["policy", "set", "b.cedar", "--expect", "v1"]);
     m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
