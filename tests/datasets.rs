@@ -450,7 +450,7 @@ impl Tree for Restless {
     fn open(&self, path: &str) -> Result<Arc<dyn Opened>> {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let end = if number < self.change { path.repeat(8) } else { "another!".repeat(8) };
-        Ok(Arc::new(Bytes([b"\x89PNG\r\n\x1a\n", &end.as_bytes()[..32]].concat())))
+        Ok(Arc::new(Bytes([&b"\x89PNG\r\n\x1a\n"[..], &end.as_bytes()[..32]].concat())))
     }
 }
 

@@ -35,7 +35,8 @@ pub fn outcome(fail_on: &[FailOn], report: &Report) -> Outcome {
 fn fails(what: &FailOn, report: &Report) -> bool {
     match what {
         FailOn::Any => report.suspicious,
-        FailOn::Unseen => !report.complete,
+        // Where no detector ran, no record was looked at.
+        FailOn::Unseen => !report.complete || report.detectors.is_empty(),
         FailOn::Detector { name, records } => {
             let (findings, found) = report.found_by(name);
             findings > 0 && records.is_none_or(|least| found >= least)
@@ -56,9 +57,9 @@ fn unanswered(what: &FailOn, report: &Report) -> Option<Error> {
         return refused(&format!("that detector did not run: {}", skipped.why), hint);
     }
     match what {
-        FailOn::Unseen if !report.complete => None,
-        FailOn::Unseen | FailOn::Any if report.detectors.is_empty() => refused("no detector ran", NOTHING),
-        FailOn::Unseen if report.records > 0 => None,
+        _ if report.records == 0 => refused("no record was looked at", NOTHING),
+        FailOn::Unseen => None,
+        FailOn::Any if report.detectors.is_empty() => refused("no detector ran", NOTHING),
         _ if report.looked_at() == 0 => refused("no record was looked at", NOTHING),
         _ => None,
     }
