@@ -52,6 +52,7 @@ pub mod net;
 pub mod policy;
 #[cfg(feature = "daemon")]
 pub mod quota;
+pub mod regular;
 pub mod seal;
 #[cfg(feature = "daemon")]
 pub mod server;

@@ -90,15 +90,16 @@ fn only_the_wire_knows_generated_types_and_only_identity_knows_certificates() {
 
 #[test]
 fn imports_point_up_the_list_of_rooms() {
-    let ground = ["error", "names", "facts", "json", "glob", "settings"];
+    let ground = ["error", "names", "facts", "json", "glob", "regular", "settings"];
     let order: &[(&str, &[&str])] = &[
         ("error", &[]),
         ("names", &["error"]),
         ("facts", &["names"]),
         ("json", &[]),
         ("glob", &[]),
+        ("regular", &[]),
         ("settings", &["error"]),
-        ("crypto", &["error", "names", "json"]),
+        ("crypto", &["error", "names", "json", "regular"]),
         ("seal", &["error", "names", "json", "crypto"]),
         ("files", &["error", "names", "crypto"]),
         ("manifest", &["error", "names", "json", "crypto", "seal", "files"]),

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use model_vault::crypto::hash::sha256;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::{Algorithm, SigningKey};
 use model_vault::dataset::{
-    Attribution, Contributor, DatasetStatement, Described, Excluded, Folder, Format, Measured, RecordKey, Schema,
-    Source,
+    Attribution, Contributor, DatasetStatement, Described, Excluded, Folder, Format, Gravity, Measured, Opened,
+    RecordKey, ScanSummary, Schema, Source, Tree, detect,
 };
 use model_vault::facts::AttestationFacts;
 use model_vault::files::Ignored;
@@ -20,6 +20,7 @@ use model_vault::identity::signers::{Trusting, Untrusting};
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::{ArtifactKind, Clock, Name, Reference, Sha256, SystemClock, Timestamp};
 use model_vault::policy::Scenario;
+use model_vault::seal::io::ReadAt;
 use model_vault::vault::{Caller, Channel, InitSpec, Machine, SealInput, SealMember, Sealing, Transport, Vault};
 use model_vault::{ErrorId, Result};
 
@@ -110,7 +111,16 @@ impl Fixture {
             },
             files,
             derived_from: Vec::new(),
-            described: Described { scan: Some(sha256(b"the report")), ..Described::default() },
+            described: Described {
+                scan: Some(sha256(b"the report")),
+                scan_summary: Some(ScanSummary {
+                    records: 3,
+                    findings: 0,
+                    worst: Gravity::None,
+                    detectors: [("rule".to_owned(), 0)].into(),
+                }),
+                ..Described::default()
+            },
         }
     }
 
@@ -228,7 +238,8 @@ fn a_training_job_opens_a_dataset_only_if_the_rule_of_its_namespace_holds() {
     refused("nobody trusts the contributor", &|s| s.attribution.contributors[0].key = stranger);
     refused("it was signed just now", &|s| s.created = f.clock.now());
     refused("it says that it was signed tomorrow", &|s| s.created = f.clock.now().plus(DAY));
-    refused("it was not scanned", &|s| s.described.scan = None);
+    refused("it was not scanned", &|s| (s.described.scan, s.described.scan_summary) = (None, None));
+    refused("it was scanned by who knows what", &|s| s.described.scan_summary = None);
     refused("its version is too low", &|s| s.version = 2);
     let version = f.seal(&files(), None).unwrap();
     assert!(!f.opens(&version), "nobody signed it");
@@ -465,4 +476,53 @@ fn no_older_and_no_other_version_is_sealed_over_the_newest() {
     refused("f", &signed(&[&v4]), ErrorId::VersionRollback);
     f.untrust("insider");
     over("f", &signed(&[&v4]), None).unwrap();
+}
+
+/// Four images, which are others from the opening on that has this number.
+struct Restless {
+    opened: AtomicUsize,
+    change: usize,
+}
+
+struct Bytes(Vec<u8>);
+
+impl ReadAt for Bytes {
+    fn len(&self) -> std::io::Result<u64> {
+        ReadAt::len(&self.0)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+impl Opened for Bytes {}
+
+impl Tree for Restless {
+    fn walk(&self, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        ["a/0.png", "a/1.png", "b/2.png", "b/3.png"].iter().try_for_each(|path| each(path, 40))
+    }
+
+    fn open(&self, path: &str) -> Result<Arc<dyn Opened>> {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let end = if number < self.change { path.repeat(8) } else { "another!".repeat(8) };
+        Ok(Arc::new(Bytes([&b"\x89PNG\r\n\x1a\n"[..], &end.as_bytes()[..32]].concat())))
+    }
+}
+
+#[test]
+fn a_report_is_about_the_images_that_were_decoded() {
+    let scanned = |change: usize| {
+        let tree = Restless { opened: AtomicUsize::new(0), change };
+        let folder = Folder::of(Box::new(tree), None).unwrap();
+        detect::scan(&folder, None, None, &detect::Settings::default(), 2, &|_| ())
+    };
+    let report = scanned(usize::MAX).unwrap();
+    let folder = Folder::of(Box::new(Restless { opened: AtomicUsize::new(0), change: usize::MAX }), None).unwrap();
+    let nobody = &mut |_: &str, _: &[Sha256], _: &[RecordKey]| Ok(());
+    let signed = folder.measure(&Schema::Files, None, 2, nobody, &|_| ()).unwrap();
+    assert_eq!((report.files[0].sha256, report.files[0].records), (signed[0].sha256, 4), "as it is signed");
+    assert!(report.detectors.iter().any(|ran| ran.passes > 0));
+    // The first pass opens each of them once.
+    assert_eq!(scanned(4).unwrap_err().id(), ErrorId::SourceChanged);
 }

@@ -161,6 +161,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "vault dataset scan data/ --label class --html report.html",
             "vault dataset scan reviews --baseline reviews@v2 --fail-on any --sarif scan.sarif",
             "vault dataset scan data/ --detector label --bar label.margin=0.8",
+            "vault dataset scan pictures/ --fail-on duplicate --fail-on unseen",
         ],
     ),
     (

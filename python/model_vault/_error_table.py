@@ -31,7 +31,7 @@ ERRORS: dict[str, tuple[str, str, str | None]] = {
     'InspectionRefused': ('Integrity', 'the content was refused by inspection', 'do not load the content; ask its publisher for one without what was found'),
     'AuditBroken': ('Integrity', 'the audit log contradicts its checkpoint', 'stop, keep a copy of the home, and compare with the checkpoint you keep elsewhere'),
     'RecordInvalid': ('Integrity', 'a record cannot be read', 'mend the record, or name the format of the file'),
-    'DatasetChanged': ('Integrity', 'the dataset differs from what was signed', 'do not train on it before you know who changed it and why; the signed version is in the vault'),
+    'DatasetChanged': ('Integrity', 'the dataset differs from what was signed', 'do not train on it before you know who changed it and why: vault dataset verify tells what differs'),
     'DatasetForked': ('Integrity', 'two versions of a dataset claim one place', 'ask its owner which of them is right, and how the other came to be signed'),
     'StatementExpired': ('Integrity', 'a signed statement has ended', 'ask its owner for a newer version, or check the clock of this machine'),
     'VersionRollback': ('Integrity', 'the server shows an older state of a tag than was seen before', 'ask the operator whether an old backup was restored; --no-state accepts it'),

@@ -725,6 +725,7 @@ def test_the_receipt_says_what_was_read(owner, tmp_path):
     assert reads[:2] == [[0, "a.csv", 0, 4, 1, 40], [0, "b.jsonl", 0, 3, 1, 40]]
     assert reads[-2:] == [[2, "a.csv", 0, 2, 1, 20], [3, "b.jsonl", 0, 0, 1, 10]]
     assert found["annotations"]["records"] == 80 + 80 + 13 + 10
+    assert found["annotations"]["unfinished"] == 1, "the pass that was closed after 13 records"
     assert found["digest"]["sha256"] == read_set(owner, reads)
     shuffled = [r for r in reads if r[0] == 1]
     assert sum(last - first + 1 for *_, first, last in shuffled if last) == 80
@@ -741,7 +742,7 @@ def test_a_piece_that_is_bad_is_not_in_the_receipt(owner):
     dataset = opened(owner)
     handed(dataset.records())
     facts = dataset.receipt()["predicate"]["runDetails"]["byproducts"][0]["annotations"]
-    assert facts == {"records": 20, "reads": [[0, "a.csv", 0, 2, 1, 20]]}
+    assert facts == {"records": 20, "unfinished": 1, "reads": [[0, "a.csv", 0, 2, 1, 20]]}
 
 
 # Other libraries

@@ -577,6 +577,14 @@ fn revocation_holds(c: &dyn Catalogue, clock: &StepClock) {
     c.record_certificate(certificate(ns, "serve-1", 7), entry("renew")).unwrap();
     assert_eq!((revoked(2), revoked(6), revoked(7)), (true, false, false));
 
+    // One that is good goes before one that would have been so for longer.
+    let longer = NewCertificate { not_after: Timestamp::from_millis(9), ..certificate(ns, "serve-1", 8) };
+    c.record_certificate(longer, entry("renew")).unwrap();
+    let newest = || c.newest_certificate(ns, &serve).unwrap().unwrap().certificate.serial[0];
+    assert_eq!(newest(), 8);
+    c.revoke_certificate(&[8; 16], entry("revoke")).unwrap();
+    assert!([6, 7].contains(&newest()), "{}", newest());
+
     for n in 0..5 {
         enrol(&format!("w{n}"), 20 + n).unwrap();
     }
@@ -767,7 +775,6 @@ fn dataset_facts() -> DatasetFacts {
         expires: None,
         contributors: vec![("acme".into(), KeyId([5; 32])), ("b\u{e9}".into(), KeyId([6; 32]))],
         excluded: 1,
-        scanned: true,
         scan: Some(ScanFacts { records: 10, findings: 1, worst: 2, detectors: vec![("label".into(), 3)] }),
         derived: false,
     }

@@ -249,7 +249,7 @@ pub trait Catalogue:
     /// The certificate of this serial number and its workload, or `NotFound`: a certificate not recorded here is refused.
     fn certificate(&self, serial: &[u8]) -> Result<CertifiedWorkload>;
 
-    /// The certificate of a workload that is valid longest, revoked or not.
+    /// The certificate of a workload's newest enrolment that is valid longest: of those that are not revoked, if there are any.
     fn newest_certificate(&self, namespace: NamespaceId, workload: &Name) -> Result<Option<CertificateRecord>>;
 
     /// Revokes a workload with its certificates and grants. Again: keeps the first time.

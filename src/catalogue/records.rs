@@ -342,9 +342,7 @@ pub struct DatasetFacts {
     pub contributors: Vec<(String, KeyId)>,
     /// How many contributors are kept out.
     pub excluded: u64,
-    /// The statement names the report of a scan.
-    pub scanned: bool,
-    /// That report in short, where its signer read it.
+    /// The report of a scan in short, where it names one that its signer read.
     #[serde(default)]
     pub scan: Option<ScanFacts>,
     /// It was made from other datasets.

@@ -1,5 +1,6 @@
 //! A dataset: its files, on disk or elsewhere, and what is measured of all of them under one schema.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -7,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::compare::RecordKey;
 use super::frame::Format;
 use super::frame::images::Images;
+use super::frame::members::Content;
 use super::measure::{Measured, Measuring, Source, Surveyor};
 use super::parts::Part;
 use super::pieces::Pieces;
@@ -19,7 +21,7 @@ use crate::files::{Ignored, Links, ModelFiles};
 use crate::names::Sha256;
 
 /// What all images of a folder are called together, as one file of the dataset.
-pub(super) const IMAGES: &str = "images";
+pub const IMAGES: &str = "images";
 /// What the key of a record is called that is no row.
 const KEY: &str = "path";
 
@@ -30,6 +32,15 @@ pub struct Folder {
     format: Option<Format>,
     images: bool,
     size: u64,
+}
+
+/// An image of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFile {
+    /// Path within the dataset.
+    pub path: String,
+    /// Bytes, and SHA-256 of them, where these were asked for.
+    pub content: Option<(u64, Sha256)>,
 }
 
 /// A file that is no image of many.
@@ -170,6 +181,45 @@ impl Folder {
         with(Images { files: &*self.tree, is_image: &is_image, progress, size: AtomicU64::new(0) })
     }
 
+    /// Names images by their numbers, from 1 in the order of their paths. `contents`: whether their bytes are read.
+    ///
+    /// # Errors
+    /// `SourceChanged`; those of reading.
+    pub fn images_at(&self, numbers: &BTreeSet<u64>, contents: bool) -> Result<BTreeMap<u64, ImageFile>> {
+        let (mut found, mut number) = (BTreeMap::new(), 0);
+        if numbers.is_empty() || !self.images {
+            return Ok(found);
+        }
+        self.tree.walk(&mut |path, size| {
+            if format_of(path, self.format) != Format::Images {
+                return Ok(());
+            }
+            number += 1;
+            if numbers.contains(&number) {
+                let content = contents.then(|| self.content_of(path, size)).transpose()?;
+                found.insert(number, ImageFile { path: path.into(), content });
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn content_of(&self, path: &str, size: u64) -> Result<(u64, Sha256)> {
+        let file = self.tree.open(path)?;
+        let sha256 = Content { extension: "", size, source: (&*file, 0), place: path }.sha256()?;
+        file.unchanged()?;
+        Ok((size, sha256))
+    }
+
+    /// What is signed of the bytes of its images: SHA-256 over the hashes of all of them.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn sha256_of_images(&self, threads: usize) -> Result<Sha256> {
+        let mut nobody = |_: &str, _: &[Sha256], _: &[RecordKey]| Ok(());
+        Ok(self.images((&Schema::Files, None, threads), &mut nobody, &|_| ())?.sha256)
+    }
+
     /// Bytes of its images.
     pub(super) fn size_of_images(&self) -> u64 {
         self.size.saturating_sub(self.files.iter().map(|held| held.size).sum())
@@ -220,23 +270,26 @@ impl Folder {
         follow: &mut dyn Follow,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Measured>> {
-        let key = key.map(|name| match schema {
-            Schema::Files if name == KEY => Ok(0),
-            _ => {
-                let at = schema.columns().iter().position(|c| c.name == name);
-                at.ok_or_else(|| Error::new(ErrorId::InvalidArgument, format!("no column is named {name:?}")))
+        let column = |name: &str| schema.columns().iter().position(|c| c.name == name);
+        let (rows, of_files) = match key {
+            None => (None, None),
+            // What is files has its path for a key, whatever the rows beside it have.
+            Some(KEY) if self.has(Format::is_of_files) => (column(KEY), Some(0)),
+            Some(name) => {
+                let refused = || Error::new(ErrorId::InvalidArgument, format!("no column is named {name:?}"));
+                (Some(column(name).ok_or_else(refused)?), Some(0))
             }
-        });
-        let key = key.transpose()?;
+        };
         let mut measured = Vec::with_capacity(self.files.len() + 1);
         let mut images = self.images;
         for held in &self.files {
             if images && *held.path > *IMAGES {
                 images = false;
-                measured.push(self.images((schema, key, threads), follow, progress)?);
+                measured.push(self.images((schema, of_files, threads), follow, progress)?);
             }
             let file = self.tree.open(&held.path)?;
             let mut leaves = |hashes: &[Sha256], keys: &[RecordKey]| follow.records(&held.path, hashes, keys);
+            let key = if self.format_of(held).is_of_files() { of_files } else { rows };
             let (file_measured, pieces) = self.source(held, &file).measure(schema, key, threads, &mut leaves)?;
             file.unchanged()?;
             follow.pieces(&held.path, &pieces)?;
@@ -244,7 +297,7 @@ impl Folder {
             progress(held.size);
         }
         if images {
-            measured.push(self.images((schema, key, threads), follow, progress)?);
+            measured.push(self.images((schema, of_files, threads), follow, progress)?);
         }
         Ok(measured)
     }

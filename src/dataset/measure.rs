@@ -13,7 +13,7 @@ use super::frame::whole::Whole;
 use super::frame::{Format, Frame};
 use super::pieces::{Cutter, Piece, Pieces};
 use super::schema::{Schema, Survey, Type};
-use super::units::{Done, Units, show, work};
+use super::units::{Done, Read, Units, show, work};
 use super::value::{Hasher, record_key};
 use crate::crypto::hash::Sha256Hasher;
 use crate::crypto::merkle::Frontier;
@@ -157,7 +157,7 @@ impl Source<'_> {
     }
 
     /// Hands on all records under a schema, in canonical form: `see` makes something of some that follow one another, on any thread; `take`
-    /// is given what it made, in the order of the file.
+    /// is given what it made, in the order of the file; `bytes` sees all of it, each byte once and in order.
     ///
     /// # Errors
     /// As [`measure`](Self::measure); those of `take`.
@@ -165,10 +165,11 @@ impl Source<'_> {
         &self,
         schema: &Schema,
         threads: usize,
+        bytes: Read<'_>,
         see: &(dyn Fn(&[u8], &mut T) + Sync),
         take: &mut dyn FnMut(T) -> Result<()>,
     ) -> Result<()> {
-        self.visit(schema, Show { path: self.path, threads, see, take })
+        self.visit(schema, Show { path: self.path, threads, bytes, see, take })
     }
 
     /// Finds what hands out the records of the format.
@@ -234,6 +235,7 @@ impl Visit for Measure<'_> {
 struct Show<'a, T> {
     path: &'a str,
     threads: usize,
+    bytes: Read<'a>,
     see: &'a (dyn Fn(&[u8], &mut T) + Sync),
     take: &'a mut dyn FnMut(T) -> Result<()>,
 }
@@ -242,7 +244,7 @@ impl<T: Send + Default> Visit for Show<'_, T> {
     type Out = ();
 
     fn visit<U: Units>(self, units: &U, _: &Schema) -> Result<()> {
-        show(self.path, units, self.threads, self.see, self.take)
+        show(self.path, units, self.threads, self.bytes, self.see, self.take)
     }
 }
 

@@ -50,7 +50,7 @@ pub use chain::{Chain, Seen as VersionSeen, Version};
 pub use compare::{Comparing, Difference, Multiset, RecordKey, Summary};
 pub use contributors::{Attested, Contributor, Excluded, MAX_CONTRIBUTORS, Run, Runs};
 pub use fields::{Field, Fields, Malformed, fields, members};
-pub use folder::{Folder, Follow};
+pub use folder::{Folder, Follow, IMAGES, ImageFile};
 pub use frame::{Format, file_record_hash};
 pub use images::image_pieces;
 pub use jsonl::write_line;

@@ -8,8 +8,10 @@ use super::frame::contents::{Contents, Write};
 use super::frame::members::Samples;
 use super::frame::tar::Tar;
 use super::measure::Source;
-use super::units::{Done, Fault, show, work};
+use super::units::{Behind, Done, Fault, Read, show, work};
+use crate::crypto::hash::Sha256Hasher;
 use crate::error::{Error, ErrorId, Result};
+use crate::names::Sha256;
 
 /// A file, or all images.
 pub(super) enum Part<'a> {
@@ -50,6 +52,22 @@ impl Part<'_> {
         }
     }
 
+    /// What is signed of its bytes ([`Measured`](super::measure::Measured)).
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn sha256(&self, threads: usize) -> Result<Sha256> {
+        let source = match self {
+            Self::File(source) => source,
+            Self::Images(folder) => return folder.sha256_of_images(threads),
+        };
+        let mut all = Sha256Hasher::default();
+        let mut read = |bytes: &[u8]| all.update(bytes);
+        let mut behind = Behind::new(source.path, &*source.bytes, &mut read)?;
+        behind.to(behind.len)?;
+        Ok(all.finish())
+    }
+
     /// Shows the names of all files of images or samples; none is read.
     ///
     /// # Errors
@@ -66,7 +84,7 @@ impl Part<'_> {
         }
     }
 
-    /// Hands on all images or samples as records that `write` writes; as [`Source::read`].
+    /// Hands on all images or samples as records that `write` writes; as [`Source::read`]. Of images `bytes` sees nothing.
     ///
     /// # Errors
     /// Those of `write`, `take` and reading; `RecordInvalid`, with the place.
@@ -74,13 +92,17 @@ impl Part<'_> {
         &self,
         threads: usize,
         write: Write<'_>,
+        bytes: Read<'_>,
         see: &(dyn Fn(&[u8], &mut T) + Sync),
         take: &mut dyn FnMut(T) -> Result<()>,
     ) -> Result<()> {
         match self {
-            Self::File(source) => show(source.path, &Contents { samples: tar(source)?, write }, threads, see, take),
-            Self::Images(folder) => folder
-                .with_images(&|_| (), |images| show(IMAGES, &Contents { samples: images, write }, threads, see, take)),
+            Self::File(source) => {
+                show(source.path, &Contents { samples: tar(source)?, write }, threads, bytes, see, take)
+            }
+            Self::Images(folder) => folder.with_images(&|_| (), |images| {
+                show(IMAGES, &Contents { samples: images, write }, threads, bytes, see, take)
+            }),
         }
     }
 }

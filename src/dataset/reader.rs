@@ -8,6 +8,7 @@ use super::contributors::Runs;
 use super::folder::Folder;
 use super::frame::Format;
 use super::frame::contents::{leaf_of, whole};
+use super::frame::tar::samples_within;
 use super::images::ImageLeaves;
 use super::measure::{Measured, Source};
 use super::parts::Part;
@@ -112,8 +113,8 @@ impl Reader<'_> {
                 let see = |record: &[u8], batch: &mut Batch| batch.push(record);
                 let mut take = |batch: Batch| hand_on(&batch, &mut read);
                 match file.format {
-                    Format::Tar => Part::File(source).contents(threads, &whole, &see, &mut take)?,
-                    _ => source.read(schema, threads, &see, &mut take)?,
+                    Format::Tar => Part::File(source).contents(threads, &whole, &mut |_| {}, &see, &mut take)?,
+                    _ => source.read(schema, threads, &mut |_| {}, &see, &mut take)?,
                 }
                 verified.pieces.clone()
             };
@@ -132,7 +133,7 @@ impl Reader<'_> {
             batch.push(record);
             batch.leaves.push(leaf_of(record));
         };
-        Part::Images(self.place.folder()).contents(threads, &whole, &see, &mut |batch: Batch| {
+        Part::Images(self.place.folder()).contents(threads, &whole, &mut |_| {}, &see, &mut |batch: Batch| {
             let (mut from, mut good) = (0, Batch::default());
             for (end, leaf) in batch.ends.iter().zip(&batch.leaves) {
                 let record = batch.bytes.get(from..*end).unwrap_or_default();
@@ -169,7 +170,7 @@ impl Reader<'_> {
             return Err(changed(&file.path, "it is longer than what was signed"));
         }
         let starts = pieces.0.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + piece.len))).collect();
-        Ok(Verified { path: file.path.clone(), pieces, starts, source, held: Mutex::default() })
+        Ok(Verified { path: file.path.clone(), format: file.format, pieces, starts, source, held: Mutex::default() })
     }
 
     fn listed(&self, file: &Measured) -> Result<Pieces> {
@@ -220,6 +221,7 @@ const HELD: (usize, usize) = (8, 16 << 20);
 /// The bytes of a file, of which none is handed on unchecked. Holds the last pieces.
 pub struct Verified {
     path: String,
+    format: Format,
     pieces: Pieces,
     starts: Vec<u64>,
     source: Arc<dyn ReadAt>,
@@ -249,8 +251,7 @@ impl ReadAt for Verified {
                     return there;
                 }
                 if there.is_err() || blake3(&bytes) != piece.blake3 {
-                    let before = self.pieces.0[..index].iter().map(|p| p.records).sum();
-                    return Err(std::io::Error::other(damaged(&self.path, *start, piece, before)));
+                    return Err(std::io::Error::other(self.damaged(index, *start, piece)));
                 }
                 let mut size = bytes.len();
                 held.insert(0, (index, bytes));
@@ -278,11 +279,20 @@ pub(super) fn changed(file: &str, why: &str) -> Error {
     Error::new(ErrorId::DatasetChanged, format!("{file}: {why}")).hint("vault dataset verify tells what differs")
 }
 
-fn damaged(file: &str, at: u64, piece: &Piece, records: u64) -> Error {
-    let bytes = format!("bytes {at} to {}", (at + piece.len).saturating_sub(1));
-    let which = match piece.records {
-        0 => bytes,
-        n => format!("records {} to {} ({bytes})", records + 1, records + n),
-    };
-    changed(file, &format!("{which} are not what was signed"))
+impl Verified {
+    fn damaged(&self, index: usize, at: u64, piece: &Piece) -> Error {
+        let end = at.saturating_add(piece.len);
+        let before: u64 = self.pieces.0.iter().take(index).map(|p| p.records).sum();
+        let records = match (piece.records, self.format) {
+            (0, Format::Tar) => samples_within(&*self.source, (at, end)),
+            (0, _) => None,
+            (n, _) => Some((before + 1, before + n)),
+        };
+        let bytes = format!("bytes {at} to {}", end.saturating_sub(1));
+        let which = match records {
+            None => bytes,
+            Some((first, last)) => format!("records {first} to {last} ({bytes})"),
+        };
+        changed(&self.path, &format!("{which} are not what was signed"))
+    }
 }

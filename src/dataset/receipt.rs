@@ -1,6 +1,7 @@
 //! A training receipt: what a job read of which dataset, and what model it made of it. An in-toto statement with the predicate of SLSA
 //! provenance v1 (<https://slsa.dev/spec/v1.0/provenance>); its by-product `read-set` names every piece that was read, in order.
 
+mod counts;
 mod parse;
 
 use std::collections::BTreeMap;
@@ -81,6 +82,8 @@ pub struct Receipt {
     pub order_seed: Option<u64>,
     /// Records that were handed on.
     pub records: u64,
+    /// Passes that were broken off: of the last piece of each fewer records were handed on than it has.
+    pub unfinished: u64,
     /// What was read, in order.
     pub reads: Vec<Read>,
     /// SHA-256 over all pieces read.
@@ -96,6 +99,7 @@ impl Receipt {
             epochs: 1,
             order_seed: None,
             records: read.records,
+            unfinished: 0,
             reads: read.reads.clone(),
             read_set: read.digest(),
         }
@@ -124,9 +128,13 @@ impl Receipt {
             out,
             ",\"digest\":{{\"sha256\":\"{root}\"}},\"annotations\":{{\"version\":{version},\"statement\":\"{statement}\"}}}}]}},\
              \"runDetails\":{{\"builder\":{{\"id\":\"{READER}\"}},\"byproducts\":[{{\"name\":\"read-set\",\"digest\":{{\"sha256\":\"{}\"}},\
-             \"annotations\":{{\"records\":{},\"reads\":[",
+             \"annotations\":{{\"records\":{},",
             self.read_set, self.records
         );
+        if self.unfinished > 0 {
+            let _ = write!(out, "\"unfinished\":{},", self.unfinished);
+        }
+        out.push_str("\"reads\":[");
         for (i, Read { epoch, file, pieces, records }) in self.reads.iter().enumerate() {
             let _ = write!(out, "{}[{epoch},", if i == 0 { "" } else { "," });
             quote(file, &mut out);
@@ -172,7 +180,8 @@ impl Receipt {
         Ok(true)
     }
 
-    /// Whether these pieces of the dataset are what the receipt says was read, in its order. `pieces` gives the signed list of a file.
+    /// Whether these pieces of the dataset, and the records in them, are what the receipt says was read, in its order. `pieces` gives the
+    /// signed list of a file.
     ///
     /// # Errors
     /// `DatasetChanged` where they are not; those of `pieces`.
@@ -181,7 +190,7 @@ impl Receipt {
             Err(Error::new(ErrorId::DatasetChanged, format!("the receipt is not about this dataset: {why}")))
         };
         // Whoever reads in a drawn order comes to a file again and again.
-        let (mut digest, mut held, mut known) = (Sha256Hasher::default(), 0, BTreeMap::<&str, Pieces>::new());
+        let (mut digest, mut held, mut known) = (Sha256Hasher::default(), 0, BTreeMap::<&str, Listed>::new());
         for read in &self.reads {
             if !known.contains_key(&*read.file) {
                 let listed = pieces(&read.file)?;
@@ -190,17 +199,51 @@ impl Receipt {
                     known.clear();
                     held = listed.0.len();
                 }
-                known.insert(&read.file, listed);
+                known.insert(&read.file, Listed::of(listed));
             }
-            let listed = known.get(&*read.file).map_or(&[][..], |pieces| &pieces.0);
+            let Some(known) = known.get(&*read.file) else { continue };
+            let listed = &known.pieces.0;
             for index in read.pieces.0..=read.pieces.1 {
                 let Some(piece) = usize::try_from(index).ok().and_then(|i| listed.get(i)) else {
                     return other(format!("{} has no piece {index}", read.file));
                 };
                 digest.update(format!("{} {} {index} {}\n", read.epoch, read.file, piece.blake3).as_bytes());
             }
+            if known.records(read.pieces) != Some(read.records) {
+                let (first, last) = read.records;
+                return other(format!(
+                    "records {first} to {last} of {} are not those of the pieces that it names",
+                    read.file
+                ));
+            }
         }
         if digest.finish() == self.read_set { Ok(()) } else { other("its pieces have other digests".into()) }
+    }
+}
+
+/// The pieces of a file, and which records are in them.
+struct Listed {
+    pieces: Pieces,
+    /// Records before each, and of all.
+    before: Vec<u64>,
+}
+
+impl Listed {
+    fn of(pieces: Pieces) -> Self {
+        let mut sum = 0_u64;
+        let mut before = vec![0];
+        before.extend(pieces.0.iter().map(|piece| {
+            sum = sum.saturating_add(piece.records);
+            sum
+        }));
+        Self { pieces, before }
+    }
+
+    /// First and last record of pieces, from 1; 0 and 0 where none begins.
+    fn records(&self, (first, last): (u64, u64)) -> Option<(u64, u64)> {
+        let at = |piece: u64| self.before.get(usize::try_from(piece).ok()?).copied();
+        let (before, until) = (at(first)?, at(last.checked_add(1)?)?);
+        Some(if until > before { (before + 1, until) } else { (0, 0) })
     }
 }
 
@@ -226,6 +269,7 @@ mod tests {
             epochs: 1,
             order_seed: Some(7),
             records: 30,
+            unfinished: 0,
             read_set: read.digest(),
             reads: read.reads,
         }
@@ -236,6 +280,8 @@ mod tests {
         let receipt = receipt();
         let text = receipt.to_payload();
         assert_eq!(Receipt::from_payload(text.as_bytes()).unwrap(), receipt);
+        let partly = Receipt { unfinished: 2, ..receipt.clone() };
+        assert_eq!(Receipt::from_payload(partly.to_payload().as_bytes()).unwrap(), partly);
         for (from, to) in [
             ("training/v1", "training/v2"),
             ("provenance/v1", "provenance/v0.2"),
@@ -270,6 +316,11 @@ mod tests {
         let mut other = receipt();
         other.reads.pop();
         assert_eq!(refused(other), ErrorId::DatasetChanged);
+        for records in [(1, 19), (2, 20), (0, 0), (1, 21)] {
+            let mut other = receipt();
+            other.reads[0].records = records;
+            assert_eq!(refused(other), ErrorId::DatasetChanged, "{records:?}");
+        }
     }
 
     #[test]
@@ -279,7 +330,8 @@ mod tests {
             let (file, piece) = (["a.csv", "b.csv"][i % 2], (i / 2 % 2) as u64);
             let blake3 = pieces(2).0[i / 2 % 2].blake3;
             digest.update(format!("0 {file} {piece} {blake3}\n").as_bytes());
-            Read { epoch: 0, file: file.into(), pieces: (piece, piece), records: (0, 0) }
+            let records = [(0, 0), (1, 10)][i / 2 % 2];
+            Read { epoch: 0, file: file.into(), pieces: (piece, piece), records }
         });
         let reads = reads.collect();
         let many = Receipt { reads, read_set: digest.finish(), ..receipt() };

@@ -137,7 +137,8 @@ pub(super) fn work<U: Units, T: Send>(
     })
 }
 
-/// Hands on all records: `see` makes something of some that follow one another, on any thread; `take` is given what it made, in order.
+/// Hands on all records: `see` makes something of some that follow one another, on any thread; `take` is given what it made, in order;
+/// `read` sees the bytes of the file.
 ///
 /// # Errors
 /// As [`work`]; those of `take`.
@@ -145,6 +146,7 @@ pub(super) fn show<U: Units, T: Send + Default>(
     name: &str,
     units: &U,
     threads: usize,
+    read: Read<'_>,
     see: &(dyn Fn(&[u8], &mut T) + Sync),
     take: &mut dyn FnMut(T) -> Result<()>,
 ) -> Result<()> {
@@ -156,7 +158,7 @@ pub(super) fn show<U: Units, T: Send + Default>(
         })?;
         Ok(Done { value, records })
     };
-    work(name, units, threads, &mut |_| {}, &make, &mut |done| take(done.value))
+    work(name, units, threads, read, &make, &mut |done| take(done.value))
 }
 
 fn serve<U: Units, T: Send>(

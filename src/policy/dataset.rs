@@ -27,9 +27,9 @@ pub struct Dataset {
     pub strangers: u64,
     /// Seconds since it was signed.
     pub age_s: u64,
-    /// It names the report of a scan.
+    /// It names the report of a scan of ours, about these very files.
     pub scanned: bool,
-    /// That report in short.
+    /// That report in short; there whenever it was scanned.
     pub scan: Option<Scan>,
     /// Who signed it, by the name in the trust store.
     pub signer: String,

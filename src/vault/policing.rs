@@ -29,6 +29,8 @@ impl Vault {
         let mut told = policies.explain(&request);
         told.outside = self.outside(&scenario)?;
         told.allowed &= told.outside.is_empty();
+        // A grant is for somebody who can be let in.
+        told.grant &= self.has_a_credential(&scenario.principal).is_ok();
         Ok(told)
     }
 

@@ -412,7 +412,7 @@ pub struct DatasetScan {
     /// Of all that is drawn by lot: the same seed, the same report
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Exit with 11 on findings: any, DETECTOR, or DETECTOR:RECORDS at least; may be repeated
+    /// Exit with 11 on findings: any, DETECTOR, or DETECTOR:RECORDS at least; on records that could not be looked at: unseen; may be repeated
     #[arg(long, value_name = "WHAT")]
     pub fail_on: Vec<FailOn>,
     /// Also write a SARIF 2.1.0 report
@@ -441,19 +441,38 @@ fn bar(text: &str) -> Result<(String, f64), &'static str> {
 
 /// What makes a scan fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailOn {
-    /// None: any.
-    pub detector: Option<String>,
-    /// Records that it must have found at least.
-    pub records: Option<u64>,
+pub enum FailOn {
+    /// A finding by any detector.
+    Any,
+    /// A record that could not be looked at.
+    Unseen,
+    /// What one detector found.
+    Detector {
+        /// Which.
+        name: String,
+        /// Records that it must have found at least.
+        records: Option<u64>,
+    },
+}
+
+impl std::fmt::Display for FailOn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Any => "any",
+            Self::Unseen => "unseen",
+            Self::Detector { name, .. } => name,
+        })
+    }
 }
 
 impl std::str::FromStr for FailOn {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "any" {
-            return Ok(Self { detector: None, records: None });
+        match text {
+            "any" => return Ok(Self::Any),
+            "unseen" => return Ok(Self::Unseen),
+            _ => {}
         }
         let (name, records) = match text.split_once(':') {
             None => (text, None),
@@ -464,9 +483,9 @@ impl std::str::FromStr for FailOn {
         };
         if model_vault::dataset::detect::claim(name).is_none() {
             let all: Vec<_> = model_vault::dataset::detect::CLAIMS.iter().map(|claim| claim.detector).collect();
-            return Err(format!("any, or one of {}", all.join(", ")));
+            return Err(format!("any, unseen, or one of {}", all.join(", ")));
         }
-        Ok(Self { detector: Some(name.into()), records })
+        Ok(Self::Detector { name: name.into(), records })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::io::IsTerminal;
 
-use model_vault::Result;
 use model_vault::facts::SettingFacts;
 use model_vault::vault::check_setting;
+use model_vault::{ErrorId, Result};
 use serde::Serialize;
 
 use super::Context;
@@ -51,7 +51,14 @@ pub fn set(cx: &Context<'_>, args: &ConfigSet) -> Result<()> {
     // A mistake is found before a passphrase is asked for.
     check_setting(args.kind, &text)?;
     let client = cx.session.client()?;
-    let version = cx.session.wait(client.set_setting(args.kind.as_str(), &text, args.expect))?;
+    let set = cx.session.wait(client.set_setting(args.kind.as_str(), &text, args.expect));
+    let version = set.map_err(|e| match (e.id(), args.expect) {
+        (ErrorId::AlreadyExists, Some(_)) => e.hint(format!(
+            "somebody set others meanwhile: look with vault config get {}, and name their version with --expect",
+            args.kind
+        )),
+        _ => e,
+    })?;
     let taken = Taken { kind: args.kind.as_str(), version: Some(version) };
     cx.out.report(&taken, |t| format!("version {version} of the {} is in force\n", t.kind))
 }

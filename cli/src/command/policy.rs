@@ -107,7 +107,13 @@ fn set(cx: &Context<'_>, args: &PolicySet) -> Result<()> {
     // A mistake is found before a passphrase is asked for.
     let policies = read(&args.file)?;
     let client = cx.session.client()?;
-    let set = Set { version: cx.session.wait(client.set_policy_over(policies.text(), args.expect))? };
+    let version = cx.session.wait(client.set_policy_over(policies.text(), args.expect)).map_err(|e| match e.id() {
+        ErrorId::AlreadyExists if args.expect.is_some() => {
+            e.hint("somebody set another meanwhile: look with vault policy get, and name its version with --expect")
+        }
+        _ => e,
+    })?;
+    let set = Set { version };
     cx.out.report(&set, |s| format!("policy version {} is in force\n", s.version))
 }
 
@@ -133,6 +139,11 @@ fn check(cx: &Context<'_>, args: &PolicyCheck) -> Result<()> {
         (false, None) => (None, text),
     };
     let policies = parsed(&args.file, &text)?;
+    if policies.count() == 0 {
+        // A file that could not be written, or the wrong one: in force, it would permit nothing to anybody.
+        return Err(Error::new(ErrorId::InvalidArgument, format!("{}: there is no policy in it", args.file.display()))
+            .hint("begin with the built-in policy: vault policy get --version v0 > FILE"));
+    }
     let checked = Checked { policies: policies.count(), sha256: policies.version(), signed };
     cx.out.report(&checked, |c| {
         let signed = c.signed.as_ref().map_or_else(String::new, |s| {

@@ -4,11 +4,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use model_vault::seal::io::WriteAt;
-use model_vault::{Error, ErrorId, Result};
+use model_vault::{Error, ErrorId, Result, regular};
 use rustix::fs::{Access, AtFlags, CWD, OFlags, access, linkat};
 
 use super::temporary::{self, Temporary};
@@ -172,8 +172,25 @@ pub fn must_be_new(input: &Path, path: &Path) -> Result<()> {
         let text = format!("{} is no file", path.display());
         return Err(Error::new(ErrorId::InvalidArgument, text).hint("name a new file"));
     }
+    let is_pipe = path.metadata().is_ok_and(|facts| facts.file_type().is_fifo());
+    if is_pipe && !regular::is_inherited(path) {
+        // It would be waited for until somebody reads it.
+        let text = format!("{} is a pipe", path.display());
+        return Err(Error::new(ErrorId::InvalidArgument, text).hint("name a new file"));
+    }
     refuse_same(input, path)?;
     Destination::check(path)
+}
+
+/// Whether two outputs would be one file, which may not be there yet. What is written to a device is in nobody's way.
+pub fn same_place(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let path = follow(path);
+        let is_device = path.metadata().is_ok_and(|facts| !facts.is_file());
+        let (directory, name) = (parent(&path).canonicalize().ok()?, path.file_name()?);
+        (!is_device).then(|| directory.join(name))
+    };
+    place(a).is_some_and(|a| Some(a) == place(b))
 }
 
 /// A file that gets the name `path` when it is complete; without a name until then, if that can be.
@@ -231,6 +248,19 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn two_names_of_one_new_file_are_one_place() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        let at = |path: &str| dir.path().join(path);
+        std::os::unix::fs::symlink("new", at("link")).unwrap();
+        assert!(same_place(&at("new"), &at("d/../new")));
+        assert!(!same_place(&at("new"), &at("other")) && !same_place(&at("new"), &at("d/new")));
+        assert!(!same_place(Path::new("/dev/null"), Path::new("/dev/null")));
+        fs::write(at("new"), "").unwrap();
+        assert!(same_place(&at("new"), &at("link")));
+    }
 
     #[test]
     fn a_file_appears_whole_or_not_at_all() {

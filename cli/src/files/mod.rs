@@ -12,14 +12,13 @@ pub mod tree;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use model_vault::crypto::hash::Sha256Hasher;
 use model_vault::error::reason;
 use model_vault::names::{Reference, Sha256};
-use model_vault::{Error, ErrorId, Result};
-use rustix::fs::OFlags;
+use model_vault::{Error, ErrorId, Result, regular};
 use zeroize::Zeroizing;
 
 /// How the names of portable sealed files end.
@@ -27,13 +26,7 @@ const SEALED_SUFFIX: &str = ".mvlt";
 
 /// Reads a whole file of at most `max` bytes. Where a pipe has its name, nobody waits for whoever writes into it.
 pub fn read_small(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
-    match file.metadata()?.file_type() {
-        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        kind if !kind.is_file() => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
-        _ => read_up_to(file, max),
-    }
+    read_up_to(regular::open(path)?, max)
 }
 
 fn read_up_to(file: impl Read, max: u64) -> io::Result<Vec<u8>> {
@@ -56,13 +49,13 @@ pub fn sha256_of(file: &mut File) -> io::Result<Sha256> {
     }
 }
 
-/// Reads a text that somebody wrote, such as a policy; `-` is standard input. Also what another program writes (`<(...)` of a shell):
-/// whoever names it knows that it is a pipe.
+/// Reads a text that somebody wrote, such as a policy; `-` is standard input. Also what another program writes (`<(...)` of a shell);
+/// for a pipe that has a name nobody waits.
 pub fn read_text(path: &Path) -> Result<String> {
     const MAX: u64 = 1 << 20;
     let bytes = match path == Path::new("-") {
         true => read_up_to(io::stdin().lock(), MAX),
-        false => File::open(path).and_then(|file| read_up_to(file, MAX)),
+        false => regular::open_or_inherited(path).and_then(|file| read_up_to(file, MAX)),
     };
     let bytes = bytes.map_err(on(path))?;
     String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MAX).ok_or_else(|| {

@@ -293,3 +293,112 @@ fn a_damaged_record_is_told_with_its_file_once() {
     let error = m.fails(&READ, 3, "DatasetChanged").to_string();
     assert!(error.contains("a.csv: records 1 to 1000 (") && !error.contains("a.csv: a.csv"), "{error}");
 }
+
+#[test]
+fn a_receipt_counts_what_the_version_has() {
+    let m = with_signed();
+    m.ok(&[&READ[..], &["-o", "out.jsonl", "--receipt", "r.json"]].concat());
+    fs::write(m.path("model.bin"), "weights").unwrap();
+    let good = String::from_utf8(m.read("r.json")).unwrap();
+    assert!(good.contains("\"records\":1000,") && good.contains(",1,1000]"), "{good}");
+    let verify = |receipt: &str, told: &str| {
+        let _ = fs::remove_file(m.path("signed.json"));
+        let _ = fs::remove_file(m.path("r2.json"));
+        fs::write(m.path("r2.json"), receipt).unwrap();
+        m.ok(&[
+            "dataset",
+            "receipt",
+            "sign",
+            "r2.json",
+            "--model",
+            "model.bin",
+            "--key",
+            "job.pem",
+            "-o",
+            "signed.json",
+        ]);
+        let args = ["dataset", "receipt", "verify", "signed.json", "--job-key", "job.pub.pem", "--dataset", "data"];
+        let args = [&args[..], &["--key", "curator.pub.pem"]].concat();
+        match told {
+            "" => drop(m.ok(&args)),
+            id => drop(m.fails(&args, 3, id)),
+        }
+    };
+    verify(&good, "");
+    verify(&good.replacen("\"records\":1000,", "\"records\":99,", 1), "BundleMalformed");
+    verify(&good.replacen("\"records\":1000,", "\"records\":1001,", 1), "BundleMalformed");
+    verify(&good.replacen(",1,1000]", ",1,1001]", 1), "DatasetChanged");
+    verify(
+        &good.replacen(",1,1000]", ",2,1000]", 1).replacen("\"records\":1000,", "\"records\":999,", 1),
+        "DatasetChanged",
+    );
+    verify(&good.replacen("[0,\"a.csv\"", "[0,\"b.csv\"", 1), "DatasetChanged");
+    // What nobody signed is told as that.
+    let unsigned = ["dataset", "receipt", "verify", "r.json", "--job-key", "job.pub.pem", "--dataset", "data"];
+    let error = m.fails(&[&unsigned[..], &["--key", "curator.pub.pem"]].concat(), 3, "SignatureMissing");
+    assert!(error["error"]["hint"].as_str().unwrap().contains("vault dataset receipt sign"), "{error}");
+}
+
+#[test]
+fn nobody_waits_for_a_pipe_that_has_the_name_of_a_file() {
+    let m = with_signed();
+    m.ok(&[&READ[..], &["-o", "out.jsonl", "--receipt", "r.json"]].concat());
+    pipe(&m, "pipe");
+    for args in [
+        &["dataset", "verify", "data", "--key", "pipe"][..],
+        &["dataset", "sign", "data", "--key", "pipe"],
+        &["dataset", "receipt", "sign", "r.json", "--model", "pipe", "--key", "job.pem", "-o", "signed.json"],
+        &["dataset", "read", "data", "--key", "curator.pub.pem", "-o", "out2.jsonl", "--receipt", "pipe"],
+        &["dataset", "scan", "data", "--html", "pipe"],
+        &["config", "check", "quotas", "pipe"],
+        &["policy", "test", "pipe"],
+    ] {
+        m.fails(args, 2, "InvalidArgument");
+    }
+    // What a shell starts the command with is no such pipe.
+    let script = "\"$0\" dataset verify data --key <(cat curator.pub.pem)";
+    let vault = m.command(&[]).get_program().to_owned();
+    let out = m.program("bash", &["-c", script]).arg(vault).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn a_version_that_nobody_would_accept_is_not_signed() {
+    let m = with_signed();
+    for past in ["2020-01-01", "2020-01-01T00:00:00Z"] {
+        let sign = ["dataset", "sign", "data", "--key", "curator.pem", "--expires", past];
+        let error = m.fails(&sign, 2, "InvalidArgument").to_string();
+        assert!(error.contains("nobody would accept"), "{error}");
+    }
+    let soon = m.program("date", &["-u", "-d", "+8 seconds", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+    let soon = String::from_utf8(soon.stdout).unwrap();
+    m.ok(&["dataset", "sign", "data", "--key", "curator.pem", "--expires", soon.trim()]);
+    let prove = |to: &str| {
+        let args = ["dataset", "prove", "data", "--record", "1", "--key", "curator.pub.pem", "--json", "-o", to];
+        m.checked("dataset-prove", &args)
+    };
+    assert!(prove("p1.json")["expired"].is_null());
+    std::thread::sleep(std::time::Duration::from_secs(9));
+    assert!(prove("p2.json")["expired"].is_string(), "a proof of what ended says so");
+    m.fails(&VERIFY[..5], 3, "StatementExpired");
+}
+
+#[test]
+fn a_proof_says_that_no_reader_hands_the_record_on() {
+    let m = with_contributors();
+    sign(&m, &[]);
+    let quarantine = ["dataset", "quarantine", "data", "--contributor", "alice", "--reason", "flipped"];
+    m.ok(&[&quarantine[..], &["--key", "curator.pem"]].concat());
+    let prove = |record: &str, to: &str| {
+        let args = ["dataset", "prove", "data", "--file", "0.csv", "--record", record, "--key", "curator.pub.pem"];
+        m.checked("dataset-prove", &[&args[..], &["--json", "-o", to]].concat())["kept_out"].clone()
+    };
+    // Rows of alice come first in each shard.
+    assert_eq!(
+        (prove("1", "p1"), prove("125", "p2"), prove("126", "p3")),
+        ("alice".into(), "alice".into(), Value::Null)
+    );
+    let out = m.run(&["dataset", "prove", "--check", "p1", "--key", "curator.pub.pem"]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success() && said.contains("records of alice are kept out"), "{said}");
+}

@@ -258,3 +258,148 @@ fn no_image_is_handed_on_that_was_not_signed() {
     }
     assert_eq!(read(&m, &[]).len(), 81);
 }
+
+#[test]
+fn images_that_are_not_decoded_are_named_and_can_be_failed_on() {
+    let m = Machine::bare();
+    folder(&m, "d");
+    fs::remove_file(m.path("d/notes.txt")).unwrap();
+    let scan = |fail_on: &str| {
+        let out = m.run(&["dataset", "scan", "d", "--fail-on", fail_on, "--json"]);
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        super::support::schema("dataset-scan", &report);
+        (out.status.code(), report.clone(), report["unanswered"].clone())
+    };
+    let (status, report, _) = scan("unseen");
+    assert_eq!((status, &report["complete"], &report["undecoded"]["count"]), (Some(0), &true.into(), &0.into()));
+    write(&m, "d/test/cat/broken.png", b"\x89PNG\r\n\x1a\nand nothing more");
+    write(&m, "d/test/cat/other.webp", b"RIFF\x10\0\0\0WEBPVP8 ");
+    let (status, report, _) = scan("unseen");
+    assert_eq!((status, &report["complete"]), (Some(11), &false.into()));
+    let named: Vec<_> = report["undecoded"]["records"].as_array().unwrap().iter().map(|r| r["file"].clone()).collect();
+    assert_eq!(named, ["test/cat/broken.png", "test/cat/other.webp"]);
+    assert!(m.text(&["dataset", "scan", "d"]).contains("test/cat/other.webp: it was not decoded"));
+
+    // Of these nothing at all is seen.
+    fs::remove_dir_all(m.path("d")).unwrap();
+    for i in 0..6 {
+        write(&m, &format!("d/{}/{i}.webp", ["cat", "dog"][i % 2]), b"RIFF\x10\0\0\0WEBPVP8 ");
+    }
+    let (status, report, why) = scan("any");
+    assert_eq!((status, &report["detectors"]), (Some(2), &Value::Array(Vec::new())), "{why}");
+    assert_eq!(scan("duplicate").0, Some(2));
+    assert_eq!(column(&report, "image"), ("ignored", "images that are neither PNG nor JPEG"));
+    assert_eq!(scan("unseen").0, Some(11), "no image can be looked at");
+}
+
+#[test]
+fn a_report_is_signed_with_the_very_images_it_is_about() {
+    let m = Machine::bare();
+    m.ok(&["key", "new", "k", "-o", "k.pem"]);
+    folder(&m, "d");
+    write(&m, "report.json", &m.ok(&["dataset", "scan", "d", "--json"]));
+    let sign = ["dataset", "sign", "d", "--key", "k.pem", "--scan", "report.json"];
+    let good = m.read("d/train/cat/010.png");
+    // Of the same name and size.
+    write(&m, "d/train/cat/010.png", &png(&picture(999, true)));
+    assert_eq!(m.read("d/train/cat/010.png").len(), good.len());
+    let refused = m.fails(&sign, 3, "DatasetChanged").to_string();
+    assert!(refused.contains("images was another file then") && refused.contains("vault dataset scan"), "{refused}");
+    write(&m, "d/train/cat/010.png", &good);
+    write(&m, "d/notes.txt", b"where the pictures come FROM\n");
+    assert!(m.fails(&sign, 3, "DatasetChanged").to_string().contains("notes.txt was another file then"));
+    write(&m, "d/notes.txt", b"where the pictures come from\n");
+    write(&m, "d/more.bin", b"x");
+    assert!(m.fails(&sign, 3, "DatasetChanged").to_string().contains("more.bin is not in it"));
+    fs::remove_file(m.path("d/more.bin")).unwrap();
+    m.ok(&sign);
+
+    // Beside a table images are not looked at; the report is about them all the same.
+    write(&m, "e/labels.csv", b"file,label\n0.png,cat\n1.png,dog\n0.png,cat\n1.png,dog\n");
+    write(&m, "e/0.png", &png(&picture(0, true)));
+    let report = m.checked("dataset-scan", &["dataset", "scan", "e", "--json"]);
+    assert_eq!(
+        (&report["files"][0]["path"], &report["files"][0]["looked_at"], &report["complete"]),
+        (&"images".into(), &false.into(), &false.into())
+    );
+    write(&m, "report-e.json", report.to_string().as_bytes());
+    let sign = ["dataset", "sign", "e", "--key", "k.pem", "--scan", "report-e.json"];
+    write(&m, "e/0.png", &png(&picture(1, true)));
+    m.fails(&sign, 3, "DatasetChanged");
+    write(&m, "e/0.png", &png(&picture(0, true)));
+    m.ok(&sign);
+}
+
+#[test]
+fn images_that_differ_are_told_by_their_paths() {
+    let m = Machine::bare();
+    m.ok(&["key", "new", "k", "-o", "k.pem"]);
+    folder(&m, "d");
+    fs::remove_file(m.path("d/notes.txt")).unwrap();
+    m.ok(&["dataset", "sign", "d", "--key", "k.pem"]);
+    folder(&m, "e");
+    fs::remove_file(m.path("e/notes.txt")).unwrap();
+    fs::rename(m.path("e/train/cat/000.png"), m.path("e/train/dog/moved.png")).unwrap();
+    write(&m, "e/train/cat/010.png", &png(&picture(999, true)));
+    fs::remove_file(m.path("e/train/cat/012.png")).unwrap();
+    write(&m, "e/train/cat/added.png", &png(&picture(998, true)));
+    let told = |args: &[&str]| {
+        let out = m.run(args);
+        let document: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let path = |place: &Value| place["path"].as_str().unwrap_or_default().to_owned();
+        let records = document["records"].as_array().unwrap().iter();
+        let records: Vec<_> = records
+            .map(|r| format!("{} {}>{}", r["change"].as_str().unwrap(), path(&r["from"]), path(&r["to"])))
+            .collect();
+        (document, records)
+    };
+    for key in [&["--json"][..], &["--key", "path", "--json"]] {
+        let (document, records) = told(&[&["dataset", "diff", "d", "e"], key].concat());
+        super::support::schema("dataset-diff", &document);
+        assert_eq!(
+            records,
+            [
+                "changed train/cat/010.png>train/cat/010.png",
+                "moved train/cat/000.png>train/dog/moved.png",
+                "removed train/cat/012.png>",
+                "added >train/cat/added.png",
+            ]
+        );
+        let summary = &document["summary"];
+        let counts = ["same", "changed", "moved", "removed", "added"].map(|what| summary[what].as_u64().unwrap());
+        assert_eq!(counts, [78, 1, 1, 1, 1], "{summary}");
+    }
+    let out = m.run(&["dataset", "diff", "d", "e"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(text.contains("(train/cat/000.png) -> images record ") && text.contains("(train/dog/moved.png)"), "{text}");
+
+    // Beside a table without such a column, too; and a signature has only hashes of what was.
+    for place in ["d", "e"] {
+        write(&m, &format!("{place}/t.csv"), b"a,b\n1,2\n");
+    }
+    let (_, records) = told(&["dataset", "diff", "d", "e", "--key", "path", "--json"]);
+    assert_eq!(records.len(), 4);
+    for place in ["d", "e"] {
+        fs::remove_file(m.path(&format!("{place}/t.csv"))).unwrap();
+    }
+    write(&m, "d/train/cat/added.png", &png(&picture(998, true)));
+    let (document, records) = told(&["dataset", "verify", "d", "--key", "k.pub.pem", "--json"]);
+    super::support::schema("dataset-verify", &document);
+    assert_eq!(records, ["added >train/cat/added.png"]);
+}
+
+#[test]
+fn samples_of_a_damaged_archive_are_named_by_their_numbers() {
+    let m = Machine::bare();
+    m.ok(&["key", "new", "k", "-o", "k.pem"]);
+    let names: Vec<_> = (0..40).map(|i| format!("{i:02}.bin")).collect();
+    let members: Vec<_> = names.iter().map(|name| (&**name, vec![7; 100_000])).collect();
+    write(&m, "d/a.tar", &tar(&members));
+    m.ok(&["dataset", "sign", "d", "--key", "k.pem"]);
+    // In the second piece of 1 MiB: samples have 100,864 bytes with their heads.
+    let mut damaged = m.read("d/a.tar");
+    damaged[1_500_000] ^= 1;
+    write(&m, "d/a.tar", &damaged);
+    let error = m.fails(&["dataset", "read", "d", "--key", "k.pub.pem"], 3, "DatasetChanged").to_string();
+    assert!(error.contains("a.tar: records 11 to 21 (bytes 1048576 to 2097151) are not what was signed"), "{error}");
+}

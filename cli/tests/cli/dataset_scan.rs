@@ -110,7 +110,9 @@ fn what_is_asked_wrongly_is_refused_with_what_would_be_right() {
         (&["--bar", "label.margin=half"], "give DETECTOR.NAME=VALUE"),
         (&["--bar", "label.margin=1.5"], "a number from 0 to 1"),
         (&["--bar", "duplicate.words=2.5"], "a whole number from 1 to "),
-        (&["--fail-on", "magic"], "any, or one of text-trigger"),
+        (&["--fail-on", "magic"], "any, unseen, or one of text-trigger"),
+        (&["--detector", "rule", "--fail-on", "label:3"], "--fail-on label: that detector does not run"),
+        (&["--html", "x", "--sarif", "./x"], "--sarif and --html are both x"),
         (&["--fail-on", "duplicate:0"], "a number of records, from 1"),
     ] {
         let error = m.fails(&[&["dataset", "scan", "d"], args].concat(), 2, "InvalidArgument");
@@ -254,4 +256,36 @@ fn rankings_are_told_when_asked_for_and_are_no_findings() {
     assert!(rare["records"][0]["score"].as_f64().unwrap() > 0.9, "{rare}");
     let text = m.text(&["dataset", "scan", "d", "--rank", "1"]);
     assert!(text.contains("the oddest records, no findings: rare-words"), "{text}");
+}
+
+/// Exit status of a scan, its report, and what it says went wrong.
+fn gated(m: &Machine, fail_on: &str) -> (i32, Value, String) {
+    let out = m.run(&["dataset", "scan", "d", "--fail-on", fail_on, "--json"]);
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    schema("dataset-scan", &report);
+    let why = report["unanswered"].as_str().unwrap_or_default().to_owned();
+    (out.status.code().unwrap(), report, why)
+}
+
+#[test]
+fn a_gate_that_nothing_was_looked_at_for_stays_shut() {
+    let m = with(&reviews(&[]));
+    for question in ["any", "unseen", "label", "duplicate"] {
+        assert_eq!(gated(&m, question).0, 0, "{question}");
+    }
+    let (status, report, why) = gated(&m, "drift");
+    assert_eq!((status, &report["complete"]), (2, &true.into()), "{why}");
+    assert!(why.contains("--fail-on drift: that detector did not run: it needs a baseline or contributors"), "{why}");
+    fs::write(m.path("d/train.csv"), reviews(&CONFLICTS).replace("class", "kind")).unwrap();
+    let (status, _, why) = gated(&m, "duplicate");
+    assert!(status == 2 && why.contains("it needs labels") && why.contains("--label"), "{why}");
+    let out = m.run(&["dataset", "scan", "d", "--fail-on", "duplicate"]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(2) && said.contains("--fail-on duplicate: that detector did not run"), "{said}");
+    fs::write(m.path("d/train.csv"), "id,review,class\n").unwrap();
+    for question in ["any", "unseen", "rule"] {
+        let (status, report, why) = gated(&m, question);
+        assert_eq!((status, &report["records"]), (2, &0.into()), "{question}: {why}");
+        assert!(why.starts_with(&format!("--fail-on {question}: ")), "{why}");
+    }
 }

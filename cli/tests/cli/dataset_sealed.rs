@@ -238,7 +238,7 @@ fn policies_see_what_a_signed_scan_found() {
         fs::write(m.path("d/train.csv"), table).unwrap();
         if report == "other.json" {
             let stale =
-                m.fails(&["dataset", "sign", "d", "--key", "k.pem", "--scan", "found.json"], 2, "InvalidArgument");
+                m.fails(&["dataset", "sign", "d", "--key", "k.pem", "--scan", "found.json"], 3, "DatasetChanged");
             assert!(stale["error"]["message"].as_str().unwrap().contains("about other data"), "{stale}");
             fs::write(m.path(report), "").unwrap();
             m.fails(&["dataset", "sign", "d", "--key", "k.pem", "--scan", report], 2, "InvalidArgument");
@@ -264,7 +264,11 @@ fn policies_see_what_a_signed_scan_found() {
             out.status.success()
         })
     };
-    assert_eq!(rule("context.dataset.scanned"), [true; 4]);
+    assert_eq!(rule("context.dataset.scanned"), [true, true, false, false]);
+    assert_eq!(
+        rule("context.dataset has scan && context.dataset.scan.records == context.dataset.records"),
+        [true, true, false, false]
+    );
     assert_eq!(
         rule("context.dataset has scan && context.dataset.scan.detectors.contains(\"rule\")"),
         [true, true, false, false]
@@ -279,4 +283,30 @@ fn policies_see_what_a_signed_scan_found() {
         ),
         [false, true, false, false]
     );
+}
+
+#[test]
+fn a_report_about_what_is_sealed_is_one_about_the_same_files_on_disk() {
+    let m = with_sealed(60);
+    for version in ["1", "2"] {
+        let report = m.checked("dataset-scan", &with(&["scan", &format!("reviews@v{version}")], &["--json"]));
+        fs::write(m.path(&format!("r{version}.json")), report.to_string()).unwrap();
+    }
+    let sign = |report: &'static str| with(&["sign", "d1"], &["--key", "k.pem", "--scan", report]);
+    let refused = m.fails(&sign("r2.json"), 3, "DatasetChanged").to_string();
+    assert!(refused.contains("train.csv was another file then"), "{refused}");
+    m.ok(&sign("r1.json"));
+}
+
+#[test]
+fn what_looks_like_a_reference_and_is_none_is_told_as_one() {
+    let m = Machine::bare();
+    for (data, told) in [("vault://reviews", "vault://reviews"), ("vault://a/b/member", "names a member")] {
+        for command in [&["read", data][..], &["verify", data], &["scan", data]] {
+            let believed: &[&str] = if command[0] == "scan" { &[] } else { &["--key", "k.pub.pem"] };
+            let error = m.fails(&with(command, believed), 2, "InvalidArgument");
+            assert!(error["error"]["message"].as_str().unwrap().contains(told), "{error}");
+            assert!(error["error"]["hint"].as_str().unwrap().contains("vault://NAMESPACE/NAME"), "{error}");
+        }
+    }
 }

@@ -118,8 +118,14 @@ fn a_decision_is_explained_with_what_is_not_met_and_what_would_help() {
     let told = explain(&["export", "model"]);
     assert_eq!((&told["allowed"], &told["approvals"]), (&false.into(), &2.into()));
     let serve = ["policy", "explain", "workload:default/serve-1", "open", "model", "--given", "hour=12"];
+    let grant = || m.json(&[&serve[..], &["--json"]].concat())["grant"].clone();
+    assert_eq!(grant(), false, "nobody of that name is enrolled");
+    m.ok(&["workload", "enroll", "serve-1", "-o", "serve-0"]);
+    assert_eq!(grant(), true);
     let text = m.text(&serve);
     assert!(text.contains("with a grant: vault grant") && text.contains("forbid night: does not apply"), "{text}");
+    m.ok(&["workload", "revoke", "serve-1"]);
+    assert_eq!(grant(), false, "a grant does not bring it back");
     // What refuses whatever the policies say.
     let outside = |who: &str| {
         let told =
@@ -129,7 +135,7 @@ fn a_decision_is_explained_with_what_is_not_met_and_what_would_help() {
         told["outside"].to_string()
     };
     m.ok(&["group", "add", "serving", "workload:default/serve-1", "workload:default/ci:repo"]);
-    assert!(outside("workload:default/serve-1").contains("is not enrolled"));
+    assert!(outside("workload:default/serve-2").contains("is not enrolled"));
     assert!(outside("workload:default/ci:repo").contains("no issuer is called ci"));
     m.ok(&["workload", "enroll", "serve-1", "-o", "serve-1"]);
     assert_eq!(outside("workload:default/serve-1"), "[]");
@@ -220,7 +226,8 @@ fn policies_are_versions_and_are_set_over_the_one_that_was_seen() {
     let first = with_defaults(&m, "// first\n");
     fs::write(m.path("a.cedar"), &first).unwrap();
     fs::write(m.path("b.cedar"), with_defaults(&m, "// second\n")).unwrap();
-    m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
+    let moved = m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
+    assert!(moved["error"]["hint"].as_str().unwrap().contains("vault policy get"), "{moved}");
     m.ok(&["policy", "set", "a.cedar", "--expect", "v0"]);
     m.ok(&["policy", "set", "b.cedar", "--expect", "v1"]);
     m.fails(&["policy", "set", "a.cedar", "--expect", "v1"], 9, "AlreadyExists");
@@ -235,4 +242,14 @@ fn policies_are_versions_and_are_set_over_the_one_that_was_seen() {
     let log = m.json(&["policy", "log", "--json"]);
     assert_eq!(log["versions"][0]["sha256"], log["versions"][2]["sha256"]);
     m.fails(&["policy", "get", "--version", "v9"], 6, "NotFound");
+}
+
+#[test]
+fn a_text_without_a_policy_is_no_good_policy() {
+    let m = Machine::bare();
+    for nothing in ["", "// later\n"] {
+        fs::write(m.path("empty.cedar"), nothing).unwrap();
+        let error = m.fails(&["policy", "check", "empty.cedar"], 2, "InvalidArgument").to_string();
+        assert!(error.contains("there is no policy in it") && error.contains("vault policy get"), "{error}");
+    }
 }

@@ -120,7 +120,8 @@ fn rules_are_checked_set_and_shown_with_their_use_and_a_workload_sees_its_own() 
     m.fails(&["quota", "check", "bad.toml"], 2, "ConfigInvalid");
     m.fails(&["quota", "set", "bad.toml"], 2, "ConfigInvalid");
     m.ok(&["quota", "check", "q.toml"]);
-    m.fails(&["quota", "set", "q.toml", "--expect", "v7"], 9, "AlreadyExists");
+    let moved = m.fails(&["quota", "set", "q.toml", "--expect", "v7"], 9, "AlreadyExists");
+    assert!(moved["error"]["hint"].as_str().unwrap().contains("vault config get quotas"), "{moved}");
     // An empty file is a mistake more often than it is meant.
     fs::write(m.path("empty.toml"), "\n").unwrap();
     m.fails(&["quota", "set", "empty.toml"], 2, "ConfigInvalid");

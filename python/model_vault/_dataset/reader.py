@@ -134,7 +134,7 @@ class Dataset:
             message = f"{path} has records of contributors that are excluded: {', '.join(self.excluded)}"
             hint = 'records(), to_pandas() and to_arrow() leave them out; excluded="keep" gives all bytes'
             raise error("Denied", message, hint)
-        self._log.begun(epoch, None)
+        self._log.begun(epoch, None, passing=False)
         return cast(BinaryIO, io.BufferedReader(self._raw(file, epoch, count=True), _BUFFER))
 
     def to_pandas(self) -> Any:
@@ -157,7 +157,8 @@ class Dataset:
     def receipt(self, models: Iterable[str | os.PathLike[str]] = ()) -> dict[str, Any]:
         """What was read of it until now: an in-toto statement, unsigned, about the files ``models``.
 
-        A piece counts when it is about to be handed on, a record when it was. Sign it with ``vault dataset receipt
+        A piece counts when it is about to be handed on, a record when it was; passes that were broken off are counted as
+        ``unfinished``. Sign it with ``vault dataset receipt
         sign``. One object tells only of its own process.
         """
         return self._log.receipt(self.statement, models)
@@ -223,6 +224,7 @@ class Dataset:
                     yield from rest
                 finally:
                     self._log.handed(len(records) - length_hint(rest))
+        self._log.ended()
 
     def _columns(self) -> Iterator[Columns]:
         self._refuse_unread()
@@ -237,6 +239,7 @@ class Dataset:
             columns = batch.columns()
             self._log.handed(len(next(iter(columns.values()), ())))
             yield columns
+        self._log.ended()
 
     def _batches(self, epoch: int, seed: int | None) -> Iterator[Batch]:
         opened = OpenFiles(self._layout, self.schema, self._log, epoch, shuffled=seed is not None)

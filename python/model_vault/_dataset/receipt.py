@@ -28,12 +28,14 @@ class ReadLog:
         self._digest = hashlib.sha256()
         self._runs: list[list[Any]] = []
         self._records = 0
+        self._unfinished = 0
         self._epochs: set[int] = set()
         self._seeds: set[int] = set()
 
-    def begun(self, epoch: int, seed: int | None) -> None:
-        """A pass over the dataset, or a file that was opened in none."""
+    def begun(self, epoch: int, seed: int | None, *, passing: bool = True) -> None:
+        """A pass over the dataset, of which ``ended`` tells; or a file that was opened in none."""
         with self._lock:
+            self._unfinished += passing
             self._epochs.add(epoch)
             if seed is not None:
                 self._seeds.add(seed)
@@ -50,6 +52,11 @@ class ReadLog:
             else:
                 self._runs.append([epoch, path, piece, piece, first, last])
 
+    def ended(self) -> None:
+        """A pass came to its end: all records of its pieces went to the caller."""
+        with self._lock:
+            self._unfinished -= 1
+
     def handed(self, records: int) -> None:
         """So many records went to the caller."""
         with self._lock:
@@ -60,6 +67,7 @@ class ReadLog:
         with self._lock:
             digest, records = self._digest.hexdigest(), self._records
             reads = [list(run) for run in self._runs]
+            unfinished = {"unfinished": self._unfinished} if self._unfinished else {}
             parameters: dict[str, Any] = {"epochs": len(self._epochs)}
             if len(self._seeds) == 1:
                 parameters = {"order_seed": next(iter(self._seeds)), **parameters}
@@ -68,7 +76,7 @@ class ReadLog:
         read_set = {
             "name": "read-set",
             "digest": {"sha256": digest},
-            "annotations": {"records": records, "reads": reads},
+            "annotations": {"records": records, **unfinished, "reads": reads},
         }
         return {
             "_type": STATEMENT_TYPE,

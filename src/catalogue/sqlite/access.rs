@@ -171,7 +171,7 @@ pub(super) fn newest_certificate(
     name: &Name,
 ) -> Result<Option<CertificateRecord>> {
     db.one(
-        "WHERE namespace_id = ?1 AND workload = ?2 ORDER BY not_after DESC LIMIT 1",
+        "WHERE namespace_id = ?1 AND workload = ?2 ORDER BY enrolment DESC, revoked IS NOT NULL, not_after DESC LIMIT 1",
         params![namespace.0, name.as_str()],
     )
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::{Algorithm, PublicKey, SigningIdentity, SigningKey, VerifyingKey};
-use crate::error::{Error, ErrorId, Result};
+use crate::error::{Error, ErrorId, Result, reason};
+use crate::regular;
 
 /// No key file is larger.
 const MAX_BYTES: usize = 16 << 10;
@@ -18,7 +19,8 @@ impl SigningKey {
     /// `pkcs11:` URI names one on a token ([`SigningKey::on_token`]).
     ///
     /// # Errors
-    /// `NotFound`, `IoError`; `BadCredential` if it holds anything else, or if others may read the file.
+    /// `NotFound`, `IoError`; `InvalidArgument` for a pipe that this process was not started with, and the like; `BadCredential` if it
+    /// holds anything else, or if others may read the file.
     pub fn read_all(path: &Path) -> Result<Vec<Self>> {
         #[cfg(feature = "daemon")]
         if let Some(uri) = path.to_str().filter(|text| text.starts_with(super::token::SCHEME)) {
@@ -40,7 +42,7 @@ impl VerifyingKey {
     /// Reads the public keys ([`VerifyingKey::all_from_pem`]) of one signer from a file.
     ///
     /// # Errors
-    /// `NotFound`, `IoError`; `BadCredential` if it holds anything else.
+    /// `NotFound`, `IoError`; `InvalidArgument` for what is no file; `BadCredential` if it holds anything else.
     pub fn read_all(path: &Path) -> Result<Vec<Self>> {
         Self::all_from_pem(&contents(open(path)?, path)?).map_err(|e| Error::from(e).on(path.display()))
     }
@@ -71,10 +73,14 @@ impl PublicKey {
 }
 
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|e| match e.kind() {
+    regular::open_or_inherited(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {
             Error::new(ErrorId::NotFound, format!("{}: no such file or directory", path.display()))
                 .hint("check the path")
+        }
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::IsADirectory => {
+            let text = format!("{}: {}", path.display(), reason(&e));
+            Error::new(ErrorId::InvalidArgument, text).hint("name the file of a key")
         }
         _ => Error::from(e).on(path.display()),
     })

@@ -11,7 +11,9 @@ use super::super::schema::{Column, Schema, Type};
 use super::super::units::Done;
 use super::super::value::Encoder;
 use super::image;
+use crate::crypto::hash::sha256;
 use crate::error::Result;
+use crate::names::Sha256;
 
 /// Directories that become columns, from the outermost.
 const MAX_LEVELS: usize = 16;
@@ -119,13 +121,23 @@ impl Layout {
         all.into_iter().map(|(column, _)| column).collect()
     }
 
+    /// Whether a column holds what its name says is an image.
+    pub fn is_image(&self, column: usize) -> bool {
+        match self.cells.get(column) {
+            Some(Cell::Image) => true,
+            Some(Cell::Member(extension)) => Format::of_name(&format!(".{extension}")) == Some(Format::Images),
+            _ => false,
+        }
+    }
+
     /// The columns of JSON.
     pub fn documents(&self) -> impl Iterator<Item = usize> {
         let json = |cell: &Cell| matches!(cell, Cell::Member(extension) if is_json(extension));
         self.cells.iter().enumerate().filter(move |(_, cell)| json(cell)).map(|(column, _)| column)
     }
 
-    /// Writes a row. `images`: whether they are in it, or only their first bytes; `alone`: whether the record is one image.
+    /// Writes a row. `images`: whether they are in it, or only their first bytes; `alone`: whether the record is one image, of which the
+    /// SHA-256 is given if all of it was read.
     ///
     /// # Errors
     /// Why the record is none; those of reading.
@@ -135,8 +147,8 @@ impl Layout {
         key: &str,
         contents: &[Content<'_>],
         row: &mut Encoder,
-    ) -> Result<(), Unwritten> {
-        let mut left = MAX_IMAGE;
+    ) -> Result<Option<Sha256>, Unwritten> {
+        let (mut left, mut whole) = (MAX_IMAGE, None);
         for cell in &self.cells {
             let content = match cell {
                 Cell::Path => {
@@ -156,7 +168,9 @@ impl Layout {
                 Cell::Image => match contents.first().filter(|_| alone) {
                     Some(content) => {
                         let head = content.head(HEAD)?;
-                        image_or_head(content, head, images, &mut left, row)?;
+                        let image = image_or_head(content, head, images, &mut left)?;
+                        whole = (image.len() as u64 == content.size).then(|| sha256(&image));
+                        row.bytes(&image);
                         continue;
                     }
                     None => None,
@@ -168,7 +182,7 @@ impl Layout {
                 None => row.null(),
             }
         }
-        Ok(())
+        Ok(whole)
     }
 }
 
@@ -204,25 +218,21 @@ fn is_json(extension: &str) -> bool {
     extension.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("json"))
 }
 
-/// All bytes of an image that is wanted and not too large.
-fn image_or_head(
-    content: &Content<'_>,
-    head: Vec<u8>,
-    images: bool,
-    left: &mut u64,
-    row: &mut Encoder,
-) -> Result<(), Unwritten> {
-    let whole = images && content.size <= *left && image::is_image(&head);
-    *left -= if whole { content.size } else { 0 };
-    row.bytes(&if whole { content.head(content.size)? } else { head });
-    Ok(())
+/// All bytes of an image that is wanted and not too large; of any other file its first bytes.
+fn image_or_head(content: &Content<'_>, head: Vec<u8>, images: bool, left: &mut u64) -> Result<Vec<u8>, Unwritten> {
+    if !images || content.size > *left || !image::is_image(&head) {
+        return Ok(head);
+    }
+    *left -= content.size;
+    Ok(content.head(content.size)?)
 }
 
 /// A file as a value: JSON as what it says, UTF-8 as text, any other as bytes. Of what is too long, or no image, the first bytes.
 fn value(content: &Content<'_>, images: bool, left: &mut u64, row: &mut Encoder) -> Result<(), Unwritten> {
     let head = content.head(HEAD)?;
     if image::is_image(&head) {
-        return image_or_head(content, head, images, left, row);
+        row.bytes(&image_or_head(content, head, images, left)?);
+        return Ok(());
     }
     if content.size > MAX_TEXT {
         row.bytes(&head);

@@ -44,7 +44,7 @@ pub use example::{Cell, Detector, Example, Finding, Pixels};
 pub use read::ScannedFile;
 pub use report::{
     CONTRIBUTOR_BAR, ContributorRow, Drift, LabelRow, RankedRecord, RankingRow, Report, Row, RunDetector,
-    SkippedDetector, SuspiciousRecord,
+    SkippedDetector, SuspiciousRecord, Undecoded,
 };
 pub use roles::Role;
 pub use scan::scan;
@@ -147,6 +147,8 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
         None => make(),
     };
     let (text, images, bars) = (space.has_text(), space.has_images(), &settings.bars);
+    let content = text || images || !space.features.is_empty();
+    const CONTENT: &str = "columns of text, images or features";
     let text_trigger = || Planned::Alone(Box::new(TextTrigger::new(labels, bars.text_trigger)));
     let image_trigger = || Planned::Alone(Box::new(ImageTrigger::new(labels, seed, bars.image_trigger.clone())));
     let column_trigger = || Planned::Alone(Box::new(ColumnTrigger::new(labels, bars.column_trigger, seed)));
@@ -184,9 +186,9 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
         ("text-trigger", labelled("text-trigger", text, "columns of text", &text_trigger)),
         ("image-trigger", labelled("image-trigger", images, "images", &image_trigger)),
         ("column-trigger", labelled("column-trigger", !space.features.is_empty(), "feature columns", &column_trigger)),
-        ("label", labelled("label", true, "", &noise)),
+        ("label", labelled("label", content, CONTENT, &noise)),
         ("contributor", labelled("contributor", space.has_contributors(), "contributors: --by COLUMN", &supply)),
-        ("duplicate", labelled("duplicate", true, "", &duplicate)),
+        ("duplicate", labelled("duplicate", content, CONTENT, &duplicate)),
         ("new-words", compared("new-words", &new_words)),
         ("rule", rules),
         ("drift", drifting),

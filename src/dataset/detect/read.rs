@@ -5,8 +5,8 @@
 use super::super::contributors::{Run, Runs};
 use super::super::fields::{Field, fields, members};
 use super::super::folder::Folder;
-use super::super::frame::Format;
 use super::super::frame::members::Content;
+use super::super::frame::{Format, file_record_hash};
 use super::super::parts::Part;
 use super::super::value::Encoder;
 use super::example::{Cell, Example, Pixels};
@@ -15,7 +15,9 @@ use super::profile::number_of;
 use super::space::{Slot, Space, Use};
 use super::survey::{Columns, Wanted, name_of};
 use super::view::View;
+use crate::crypto::hash::Sha256Hasher;
 use crate::error::{Error, ErrorId, Result};
+use crate::names::Sha256;
 
 /// A dataset, and how it is read.
 #[derive(Clone, Copy)]
@@ -25,6 +27,8 @@ pub(super) struct Reading<'a> {
     pub threads: usize,
     /// Whether images are decoded.
     pub images: bool,
+    /// What the first pass read of the images of the folder: what is decoded later must be that.
+    pub sha256_of_images: Option<Sha256>,
     /// Told how many bytes were read further.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -41,12 +45,50 @@ pub struct ScannedFile {
     pub format: &'static str,
     /// Bytes.
     pub size: u64,
-    /// Records.
+    /// As it is signed: of its bytes; of images, over the hashes of all of them.
+    pub sha256: Sha256,
+    /// Records, where these are looked at.
     pub records: u64,
+    /// Whether its records are looked at.
+    pub looked_at: bool,
+}
+
+/// Records of which nothing, or not all, could be seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Undecoded {
+    /// How many.
+    pub count: u64,
+    /// The first of them, by number from 0.
+    pub first: Vec<u64>,
+}
+
+impl Undecoded {
+    /// Most of them that are named.
+    const MOST: usize = 1000;
+
+    fn note(&mut self, record: u64) {
+        self.count += 1;
+        if self.first.len() < Self::MOST {
+            self.first.push(record);
+        }
+    }
+}
+
+/// What is read of images.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// What tells them from other files.
+    Heads,
+    /// The same, and all bytes for their digest.
+    Digests,
+    /// All bytes, to be decoded.
+    Pixels,
 }
 
 /// A field without a value.
 const NOTHING: &[u8] = &[0; 5];
+/// Bytes of the field with the hash of an image, which comes behind its row.
+const HASH: usize = 5 + 32;
 
 /// Some records that follow one another.
 #[derive(Default)]
@@ -65,59 +107,96 @@ impl Reading<'_> {
     pub fn survey(&self, wanted: &Wanted) -> Result<(Columns, Vec<ScannedFile>)> {
         let (mut all, mut files) = (Columns::default(), Vec::new());
         self.folder.each(&mut |part| {
-            let (before, size) = (all.records, part.size()?);
+            let (before, size, mut read) = (all.records, part.size()?, Sha256Hasher::default());
             let see = |record: &[u8], columns: &mut Columns| columns.see(record, wanted);
-            self.records(part, false, &see, &mut |columns| {
+            let looked_at = self.records((part, Depth::Digests), &mut read, &see, &mut |columns| {
                 all.merge(&columns);
                 if all.malformed { Err(malformed()) } else { Ok(()) }
             })?;
-            let records = all.records - before;
-            files.push(ScannedFile { path: part.path().into(), format: part.format().as_str(), size, records });
+            files.push(ScannedFile {
+                path: part.path().into(),
+                format: part.format().as_str(),
+                size,
+                sha256: if looked_at { read.finish() } else { part.sha256(self.threads)? },
+                records: all.records - before,
+                looked_at,
+            });
             (self.progress)(size);
             Ok(())
         })?;
         Ok((all, files))
     }
 
-    /// A further pass: all records in their order. Says of how many images nothing could be seen.
+    /// A further pass: all records in their order. Says of which nothing, or not all, could be seen.
     ///
     /// # Errors
-    /// As [`survey`](Self::survey).
-    pub fn examples(&self, space: &Space, see: See<'_>) -> Result<u64> {
-        let (mut record, mut undecoded) = (0, 0);
-        let images = self.images && space.has_images();
-        let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space, images);
+    /// As [`survey`](Self::survey); `SourceChanged` for images that are not those of the first pass: whoever has files looks at them once
+    /// more after each pass, but images are too many to be remembered one by one.
+    pub fn examples(&self, space: &Space, see: See<'_>) -> Result<Undecoded> {
+        let (mut record, mut undecoded) = (0, Undecoded::default());
+        let depth = if self.images && space.has_images() { Depth::Pixels } else { Depth::Heads };
+        let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space, depth == Depth::Pixels);
         self.folder.each(&mut |part| {
-            let mut by = By::of(space.attested.get(part.path()));
-            let seen = self.records(part, images, &bytes_of, &mut |batch| {
-                undecoded += batch.images.iter().filter(|image| image.is_none()).count() as u64;
-                batch.show(space, &mut record, &mut by, see)
+            let (mut by, mut read) = (By::of(space.attested.get(part.path())), Sha256Hasher::default());
+            let seen = self.records((part, depth), &mut read, &bytes_of, &mut |batch| {
+                batch.show(space, &mut record, &mut by, &mut undecoded, see)
             })?;
+            let is_checked = seen && depth == Depth::Pixels && part.format() == Format::Images;
+            if is_checked && self.sha256_of_images.is_some_and(|first| first != read.finish()) {
+                return Err(Error::new(ErrorId::SourceChanged, "the images changed while they were read")
+                    .hint("try again when nothing writes to them"));
+            }
             (self.progress)(if seen { part.size()? } else { 0 });
             Ok(())
         })?;
         Ok(undecoded)
     }
 
-    /// The records of a part, if it is looked at. `images`: whether those of samples are wanted, or only their first bytes.
+    /// The records of a part, if it is looked at. `read` is given what is signed of its bytes: of images only where all of them are read.
     fn records<T: Send + Default>(
         &self,
-        part: &Part<'_>,
-        images: bool,
+        (part, depth): (&Part<'_>, Depth),
+        read: &mut Sha256Hasher,
         see: &(dyn Fn(&[u8], &mut T) + Sync),
         take: &mut dyn FnMut(T) -> Result<()>,
     ) -> Result<bool> {
         if !self.view.looks_at(part.format()) {
             return Ok(false);
         }
-        match (self.view, part) {
-            (View::Samples(layout), _) => {
-                let how = (images, part.format() == Format::Images);
-                let write =
-                    |key: &str, contents: &[Content<'_>], row: &mut Encoder| layout.write(how, key, contents, row);
-                part.contents(self.threads, &write, see, take)?;
+        // Once is enough: a file that changes between passes is found out by whoever opens it.
+        let mut bytes = |bytes: &[u8]| {
+            if depth == Depth::Digests {
+                read.update(bytes)
             }
-            (View::Table(schema), Part::File(source)) => source.read(schema, self.threads, see, take)?,
+        };
+        match (self.view, part) {
+            (View::Samples(layout), Part::Images(_)) if depth != Depth::Heads => {
+                let write = |key: &str, contents: &[Content<'_>], row: &mut Encoder| {
+                    let whole = layout.write((depth == Depth::Pixels, true), key, contents, row)?;
+                    let Some(image) = contents.first() else { return Ok(()) };
+                    let sha256 = whole.map_or_else(|| image.sha256(), Ok)?;
+                    row.bytes(&file_record_hash(image.place, image.size, sha256).0);
+                    Ok(())
+                };
+                let see = |record: &[u8], (value, hashes): &mut (T, Vec<u8>)| {
+                    let (row, hash) = record.split_at(record.len().saturating_sub(HASH));
+                    see(row, value);
+                    hashes.extend_from_slice(hash.get(HASH - 32..).unwrap_or_default());
+                };
+                let mut take = |(value, hashes): (T, Vec<u8>)| {
+                    read.update(&hashes);
+                    take(value)
+                };
+                part.contents(self.threads, &write, &mut |_| {}, &see, &mut take)?;
+            }
+            (View::Samples(layout), _) => {
+                let how = (depth == Depth::Pixels, part.format() == Format::Images);
+                let write = |key: &str, contents: &[Content<'_>], row: &mut Encoder| {
+                    layout.write(how, key, contents, row).map(drop)
+                };
+                part.contents(self.threads, &write, &mut bytes, see, take)?;
+            }
+            (View::Table(schema), Part::File(source)) => source.read(schema, self.threads, &mut bytes, see, take)?,
             (View::Table(_), Part::Images(_)) => return Ok(false),
         }
         Ok(true)
@@ -188,7 +267,14 @@ impl Batch {
         self.bytes.extend_from_slice(rest);
     }
 
-    fn show(&self, space: &Space, number: &mut u64, by: &mut By<'_>, see: See<'_>) -> Result<()> {
+    fn show(
+        &self,
+        space: &Space,
+        number: &mut u64,
+        by: &mut By<'_>,
+        undecoded: &mut Undecoded,
+        see: See<'_>,
+    ) -> Result<()> {
         let mut start = 0;
         let mut cells = Vec::with_capacity(space.features.len());
         let mut texts: Vec<&str> = Vec::new();
@@ -198,7 +284,7 @@ impl Batch {
             cells.clear();
             cells.resize(space.features.len(), Cell::Missing);
             texts.clear();
-            let (mut label, mut contributor, mut name) = (None, by.next(), "");
+            let (mut label, mut contributor, mut name, mut unread) = (None, by.next(), "", false);
             let whole = each_use(space, record, |used, field| match used {
                 Use::Label => label = name_of(field).and_then(|name| space.label(&name)),
                 Use::Contributor => contributor = name_of(field).and_then(|name| space.contributor(&name)),
@@ -209,6 +295,7 @@ impl Batch {
                     }
                 }
                 Use::Name => name = if let Field::Text(text) = field { text } else { name },
+                Use::Unread => unread |= field != Field::Null,
                 Use::Ignored | Use::Image | Use::Pixel(_) => {}
             });
             if !whole {
@@ -224,6 +311,9 @@ impl Batch {
                 }
             };
             let image = self.images.get(at).and_then(Option::as_ref);
+            if unread || (image.is_none() && !self.images.is_empty()) {
+                undecoded.note(*number);
+            }
             see(&Example { record: *number, label, contributor, text, cells: &cells, image }, name);
             *number += 1;
         }

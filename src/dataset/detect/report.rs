@@ -30,6 +30,10 @@ pub struct Report {
     pub skipped: Vec<SkippedDetector>,
     /// What else was not looked at.
     pub unseen: Vec<String>,
+    /// Records whose images could not be decoded.
+    pub undecoded: Undecoded,
+    /// Whether all records were looked at, with all their images.
+    pub complete: bool,
     /// What was found, the gravest first.
     pub findings: Vec<Row>,
     /// Who supplied the records, those with the most findings first.
@@ -72,6 +76,17 @@ pub struct SkippedDetector {
     pub why: String,
 }
 
+/// Records of which nothing, or not all, could be looked at.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Undecoded {
+    /// How many.
+    pub count: u64,
+    /// These, or the first of them.
+    pub records: Vec<SuspiciousRecord>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
 /// A finding.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -93,7 +108,7 @@ pub struct Row {
     pub truncated: bool,
 }
 
-/// A record of a finding.
+/// A record that is named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SuspiciousRecord {
     /// Path within the dataset; of an image, its own.
@@ -157,6 +172,11 @@ pub struct Drift {
 }
 
 impl Report {
+    /// Records that were looked at, with all their images.
+    pub fn looked_at(&self) -> u64 {
+        self.records.saturating_sub(self.undecoded.count)
+    }
+
     /// Findings of a detector, and how many records they are about, each counted once for each finding.
     pub fn found_by(&self, detector: &str) -> (usize, u64) {
         let found = self.findings.iter().filter(|row| row.detector == detector);

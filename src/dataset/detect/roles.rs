@@ -260,6 +260,11 @@ impl Assigning<'_> {
             (Use::Name, "ignored", "it names the records".into())
         } else if self.view.layout().is_some_and(|layout| layout.is_directory(place.column)) {
             (Use::Ignored, "ignored", "a directory that is not the label; --label or --by names it".into())
+        } else if profile.values > 0
+            && profile.images * 2 <= profile.values
+            && self.view.layout().is_some_and(|layout| place.member.is_none() && layout.is_image(place.column))
+        {
+            (Use::Unread, "ignored", "images that are neither PNG nor JPEG".into())
         } else {
             self.guess(name, profile)
         };

@@ -7,7 +7,7 @@ use super::super::frame::Format;
 use super::super::schema::Schema;
 use super::claims::{LIMITS, claim};
 use super::example::{Detector, Example, Finding};
-use super::read::{Reading, ScannedFile};
+use super::read::{Reading, ScannedFile, Undecoded};
 use super::report::{
     ContributorRow, Drift, LabelRow, RankedRecord, RankingRow, Report, Row, RunDetector, SkippedDetector,
     SuspiciousRecord, contributor_z,
@@ -38,9 +38,11 @@ pub fn scan(
 ) -> Result<Report> {
     known(&settings.only)?;
     let view = View::of(folder, schema, threads)?;
-    let reading = Reading { folder, view: &view, threads, images: true, progress };
+    let reading = Reading { folder, view: &view, threads, images: true, sha256_of_images: None, progress };
     let wanted = roles::wanted(&view, settings)?;
     let (columns, files) = reading.survey(&wanted)?;
+    let images = files.iter().find(|file| file.looked_at && file.format == Format::Images.as_str());
+    let reading = Reading { sha256_of_images: images.map(|file| file.sha256), ..reading };
     let mut space = roles::assign(&view, &columns, &wanted, settings)?;
     if let Some(attested) = settings.attested.as_ref().filter(|_| settings.by.is_none()) {
         space.set_attested(attested);
@@ -61,7 +63,7 @@ pub fn scan(
                 Error::new(ErrorId::InvalidArgument, text).hint("rows are compared with rows, samples with samples")
             );
         }
-        compare(&Reading { folder, ..reading }, &space, &mut running)?;
+        compare(&Reading { folder, sha256_of_images: None, ..reading }, &space, &mut running)?;
     }
     let (findings, detectors, undecoded) = run(&reading, &space, running)?;
     let mut unseen = unseen(&view, &files, &space);
@@ -72,9 +74,11 @@ pub fn scan(
     if settings.rules.is_some() && detectors.iter().all(|d| d.claim.detector != "rule") {
         unseen.push("the rules: their detector did not run".into());
     }
-    if undecoded > 0 {
-        unseen.push(format!("{undecoded} records have no image that can be decoded"));
+    if undecoded.count > 0 {
+        unseen.push(format!("{} records have no image that can be decoded", undecoded.count));
     }
+    let whole = |file: &ScannedFile| file.looked_at || file.format == Format::Whole.as_str();
+    let complete = undecoded.count == 0 && files.iter().all(whole) && view.layout().is_none_or(|layout| !layout.more);
     let mut report = Report {
         suspicious: !findings.is_empty(),
         records: columns.records,
@@ -85,6 +89,8 @@ pub fn scan(
         detectors,
         skipped,
         unseen,
+        undecoded: Default::default(),
+        complete,
         findings: Vec::new(),
         contributors: Vec::new(),
         drift: drifted(&space, &comparisons.borrow()),
@@ -92,7 +98,7 @@ pub fn scan(
         limits: LIMITS,
         files,
     };
-    tell(&reading, &space, settings, (findings, rankings.take()), &mut report)?;
+    tell(&reading, &space, settings, (findings, rankings.take(), undecoded), &mut report)?;
     judge(&space, &suppliers.borrow(), &mut report.contributors);
     Ok(report)
 }
@@ -145,7 +151,7 @@ fn compare(baseline: &Reading<'_>, space: &Space, running: &mut [(&'static str, 
     Ok(())
 }
 
-type Found = (Vec<Finding>, Vec<RunDetector>, u64);
+type Found = (Vec<Finding>, Vec<RunDetector>, Undecoded);
 
 /// All passes of all detectors.
 fn run(reading: &Reading<'_>, space: &Space, mut running: Vec<(&'static str, Planned)>) -> Result<Found> {
@@ -154,7 +160,7 @@ fn run(reading: &Reading<'_>, space: &Space, mut running: Vec<(&'static str, Pla
         Planned::Comparing(detector) => detector.passes(),
         Planned::Shared | Planned::Skipped(_) => 0,
     };
-    let mut undecoded = 0;
+    let mut undecoded = Undecoded::default();
     for pass in 0..running.iter().map(|(_, planned)| passes(planned)).max().unwrap_or(0) {
         let mut awake: Vec<&mut dyn Detector> = Vec::new();
         for (_, planned) in running.iter_mut().filter(|(_, planned)| passes(planned) > pass) {
@@ -212,7 +218,7 @@ fn tell(
     reading: &Reading<'_>,
     space: &Space,
     settings: &Settings,
-    (mut findings, rankings): (Vec<Finding>, Vec<Ranked>),
+    (mut findings, rankings, undecoded): (Vec<Finding>, Vec<Ranked>, Undecoded),
     report: &mut Report,
 ) -> Result<()> {
     let severity = |finding: &Finding| claim(finding.detector).map_or(super::Severity::Medium, |c| c.severity);
@@ -226,6 +232,7 @@ fn tell(
         named.extend(shown.map(|record| (*record, None)));
     }
     named.extend(rankings.iter().flat_map(|(_, records)| records).map(|(record, _)| (*record, None)));
+    named.extend(undecoded.first.iter().map(|record| (*record, None)));
     let mut hits = vec![0_u64; space.contributors.len()];
     if !named.is_empty() {
         Reading { images: false, ..*reading }.examples(space, &mut |example, name| {
@@ -240,6 +247,9 @@ fn tell(
         })?;
     }
     report.contributors = contributors(space, &hits);
+    let records: Vec<_> = undecoded.first.iter().filter_map(|record| named.get(record).cloned().flatten()).collect();
+    let truncated = (records.len() as u64) < undecoded.count;
+    report.undecoded = super::Undecoded { count: undecoded.count, records, truncated };
     for (ranking, records) in rankings {
         let placed = |(record, score)| Some(RankedRecord { score, place: named.get(&record).cloned().flatten()? });
         let records = records.into_iter().filter_map(placed).collect();

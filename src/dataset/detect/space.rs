@@ -17,6 +17,8 @@ pub(super) enum Use {
     Contributor,
     Text,
     Image,
+    /// Images that are not decoded: nothing is seen of them.
+    Unread,
     /// The cell with this index.
     Feature(usize),
     /// The same; texts in it are numbers.

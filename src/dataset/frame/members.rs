@@ -54,6 +54,14 @@ impl Content<'_> {
         self.source.0.read_exact_at(&mut bytes, self.source.1).map_err(|e| Error::of_io(e, self.place))?;
         Ok(bytes)
     }
+
+    /// SHA-256 of all of them.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn sha256(&self) -> Outcome<Sha256> {
+        digest(self.source.0, self.source.1, self.size, &mut Vec::new()).map_err(|e| Error::of_io(e, self.place))
+    }
 }
 
 /// What sees the key of a record and its files.

@@ -99,6 +99,32 @@ impl Samples for Tar<'_> {
     }
 }
 
+/// Which samples have bytes in a stretch of an archive: the first and the last, from 1. Nothing of it need be what was signed: where it
+/// cannot be gone through any more, the sample that would come next is told.
+pub fn samples_within(source: &dyn ReadAt, (from, end): (u64, u64)) -> Option<(u64, u64)> {
+    let mut walk = Walk { source, len: source.len().ok()?, at: 0 };
+    let (mut number, mut key, mut found) = (0, String::new(), None);
+    loop {
+        let begin = walk.at;
+        let member = match walk.next() {
+            Ok(Some(member)) => member,
+            Ok(None) => return found,
+            Err(_) => return found.or((number > 0 || begin < end).then_some((number + 1, number + 1))),
+        };
+        let (next, _) = members::parted(&member.path);
+        if number == 0 || key != next {
+            number += 1;
+            key = next.into();
+        }
+        if begin < end && walk.at > from {
+            found = Some((found.map_or(number, |(first, _)| first), number));
+        }
+        if begin >= end {
+            return found;
+        }
+    }
+}
+
 /// Why a place of an archive is refused.
 enum Refused {
     Archive(&'static str),

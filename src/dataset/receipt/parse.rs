@@ -25,6 +25,7 @@ pub(super) struct Parts<'a> {
 struct Product<'a> {
     digest: Option<&'a str>,
     records: Option<&'a str>,
+    unfinished: Option<&'a str>,
     reads: Vec<Read>,
 }
 
@@ -83,6 +84,10 @@ impl<'a> Product<'a> {
             "annotations" => reader.object(|reader, key| match key {
                 "records" => {
                     product.records = Some(reader.raw()?);
+                    Ok(())
+                }
+                "unfinished" => {
+                    product.unfinished = Some(reader.raw()?);
                     Ok(())
                 }
                 "reads" => {
@@ -159,6 +164,7 @@ pub(super) fn receipt_of(parts: Parts<'_>) -> Option<Receipt> {
         epochs: parameters.get("epochs")?.as_u64()?,
         order_seed: parameters.get("order_seed").map_or(Some(None), |seed| seed.as_u64().map(Some))?,
         records: product.records?.parse().ok()?,
+        unfinished: product.unfinished.map_or(Some(0), |passes| passes.parse().ok())?,
         reads: product.reads,
         read_set: sha256(&small(product.digest?)?)?,
     })

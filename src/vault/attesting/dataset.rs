@@ -146,7 +146,6 @@ fn facts_of(Version { statement, digest }: &Version) -> DatasetFacts {
         expires: statement.expires,
         contributors: read.map(|c| (c.name.clone(), c.key)).collect(),
         excluded: excluded.len() as u64,
-        scanned: statement.described.scan.is_some(),
         scan: statement.described.scan_summary.as_ref().map(scan_facts),
         derived: !statement.derived_from.is_empty(),
     }
@@ -194,7 +193,8 @@ pub(super) fn seen(
         contributors: facts.contributors.into_iter().map(|(name, _)| name).collect(),
         strangers: strangers as u64,
         age_s: now.since(facts.created).as_secs(),
-        scanned: facts.scanned,
+        // Whatever else a signer names as a report says nothing that anybody read.
+        scanned: facts.scan.is_some(),
         scan: facts.scan.map(scan_seen),
         signer: signer.to_string(),
     })

@@ -8,7 +8,7 @@ use model_vault::names::Sha256;
 
 use super::origin::Origin;
 use super::places::schema;
-use super::told::{comparing, told};
+use super::told::{Version, comparing, told};
 use crate::args::DatasetDiff;
 use crate::command::{Context, Outcome, threads};
 use crate::output::progress::Progress;
@@ -16,7 +16,8 @@ use crate::output::progress::Progress;
 /// Compares.
 pub fn run(cx: &Context<'_>, args: &DatasetDiff) -> Result<Outcome> {
     let folder = |path: &Path| Origin::find(cx, path, &args.daemon, true)?.folder(args.format);
-    let (old, new) = (folder(&args.old)?, folder(&args.new)?);
+    let (old_folder, new_folder) = (folder(&args.old)?, folder(&args.new)?);
+    let (old, new) = (&old_folder, &new_folder);
     let bar = Progress::new("comparing", old.size() + new.size(), cx.out.json());
     let schema = match &args.schema {
         Some(file) => schema(file)?,
@@ -37,9 +38,11 @@ pub fn run(cx: &Context<'_>, args: &DatasetDiff) -> Result<Outcome> {
         };
         folder.measure(&schema, by, threads(), &mut follow, &progress)
     };
-    let old: Vec<Measured> = measure(&old, &mut comparison, Comparing::old)?;
-    let new: Vec<Measured> = measure(&new, &mut comparison, Comparing::new_one)?;
+    let old: Vec<Measured> = measure(old, &mut comparison, Comparing::old)?;
+    let new: Vec<Measured> = measure(new, &mut comparison, Comparing::new_one)?;
     bar.done();
+    let (old, new) =
+        (Version { files: &old, folder: Some(&old_folder) }, Version { files: &new, folder: Some(&new_folder) });
     let told = told(comparison, &old, &new)?;
     cx.out.report(&told, super::told::Told::show)?;
     Ok(if told.is_same() { Outcome::Done } else { Outcome::Findings })

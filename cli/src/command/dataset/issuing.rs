@@ -5,7 +5,7 @@ use std::path::Path;
 
 use model_vault::dataset::{Chain, DatasetStatement, Version};
 use model_vault::manifest::oms::Bundle;
-use model_vault::names::{KeyId, Sha256};
+use model_vault::names::{Clock, KeyId, Sha256, SystemClock, Timestamp};
 use model_vault::{Error, ErrorId, Result};
 
 use super::places::Places;
@@ -14,6 +14,21 @@ use crate::command::Context;
 use crate::command::identity::Signers;
 use crate::files::on;
 use crate::files::signature::put;
+
+/// Refuses an end that is over: nobody would accept what is signed.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn must_lie_ahead(expires: Option<Timestamp>) -> Result<()> {
+    match expires.filter(|end| SystemClock.now() >= *end) {
+        None => Ok(()),
+        Some(end) => Err(Error::new(
+            ErrorId::InvalidArgument,
+            format!("--expires {end} is over: nobody would accept the version"),
+        )
+        .hint("name a time to come, in UTC, or leave --expires out")),
+    }
+}
 
 /// What there is, and who signs. Nobody else signs the same dataset meanwhile.
 pub struct Issuing {

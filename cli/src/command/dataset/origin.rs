@@ -34,6 +34,10 @@ impl<'a> Origin<'a> {
     /// `NotFound`; those of opening a sealed version.
     pub fn find(cx: &Context<'_>, path: &'a Path, daemon: &Daemon, keep_state: bool) -> Result<Self> {
         let Some(reference) = reference(path) else {
+            let meant = named_as_reference(path) && path.to_str().is_some_and(|text| !text.starts_with(['.', '/']));
+            if meant && path.symlink_metadata().is_err() {
+                return Err(no_reference(path));
+            }
             let may_be_sealed = path.to_str().is_some_and(|text| text.parse::<Reference>().is_ok());
             if may_be_sealed && (daemon.server.is_some() || daemon.enrolment.is_some()) {
                 let path = path.display();
@@ -172,6 +176,18 @@ pub fn reference(path: &Path) -> Option<Reference> {
         return None;
     }
     text.parse().ok().filter(|reference: &Reference| reference.member.is_none())
+}
+
+/// What looks like a reference to a dataset, and is none.
+fn no_reference(path: &Path) -> Error {
+    let name = path.display();
+    let text = match path.to_str().map(str::parse::<Reference>) {
+        Some(Ok(_)) => format!("{name} names a member, and datasets are read as a whole"),
+        Some(Err(e)) => format!("{name}: {}", e.message()),
+        None => format!("{name}: not UTF-8"),
+    };
+    Error::new(ErrorId::InvalidArgument, text)
+        .hint("what is sealed is named [NAMESPACE/]NAME[@REVISION], or vault://NAMESPACE/NAME[@REVISION]")
 }
 
 /// Whether it can hardly be meant as a path.

@@ -9,7 +9,7 @@ use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
-use super::issuing::Issuing;
+use super::issuing::{Issuing, must_lie_ahead};
 use super::places::Places;
 use super::receipt::signed_by;
 use super::statements::{or_trust, trusted_others};
@@ -50,6 +50,7 @@ struct Model {
 
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &DatasetQuarantine) -> Result<()> {
+    must_lie_ahead(args.expires)?;
     let places = Places::of(&args.path)?;
     let issuing = Issuing::begin(cx, &args.path, &places, &args.signer)?;
     let Some(before) = issuing.before() else {

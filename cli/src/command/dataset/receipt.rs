@@ -6,7 +6,7 @@ use model_vault::crypto::sign::VerifyingKey;
 use model_vault::dataset::{Receipt, Version};
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::{KeyId, Sha256};
-use model_vault::{Error, ErrorId, Result};
+use model_vault::{Error, ErrorId, Result, regular};
 use serde::Serialize;
 
 use super::origin::{Origin, Whole};
@@ -75,6 +75,7 @@ fn sign(cx: &Context<'_>, args: &ReceiptSign) -> Result<()> {
 fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
     let keys = args.job_key.iter().map(|file| VerifyingKey::read_all(file)).collect::<Result<Vec<_>>>()?.concat();
     let text = read_small(&args.receipt, MAX_RECEIPT).map_err(on(&args.receipt))?;
+    must_be_signed(&text, &args.receipt)?;
     let bundles = bundles_of(&text, &args.receipt)?;
     drop(text);
     let (mut payloads, signers) = believe(&bundles, &keys).map_err(|e| e.on(args.receipt.display()))?;
@@ -105,6 +106,7 @@ fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
         let text = format!("version {version} that the receipt names is none that was signed");
         return Err(Error::new(ErrorId::DatasetChanged, text).hint("vault dataset log PATH tells the signed versions"));
     };
+    receipt.must_agree_with(&signed.statement).map_err(|e| e.on(args.receipt.display()))?;
     let newest = &chain.newest().statement.attribution.excluded;
     let before = &signed.statement.attribution.excluded;
     let later = newest.iter().filter(|e| before.iter().all(|b| b.contributor != e.contributor));
@@ -163,7 +165,7 @@ fn report(cx: &Context<'_>, told: Told) -> Result<()> {
 /// Name and digest of a model's file.
 fn model(path: &Path) -> Result<(String, Sha256)> {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let mut file = std::fs::File::open(path).map_err(on(path))?;
+    let mut file = regular::open(path).map_err(on(path))?;
     Ok((name, sha256_of(&mut file).map_err(on(path))?))
 }
 
@@ -181,16 +183,23 @@ fn signed_already(path: &Path, bundles: &[Bundle], signers: &Signers) -> Error {
         .hint("sign what the reader wrote: vault dataset read --receipt FILE")
 }
 
+/// What a reader wrote is no signed receipt yet.
+fn must_be_signed(text: &[u8], path: &Path) -> Result<()> {
+    if Receipt::from_payload(text).is_err() {
+        return Ok(());
+    }
+    let text = format!("{}: nobody signed this receipt", path.display());
+    Err(Error::new(ErrorId::SignatureMissing, text)
+        .hint("whoever runs the job signs it: vault dataset receipt sign RECEIPT --model FILE --key FILE -o SIGNED"))
+}
+
 /// All receipts of a file that these keys signed, each once.
 ///
 /// # Errors
 /// `SignatureMissing` for none; `SignatureInvalid`; `BundleMalformed`.
 pub fn signed_by(path: &Path, keys: &[VerifyingKey]) -> Result<Vec<Receipt>> {
     let text = read_small(path, MAX_RECEIPT).map_err(on(path))?;
-    if Receipt::from_payload(&text).is_ok() {
-        let text = format!("{}: nobody signed this receipt", path.display());
-        return Err(Error::new(ErrorId::SignatureMissing, text).hint("vault dataset receipt sign does"));
-    }
+    must_be_signed(&text, path)?;
     let bundles = bundles_of(&text, path)?;
     let of = |e: Error| e.on(path.display());
     let (mut payloads, _) = believe(&bundles, keys).map_err(of)?;

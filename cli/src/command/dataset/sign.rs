@@ -10,7 +10,7 @@ use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::attesting::Contributions;
-use super::issuing::Issuing;
+use super::issuing::{Issuing, must_lie_ahead};
 use super::keeping::Keeping;
 use super::places::{Places, schema};
 use super::scanned::{Said, summary};
@@ -68,6 +68,7 @@ struct Overlap {
 
 /// Signs.
 pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
+    must_lie_ahead(args.expires)?;
     let places = Places::of(&args.path)?;
     let issuing = Issuing::begin(cx, &args.path, &places, &args.signer)?;
     let before = issuing.before();
@@ -203,7 +204,7 @@ fn described(cx: &Context<'_>, args: &DatasetSign, files: &[Measured]) -> Result
         Some(Said::InShort(summary)) => Some(summary),
         Some(Said::DigestAlone(why)) => {
             cx.out.message(format!(
-                "note: the report of the scan {why}: policies see that there is one, and nothing of it"
+                "note: the report of the scan {why}: its digest is signed, and for policies the dataset was not scanned"
             ));
             None
         }

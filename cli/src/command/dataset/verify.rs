@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::origin::Origin;
 use super::places::not_signed;
 use super::seen::Accepted;
-use super::told::{Told, comparing, told};
+use super::told::{Told, Version, comparing, told};
 use crate::args::DatasetVerify;
 use crate::command::{Context, Outcome, threads};
 use crate::output::progress::Progress;
@@ -147,7 +147,9 @@ fn compare(
     if again != measured {
         return Err(Error::new(ErrorId::SourceChanged, "the dataset changed while it was read"));
     }
-    told(comparing, &statement.files, measured).map(Some)
+    let (signed, found) =
+        (Version { files: &statement.files, folder: None }, Version { files: measured, folder: Some(folder) });
+    told(comparing, &signed, &found).map(Some)
 }
 
 fn show(v: &Verified) -> String {

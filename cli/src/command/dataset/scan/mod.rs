@@ -1,21 +1,22 @@
 //! `vault dataset scan`: what looks poisoned, in the terminal, as JSON, as SARIF and as a page for a browser.
 
 mod attested;
+mod gate;
 mod html;
 mod sarif;
 mod told;
 
 use std::path::Path;
 
-use model_vault::Result;
 use model_vault::dataset::detect::{Bars, Report, Settings, scan};
+use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
 use super::origin::Origin;
 use super::places::schema;
-use crate::args::{DatasetScan, FailOn};
+use crate::args::DatasetScan;
 use crate::command::{Context, Outcome, threads};
-use crate::files::destination::{must_be_new, put_new};
+use crate::files::destination::{must_be_new, put_new, same_place};
 use crate::files::{on, read_small};
 use crate::output::progress::Progress;
 
@@ -27,6 +28,8 @@ const MAX_RULES: u64 = 4 << 20;
 struct Told<'a> {
     /// As it was given.
     dataset: String,
+    /// Why `--fail-on` has no answer, where it has none.
+    unanswered: Option<String>,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -34,6 +37,13 @@ struct Told<'a> {
 /// Scans.
 pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     args.sarif.iter().chain(&args.html).try_for_each(|file| must_be_new(&args.path, file))?;
+    if let (Some(sarif), Some(html)) = (&args.sarif, &args.html)
+        && same_place(sarif, html)
+    {
+        let text = format!("--sarif and --html are both {}", html.display());
+        return Err(Error::new(ErrorId::InvalidArgument, text).hint("each report is a file of its own"));
+    }
+    gate::can_be_answered(&args.fail_on, &args.detector)?;
     let find = |path| Origin::find(cx, path, &args.daemon, true);
     let origin = find(&args.path)?;
     let dataset = origin.folder(args.format)?;
@@ -68,19 +78,18 @@ pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     if let Some(file) = &args.html {
         put_new(&args.path, file, html::page(&name, &report).as_bytes())?;
     }
-    cx.out.report(&Told { dataset: name, report: &report }, |told| told::show(&told.dataset, told.report))?;
-    Ok(if args.fail_on.iter().any(|what| fails(what, &report)) { Outcome::Findings } else { Outcome::Done })
-}
-
-fn fails(what: &FailOn, report: &Report) -> bool {
-    let Some(detector) = &what.detector else { return report.suspicious };
-    let (findings, records) = report.found_by(detector);
-    findings > 0 && what.records.is_none_or(|least| records >= least)
+    let outcome = gate::outcome(&args.fail_on, &report);
+    let unanswered = match &outcome {
+        Outcome::Refused(why) => Some(why.message().to_owned()),
+        Outcome::Done | Outcome::Findings => None,
+    };
+    let told = Told { dataset: name, unanswered, report: &report };
+    cx.out.report(&told, |told| told::show(&told.dataset, told.report))?;
+    Ok(outcome)
 }
 
 fn rules(file: &Path) -> Result<String> {
     let text = read_small(file, MAX_RULES).map_err(on(file))?;
-    String::from_utf8(text).map_err(|_| {
-        model_vault::Error::new(model_vault::ErrorId::InvalidArgument, "the rules are not UTF-8").on(file.display())
-    })
+    String::from_utf8(text)
+        .map_err(|_| Error::new(ErrorId::InvalidArgument, "the rules are not UTF-8").on(file.display()))
 }

@@ -32,6 +32,8 @@ pub fn of(report: &Report, dataset: &Path) -> Value {
     };
     let notes = report.skipped.iter().map(|s| format!("{} did not run: {}", s.detector, s.why));
     let notes = notes.chain(report.unseen.iter().map(|what| format!("not looked at: {what}")));
+    let notes =
+        notes.chain(report.undecoded.records.iter().map(|r| format!("not decoded: {} record {}", r.file, r.record)));
     let notes = notes.chain(report.limits.iter().map(|limit| (*limit).to_owned()));
     let note = |text: String| json!({ "level": "note", "message": { "text": text } });
     json!({

@@ -1,13 +1,13 @@
 //! The report of a scan in the terminal.
 
-use model_vault::dataset::detect::{Report, Row, Severity};
+use model_vault::dataset::detect::{Report, Row, Severity, SuspiciousRecord};
 
 use crate::output::text::{count, visible};
 
 /// Records of a finding that are named.
 const SHOWN: usize = 8;
 /// Lines of a list.
-const LINES: usize = 12;
+const LINES: usize = 16;
 
 /// What was looked at, what was found, what was not looked at, what cannot be told.
 pub fn show(dataset: &str, report: &Report) -> String {
@@ -32,7 +32,9 @@ pub fn show(dataset: &str, report: &Report) -> String {
         out += &list(&lines);
     }
     let skipped = report.skipped.iter().map(|s| format!("{}: {}", s.detector, s.why));
-    let unseen: Vec<_> = skipped.chain(report.unseen.iter().cloned()).collect();
+    let undecoded =
+        report.undecoded.records.iter().map(|record| format!("{}: it was not decoded", named(record, report)));
+    let unseen: Vec<_> = undecoded.take(SHOWN).chain(skipped).chain(report.unseen.iter().cloned()).collect();
     if !unseen.is_empty() {
         out += "\nnot looked at\n";
         out += &list(&unseen);
@@ -95,7 +97,7 @@ fn finding(row: &Row, report: &Report) -> String {
     let mut left = SHOWN;
     while let Some(first) = rest.first().filter(|_| left > 0) {
         // An image is a file of its own, and its name says all.
-        if report.files.iter().all(|file| file.path != first.file) {
+        if is_image(first, report) {
             out += &format!("          {}\n", line(&first.file));
             (left, rest) = (left - 1, &rest[1..]);
             continue;
@@ -113,6 +115,18 @@ fn finding(row: &Row, report: &Report) -> String {
         out += &format!("          and {more} more (--json and --html tell them)\n");
     }
     out
+}
+
+/// An image is a file of its own; any other record has a number in its file.
+fn named(record: &SuspiciousRecord, report: &Report) -> String {
+    match is_image(record, report) {
+        true => record.file.clone(),
+        false => format!("{} record {}", record.file, record.record),
+    }
+}
+
+fn is_image(record: &SuspiciousRecord, report: &Report) -> bool {
+    report.files.iter().all(|file| file.path != record.file)
 }
 
 fn list(lines: &[String]) -> String {

@@ -142,7 +142,14 @@ mod tests {
         Report {
             suspicious: true,
             records: 12_345,
-            files: vec![ScannedFile { path: format!("{BAD}.csv"), format: "csv", size: 1 << 20, records: 12_345 }],
+            files: vec![ScannedFile {
+                path: format!("{BAD}.csv"),
+                format: "csv",
+                size: 1 << 20,
+                sha256: model_vault::names::Sha256([7; 32]),
+                records: 12_345,
+                looked_at: true,
+            }],
             columns: vec![Role { column: BAD.into(), role: "label", why: BAD.into() }],
             labels: vec![
                 LabelRow { label: BAD.into(), records: 12_000 },
@@ -153,6 +160,8 @@ mod tests {
             detectors: CLAIMS.iter().map(|claim| RunDetector { passes: 2, compares: false, claim: *claim }).collect(),
             skipped: vec![SkippedDetector { detector: "drift", why: BAD.into() }],
             unseen: vec![BAD.into()],
+            undecoded: Undecoded { count: 3, records: vec![record(1)], truncated: true },
+            complete: false,
             rankings: Vec::new(),
             findings: vec![
                 row("text-trigger", Severity::High, 52),

@@ -174,7 +174,11 @@ pub fn unseen(report: &Report) -> String {
         None => (String::new(), what.clone()),
     });
     let item = |(what, why): (String, String)| format!("<li><b>{}</b> {}</li>\n", escape(&what), escape(&why));
-    let items: Vec<_> = skipped.chain(unseen).map(item).collect();
+    let undecoded = report.undecoded.records.iter().map(|record| {
+        let number = record.sample.clone().unwrap_or_else(|| format!("record {}", record.record));
+        (format!("{}, {number}", record.file), "it was not decoded".to_owned())
+    });
+    let items: Vec<_> = skipped.chain(unseen).chain(undecoded).map(item).collect();
     let shown: String = items.iter().take(ROWS).map(String::as_str).collect();
     let list = if items.is_empty() { String::new() } else { format!("<ul>\n{shown}</ul>\n") };
     let limits: String = report.limits.iter().map(|limit| format!("<li>{}</li>\n", escape(limit))).collect();
