@@ -16,6 +16,7 @@ use super::space::{Slot, Space, Use};
 use super::survey::{Columns, Wanted, name_of};
 use super::view::View;
 use crate::error::{Error, ErrorId, Result};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A dataset, and how it is read.
 #[derive(Clone, Copy)]
@@ -25,8 +26,22 @@ pub(super) struct Reading<'a> {
     pub threads: usize,
     /// Whether images are decoded.
     pub images: bool,
-    /// Told how many bytes were read further.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Told how far it is.
+    pub progress: Follow<'a>,
+}
+
+/// Who follows a scan.
+pub(super) type Follow<'a> = &'a (dyn Fn(Progress) + Sync);
+
+/// How far a scan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes are to be read in all passes.
+    Total(u64),
+    /// So many more bytes were read, about: records are counted as they are kept, and brought to the size of their file at its end.
+    Read(u64),
+    /// All is read, and a detector weighs it.
+    Weighing(&'static str),
 }
 
 /// What sees a record, and what it is called where it has a name.
@@ -73,7 +88,6 @@ impl Reading<'_> {
             })?;
             let records = all.records - before;
             files.push(ScannedFile { path: part.path().into(), format: part.format().as_str(), size, records });
-            (self.progress)(size);
             Ok(())
         })?;
         Ok((all, files))
@@ -89,28 +103,38 @@ impl Reading<'_> {
         let bytes_of = |bytes: &[u8], batch: &mut Batch| batch.push(bytes, space, images);
         self.folder.each(&mut |part| {
             let mut by = By::of(space.attested.get(part.path()));
-            let seen = self.records(part, images, &bytes_of, &mut |batch| {
+            self.records(part, images, &bytes_of, &mut |batch| {
                 undecoded += batch.images.iter().filter(|image| image.is_none()).count() as u64;
                 batch.show(space, &mut record, &mut by, see)
-            })?;
-            (self.progress)(if seen { part.size()? } else { 0 });
-            Ok(())
+            })
         })?;
         Ok(undecoded)
     }
 
-    /// The records of a part, if it is looked at. `images`: whether those of samples are wanted, or only their first bytes.
+    /// The records of a part, nothing if it is not looked at. `images`: whether those of samples are wanted, or only their first bytes.
     fn records<T: Send + Default>(
         &self,
         part: &Part<'_>,
         images: bool,
         see: &(dyn Fn(&[u8], &mut T) + Sync),
         take: &mut dyn FnMut(T) -> Result<()>,
-    ) -> Result<bool> {
-        if !self.view.looks_at(part.format()) {
-            return Ok(false);
-        }
+    ) -> Result<()> {
+        let (size, read) = (part.size()?, AtomicU64::new(0));
+        let mut told = 0;
+        let mut tell = |now: u64| {
+            (self.progress)(Progress::Read(now - told));
+            told = now;
+        };
+        let see = &|record: &[u8], seen: &mut T| {
+            read.fetch_add(record.len() as u64, Relaxed);
+            see(record, seen);
+        };
+        let take = &mut |seen| {
+            tell(read.load(Relaxed).min(size));
+            take(seen)
+        };
         match (self.view, part) {
+            _ if !self.view.looks_at(part.format()) => {}
             (View::Samples(layout), _) => {
                 let how = (images, part.format() == Format::Images);
                 let write =
@@ -118,9 +142,10 @@ impl Reading<'_> {
                 part.contents(self.threads, &write, see, take)?;
             }
             (View::Table(schema), Part::File(source)) => source.read(schema, self.threads, see, take)?,
-            (View::Table(_), Part::Images(_)) => return Ok(false),
+            (View::Table(_), Part::Images(_)) => {}
         }
-        Ok(true)
+        tell(size);
+        Ok(())
     }
 }
 

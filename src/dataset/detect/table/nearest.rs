@@ -9,7 +9,7 @@ const EXACT: usize = 4096;
 /// Trees of the forest: so many times a row is compared with those of its leaf.
 const TREES: usize = 4;
 /// Rows of a leaf at most.
-const LEAF: usize = 384;
+const LEAF: usize = 256;
 /// Rows of a node that its two centres are looked for among, and steps towards them.
 const PROBED: usize = 256;
 const STEPS: usize = 3;
@@ -71,7 +71,8 @@ fn split(
         return;
     }
     let across = across(vectors, order, random);
-    let mut placed: Vec<(f32, u32)> = order.iter().map(|row| (dot(vectors.row(*row as usize), &across), *row)).collect();
+    let mut placed: Vec<(f32, u32)> =
+        order.iter().map(|row| (dot(vectors.row(*row as usize), &across), *row)).collect();
     let middle = order.len() * (leaves / 2) / leaves;
     placed.select_nth_unstable_by(middle, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     order.iter_mut().zip(&placed).for_each(|(row, (_, placed))| *row = *placed);
@@ -83,13 +84,11 @@ fn split(
 
 /// The direction between the two centres (Lloyd 1982) of some of the rows.
 fn across(vectors: &Matrix, order: &[u32], random: &mut Random) -> Vec<f32> {
-    let probed: Vec<u32> =
-        (0..PROBED).filter_map(|_| order.get(random.below(order.len())).copied()).collect();
+    let probed: Vec<u32> = (0..PROBED).filter_map(|_| order.get(random.below(order.len())).copied()).collect();
     let first = |at: usize| vectors.row(probed.get(at).map_or(0, |row| *row as usize)).to_vec();
     let mut centres = [first(0), first(1)];
-    let between = |centres: &[Vec<f32>; 2]| -> Vec<f32> {
-        centres[0].iter().zip(&centres[1]).map(|(a, b)| a - b).collect()
-    };
+    let between =
+        |centres: &[Vec<f32>; 2]| -> Vec<f32> { centres[0].iter().zip(&centres[1]).map(|(a, b)| a - b).collect() };
     for _ in 0..STEPS {
         let direction = between(&centres);
         let middle = (dot(&centres[0], &centres[0]) - dot(&centres[1], &centres[1])) / 2.0;

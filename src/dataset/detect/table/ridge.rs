@@ -8,8 +8,9 @@
 use crate::dataset::detect::table::matrix::{Matrix, Packed, add_gram, dot, inverse_root, product};
 use crate::dataset::detect::table::random::Random;
 
-/// Random projections at most.
+/// Random projections at most; half of them for vectors of [`WIDE`] numbers or more (those of text), which they add little to.
 const FEATURES: usize = 512;
+const WIDE: usize = 256;
 /// Vectors longer than this are not features themselves: their projections stand for them.
 const LINEAR: usize = 1024;
 /// Records that the regression is fitted on, at most.
@@ -33,7 +34,8 @@ pub fn leave_one_out(vectors: &Matrix, labels: &[Option<u32>], count: usize, see
         fitted.truncate(FITTED);
         fitted.sort_unstable();
     }
-    let map = Map::new(vectors, (rows / 6).clamp(8, FEATURES), seed);
+    let most = if vectors.dims < WIDE { FEATURES } else { FEATURES / 2 };
+    let map = Map::new(vectors, (rows / 6).clamp(8, most), seed);
     let size = map.size;
     let mut sums = vec![0.0f64; size * size];
     // Sum of the features of the records of each label.
@@ -54,7 +56,9 @@ pub fn leave_one_out(vectors: &Matrix, labels: &[Option<u32>], count: usize, see
     let probed = &fitted[..fitted.len().min(2 * BLOCK)];
     let (probe, given) = (map.features(&vectors.select(probed)), own_of(probed));
     for penalty in PENALTIES {
-        let Some(solution) = Solution::new(&sums, &totals, size, count, penalty * fitted.len() as f64) else { continue };
+        let Some(solution) = Solution::new(&sums, &totals, size, count, penalty * fitted.len() as f64) else {
+            continue;
+        };
         let fit = solution.predict(&probe, &given);
         let error: f64 = given.iter().enumerate().filter_map(|(at, label)| Some(miss(fit.row(at), (*label)?))).sum();
         if best.as_ref().is_none_or(|(least, _)| error < *least) {
