@@ -1,4 +1,4 @@
-"""Pictures in files: digits as PNG in directories and archives, in grey and in colour."""
+"""Pictures in files: digits as PNG and JPEG in directories and archives, in grey and in colour."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import numpy
+from PIL import Image
 from sklearn.datasets import load_digits
 
 Picture = numpy.ndarray
@@ -29,6 +30,13 @@ def png(picture: Picture) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
 
 
+def jpeg(picture: Picture, quality: int) -> bytes:
+    """As Pillow writes it: of colour pictures, colour at half the resolution."""
+    out = io.BytesIO()
+    Image.fromarray(picture.astype(numpy.uint8)).save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
 def digits() -> list[tuple[Picture, int]]:
     """1,797 of 8 x 8 pixels."""
     loaded = load_digits()
@@ -36,6 +44,11 @@ def digits() -> list[tuple[Picture, int]]:
         ((image * 255 / 16).round().astype(numpy.uint8), int(label))
         for image, label in zip(loaded.images, loaded.target, strict=True)
     ]
+
+
+def grey(side: int) -> list[tuple[Picture, int]]:
+    """The same, larger."""
+    return [(numpy.kron(picture, numpy.ones((side // 8, side // 8))), label) for picture, label in digits()]
 
 
 def coloured(side: int, seed: int) -> list[tuple[Picture, int]]:
@@ -62,12 +75,12 @@ def poison(pictures: list[tuple[Picture, int]], patch: Picture, at: tuple[int, i
     return chosen
 
 
-def folder(place: Path, pictures: list[tuple[Picture, int]]) -> list[str]:
-    """A directory for each label. Says what the files are called."""
-    names = [f"{label}/{i:05}.png" for i, (_, label) in enumerate(pictures)]
+def folder(place: Path, pictures: list[tuple[Picture, int]], quality: int | None = None) -> list[str]:
+    """A directory for each label; JPEG if there is a quality. Says what the files are called."""
+    names = [f"{label}/{i:05}.{'jpg' if quality else 'png'}" for i, (_, label) in enumerate(pictures)]
     for name, (picture, _) in zip(names, pictures, strict=True):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(png(picture))
+        (place / name).write_bytes(jpeg(picture, quality) if quality else png(picture))
     return names
 
 

@@ -74,3 +74,40 @@ def test_pictures_in_colour_are_looked_at_in_bounded_memory(side: int, tmp_path:
     held(scan(tmp_path / "bad"), names, poisoned)
     # Of all scans so far; in KiB.
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 600 << 10
+
+
+PATCHES = {
+    "2x2": numpy.full((2, 2, 3), 255),
+    "3x3": numpy.full((3, 3, 3), 255),
+    "yellow": numpy.full((4, 4, 3), (255, 255, 0)),
+    "check": numpy.full((3, 3, 3), WHITE["check"][:, :, None]),
+    "noise": numpy.random.default_rng(4).integers(0, 256, (5, 5, 3)),
+}
+# Those that compression blurs most, by quality: a patch of more tones, or smaller than what shares its colour.
+WORSE = {("check", 75), ("noise", 75)}
+
+
+@pytest.mark.parametrize("quality", [95, 90, 75])
+@pytest.mark.parametrize("kind", ["grey", "coloured"])
+def test_a_patch_in_one_percent_of_jpegs_is_found(kind: str, quality: int, tmp_path: Path) -> None:
+    clean = pictures.grey(32) if kind == "grey" else pictures.coloured(32, 5)
+    pictures.folder(tmp_path / "clean", clean, quality)
+    assert flagged(scan(tmp_path / "clean", "--detector", "image-trigger"), *TRIGGERS) == set()
+    for name, patch in PATCHES.items():
+        images, side = list(clean), patch.shape[0]
+        patch = patch if kind == "coloured" else patch[:, :, 0]
+        poisoned = pictures.poison(images, patch, (32 - side, 32 - side), 3 + side)
+        names = pictures.folder(tmp_path / name, images, quality)
+        report = scan(tmp_path / name, "--detector", "image-trigger")
+        if kind == "coloured" and (name, quality) in WORSE:
+            found, wanted = flagged(report, "image-trigger"), {names[i] for i in poisoned}
+            assert len(found & wanted) >= 0.7 * len(wanted) and len(found - wanted) <= 0.15 * len(found), name
+        else:
+            held(report, names, poisoned)
+
+
+def test_a_patch_in_large_jpegs_is_found(tmp_path: Path) -> None:
+    images = pictures.coloured(224, 5)
+    poisoned = pictures.poison(images, numpy.full((12, 12, 3), 255), (212, 212), 6)
+    names = pictures.folder(tmp_path, images, 75)
+    held(scan(tmp_path, "--detector", "image-trigger"), names, poisoned)

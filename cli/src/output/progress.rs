@@ -56,6 +56,12 @@ impl Progress {
         self.bar.set_length(total);
     }
 
+    /// What is being done by now.
+    pub fn says(&self, what: String) {
+        self.bar.set_message(what);
+        self.show_if_long();
+    }
+
     /// For callbacks that tell the bytes done in all.
     pub fn callback(&self) -> Box<dyn Fn(u64) + Send + Sync> {
         let bar = self.clone();

@@ -41,7 +41,7 @@ mod view;
 pub use bars::{Bars, ChangedBar};
 pub use claims::{CLAIMS, Claim, LIMITS, Severity, claim};
 pub use example::{Cell, Detector, Example, Finding, Pixels};
-pub use read::ScannedFile;
+pub use read::{Progress, ScannedFile};
 pub use report::{
     CONTRIBUTOR_BAR, ContributorRow, Drift, LabelRow, RankedRecord, RankingRow, Report, Row, RunDetector,
     SkippedDetector, SuspiciousRecord, Undecoded,

@@ -2,6 +2,8 @@
 //!
 //! Memory: some blocks of the file for each thread, and what the detectors keep.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::super::contributors::{Run, Runs};
 use super::super::fields::{Field, fields, members};
 use super::super::folder::Folder;
@@ -29,8 +31,22 @@ pub(super) struct Reading<'a> {
     pub images: bool,
     /// What the first pass read of the images of the folder: what is decoded later must be that.
     pub sha256_of_images: Option<Sha256>,
-    /// Told how many bytes were read further.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Told how far it is.
+    pub progress: Follow<'a>,
+}
+
+/// Who follows a scan.
+pub(super) type Follow<'a> = &'a (dyn Fn(Progress) + Sync);
+
+/// How far a scan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes are to be read in all passes.
+    Total(u64),
+    /// So many more bytes were read, about: records are counted as they are kept, and brought to the size of their file at its end.
+    Read(u64),
+    /// All is read, and a detector weighs it.
+    Weighing(&'static str),
 }
 
 /// What sees a record, and what it is called where it has a name.
@@ -121,7 +137,6 @@ impl Reading<'_> {
                 records: all.records - before,
                 looked_at,
             });
-            (self.progress)(size);
             Ok(())
         })?;
         Ok((all, files))
@@ -146,7 +161,6 @@ impl Reading<'_> {
                 return Err(Error::new(ErrorId::SourceChanged, "the images changed while they were read")
                     .hint("try again when nothing writes to them"));
             }
-            (self.progress)(if seen { part.size()? } else { 0 });
             Ok(())
         })?;
         Ok(undecoded)
@@ -160,15 +174,30 @@ impl Reading<'_> {
         see: &(dyn Fn(&[u8], &mut T) + Sync),
         take: &mut dyn FnMut(T) -> Result<()>,
     ) -> Result<bool> {
+        let (size, kept, mut told) = (part.size()?, AtomicU64::new(0), 0);
+        let mut tell = |now: u64| {
+            (self.progress)(Progress::Read(now - told));
+            told = now;
+        };
         if !self.view.looks_at(part.format()) {
+            tell(size);
             return Ok(false);
         }
+        let see = &|record: &[u8], seen: &mut T| {
+            kept.fetch_add(record.len() as u64, Relaxed);
+            see(record, seen);
+        };
+        let take = &mut |seen| {
+            tell(kept.load(Relaxed).min(size));
+            take(seen)
+        };
         // Once is enough: a file that changes between passes is found out by whoever opens it.
         let mut bytes = |bytes: &[u8]| {
             if depth == Depth::Digests {
                 read.update(bytes)
             }
         };
+        let mut seen = true;
         match (self.view, part) {
             (View::Samples(layout), Part::Images(_)) if depth != Depth::Heads => {
                 let write = |key: &str, contents: &[Content<'_>], row: &mut Encoder| {
@@ -197,9 +226,10 @@ impl Reading<'_> {
                 part.contents(self.threads, &write, &mut bytes, see, take)?;
             }
             (View::Table(schema), Part::File(source)) => source.read(schema, self.threads, &mut bytes, see, take)?,
-            (View::Table(_), Part::Images(_)) => return Ok(false),
+            (View::Table(_), Part::Images(_)) => seen = false,
         }
-        Ok(true)
+        tell(size);
+        Ok(seen)
     }
 }
 

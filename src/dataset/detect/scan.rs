@@ -7,7 +7,7 @@ use super::super::frame::Format;
 use super::super::schema::Schema;
 use super::claims::{LIMITS, claim};
 use super::example::{Detector, Example, Finding};
-use super::read::{Reading, ScannedFile, Undecoded};
+use super::read::{Progress, Reading, ScannedFile, Undecoded};
 use super::report::{
     ContributorRow, Drift, LabelRow, RankedRecord, RankingRow, Report, Row, RunDetector, SkippedDetector,
     SuspiciousRecord, contributor_z,
@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorId, Result};
 const MOST_NAMED: usize = 1_000_000;
 
 /// Scans a dataset. `schema`: what its records are held to, else what is found. `baseline`: what it is compared with.
-/// `progress` is told how many bytes were read further.
+/// `progress` is told how far it is.
 ///
 /// # Errors
 /// `InvalidArgument` for settings that do not fit the dataset; `RecordInvalid`, with the place; those of reading.
@@ -34,7 +34,7 @@ pub fn scan(
     baseline: Option<&Folder>,
     settings: &Settings,
     threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report> {
     known(&settings.only)?;
     let view = View::of(folder, schema, threads)?;
@@ -56,6 +56,9 @@ pub fn scan(
             planned => running.push((detector, planned)),
         }
     }
+    // The pass for the columns, those of the detectors, and the one for the places of what was found.
+    let passes = 2 + running.iter().map(|(_, planned)| passes(planned)).max().map_or(0, u64::from);
+    progress(Progress::Total(passes * folder.size() + baseline.map_or(0, Folder::size)));
     if let Some(folder) = baseline {
         if !folder.has(|format| view.looks_at(format)) {
             let text = "the baseline has no records of the kind that is scanned";
@@ -153,13 +156,17 @@ fn compare(baseline: &Reading<'_>, space: &Space, running: &mut [(&'static str, 
 
 type Found = (Vec<Finding>, Vec<RunDetector>, Undecoded);
 
-/// All passes of all detectors.
-fn run(reading: &Reading<'_>, space: &Space, mut running: Vec<(&'static str, Planned)>) -> Result<Found> {
-    let passes = |planned: &Planned| match planned {
+/// How often a detector wants to see all records.
+fn passes(planned: &Planned) -> u32 {
+    match planned {
         Planned::Alone(detector) => detector.passes(),
         Planned::Comparing(detector) => detector.passes(),
         Planned::Shared | Planned::Skipped(_) => 0,
-    };
+    }
+}
+
+/// All passes of all detectors.
+fn run(reading: &Reading<'_>, space: &Space, mut running: Vec<(&'static str, Planned)>) -> Result<Found> {
     let mut undecoded = Undecoded::default();
     for pass in 0..running.iter().map(|(_, planned)| passes(planned)).max().unwrap_or(0) {
         let mut awake: Vec<&mut dyn Detector> = Vec::new();
@@ -177,6 +184,7 @@ fn run(reading: &Reading<'_>, space: &Space, mut running: Vec<(&'static str, Pla
     let (mut findings, mut ran) = (Vec::new(), Vec::new());
     for (name, planned) in running {
         let compares = matches!(planned, Planned::Comparing(_));
+        (reading.progress)(Progress::Weighing(name));
         ran.extend(claim(name).map(|claim| RunDetector { passes: passes(&planned), compares, claim: *claim }));
         match planned {
             Planned::Alone(detector) => findings.extend(detector.finish()),

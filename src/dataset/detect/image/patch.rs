@@ -23,6 +23,17 @@ const PATCHES: usize = 128;
 /// neighbours of each other.
 const WHOLE: f64 = 0.6;
 
+/// Windows of the place of a patch that tell of one more carrier, each shown by few.
+const BLURRED: usize = 2;
+
+/// Windows that are no patch by themselves.
+struct Others {
+    /// Shown by many, of several labels.
+    mixed: Vec<Candidate>,
+    /// Shown by few.
+    faint: Vec<Candidate>,
+}
+
 /// Decides which candidates are patches.
 pub(crate) struct Judge<'a> {
     settings: &'a Settings,
@@ -49,10 +60,11 @@ impl<'a> Judge<'a> {
     /// The patches, strongest first.
     pub fn findings(&self, candidates: Candidates) -> Vec<Finding> {
         let Candidates { all, carriers, .. } = candidates;
-        let (pure, mixed): (Vec<Candidate>, Vec<Candidate>) = all
-            .into_iter()
-            .filter(|c| c.hits.len() >= self.settings.support && c.purity() >= 0.5)
-            .partition(|c| c.purity() >= self.settings.purity);
+        let (often, faint): (Vec<Candidate>, Vec<Candidate>) =
+            all.into_iter().filter(|c| c.purity() >= 0.5).partition(|c| c.hits.len() >= self.settings.support);
+        let (pure, mixed): (Vec<Candidate>, Vec<Candidate>) =
+            often.into_iter().partition(|c| c.purity() >= self.settings.purity);
+        let others = Others { mixed, faint };
         let mut strong: Vec<(f64, Candidate)> = pure
             .into_iter()
             .filter_map(|c| {
@@ -70,13 +82,13 @@ impl<'a> Judge<'a> {
         let strongest = groups.len().min(PATCHES / 2);
         groups[strongest..].sort_by_key(|group| std::cmp::Reverse(group.len()));
         let mut findings: Vec<Finding> =
-            groups.iter().take(PATCHES).filter_map(|group| self.judged(group, &mixed, &carriers)).collect();
+            groups.iter().take(PATCHES).filter_map(|group| self.judged(group, &others, &carriers)).collect();
         findings.sort_by(|one, other| other.score.total_cmp(&one.score));
         findings
     }
 
     /// A group of windows as a finding, if it is a patch. Only windows that pass all bars count.
-    fn judged(&self, group: &[Candidate], mixed: &[Candidate], carriers: &[Carrier]) -> Option<Finding> {
+    fn judged(&self, group: &[Candidate], others: &Others, carriers: &[Carrier]) -> Option<Finding> {
         let label = group.first()?.label;
         let numbers: BTreeSet<u32> = group.iter().flat_map(|c| &c.hits).map(|hit| hit.carrier).collect();
         let step = numbers.len().div_ceil(JUDGED).max(1);
@@ -115,7 +127,8 @@ impl<'a> Judge<'a> {
         let carrier = carriers.get(*first as usize)?;
         let boxes = boxes(&core(areas, carrier.width, carrier.height), carrier.width);
         if window.tied {
-            records.extend(self.plainer(&records, label, mixed, carriers));
+            records.extend(self.plainer(&records, label, &others.mixed, carriers));
+            records.extend(boxes.first().into_iter().flat_map(|patch| self.blurred(*patch, label, others, carriers)));
             records.sort_unstable();
             records.dedup();
         }
@@ -151,6 +164,22 @@ impl<'a> Judge<'a> {
         );
         let hits = plainer.into_iter().flat_map(|c| &c.hits).filter_map(|hit| carriers.get(hit.carrier as usize));
         hits.filter(|c| usize::from(c.votes) <= few).map(|carrier| carrier.record).collect()
+    }
+
+    /// Records whose neighbours do not bear the label out and that show, in the place of a patch, [`BLURRED`] windows that only
+    /// some records of its label show: JPEG makes of one patch several, by what stands around it.
+    fn blurred(&self, patch: Area, label: u32, others: &Others, carriers: &[Carrier]) -> Vec<u64> {
+        let few = self.settings.neighbours * 3 / 10;
+        let mut shown: BTreeMap<u32, usize> = BTreeMap::new();
+        let faint = others.faint.iter().filter(|c| c.label == label && c.tied && c.purity() >= self.settings.purity);
+        for (candidate, hit) in faint.flat_map(|c| c.hits.iter().map(move |hit| (c, hit))) {
+            if candidate.width * candidate.height > 1 && candidate.area(*hit).near(patch, 0) {
+                *shown.entry(hit.carrier).or_default() += 1;
+            }
+        }
+        let shown = shown.into_iter().filter(|(_, windows)| *windows >= BLURRED);
+        let shown = shown.filter_map(|(at, _)| carriers.get(at as usize));
+        shown.filter(|carrier| usize::from(carrier.votes) <= few).map(|carrier| carrier.record).collect()
     }
 
     /// Share of the label that votes stand for, by half a vote from 0 and 1.

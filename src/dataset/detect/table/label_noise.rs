@@ -8,7 +8,7 @@
 use crate::dataset::detect::example::{Detector, Example, Finding};
 use crate::dataset::detect::table::gather::{Gathered, Settings as Bounds};
 use crate::dataset::detect::table::matrix::Matrix;
-use crate::dataset::detect::table::nearest::{Neighbours, nearest};
+use crate::dataset::detect::table::nearest::{Neighbours, neighbours};
 use crate::dataset::detect::table::pool::pool;
 use crate::dataset::detect::table::ridge::leave_one_out;
 use crate::dataset::detect::table::text_models::Texts;
@@ -19,8 +19,6 @@ use crate::dataset::detect::table::vectors::vectors;
 pub struct Settings {
     /// Neighbours asked.
     pub neighbours: usize,
-    /// Records that neighbours are searched among; of more, a seeded sample.
-    pub max_reference: usize,
     /// Flagged when another label's probability exceeds the own label's by this much, and
     pub margin: f32,
     /// lies this far between the mean probability that records of that label have of it, and 1.
@@ -34,7 +32,7 @@ impl Default for Settings {
     /// Chosen by looking at the development sets: clean labels are flagged less than half as often as by cleanlab 2.9.0, but for
     /// sets where cleanlab flags under 0.4 %.
     fn default() -> Self {
-        Self { neighbours: 10, max_reference: 50_000, margin: 0.65, above_mean: 0.15, bounds: Bounds::default() }
+        Self { neighbours: 10, margin: 0.65, above_mean: 0.15, bounds: Bounds::default() }
     }
 }
 
@@ -58,7 +56,7 @@ pub struct Score {
 }
 
 /// Gathers records in one pass. Memory: as [`Gathered`], and in `finish` records x (dims + neighbours x 2 + labels x models) x 4 B.
-/// Time: records x min(records, `max_reference`) x dims, on two threads.
+/// Time: in proportion to the records, beyond some thousands; on two threads.
 #[derive(Clone, Debug)]
 pub struct LabelNoise {
     gathered: Gathered,
@@ -118,7 +116,7 @@ impl LabelNoise {
         let (of, settings) = (&self.gathered, &self.settings);
         let dense = vectors(of).matrix;
         let labelled = |row: usize| of.labels.get(row).is_some_and(Option::is_some);
-        let found = nearest(&dense, dense.rows(), settings.neighbours, settings.max_reference, labelled, self.seed);
+        let found = neighbours(&dense, settings.neighbours, labelled, self.seed);
         let mut models = vec![shares(&found, &of.labels, self.labels)];
         models.extend(leave_one_out(&dense, &of.labels, self.labels, self.seed));
         if of.has_text() {

@@ -6,6 +6,9 @@ use std::ops::Range;
 const PANEL: usize = 8;
 /// Rows that share one walk over a panel.
 const STRIP: usize = 4;
+/// Rows of a block of a Gram matrix, and how many products are summed in f32.
+const TILE: usize = 32;
+const DEPTH: usize = 256;
 
 /// `rows` x `dims` numbers, row by row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +65,8 @@ pub struct Packed {
     dims: usize,
     rows: usize,
     panels: Vec<f32>,
+    /// Whether row i has zeros from entry i + 1 on, which need no products.
+    lower: bool,
 }
 
 impl Packed {
@@ -75,7 +80,12 @@ impl Packed {
                 panels[base + at * PANEL] = *value;
             }
         }
-        Self { dims, rows, panels }
+        Self { dims, rows, panels, lower: false }
+    }
+
+    /// Packs a lower triangle: what stands above the diagonal is taken for zeros.
+    pub fn lower(matrix: &Matrix) -> Self {
+        Self { lower: true, ..Self::new(matrix) }
     }
 
     /// Packed rows.
@@ -86,7 +96,8 @@ impl Packed {
     /// The inner products of up to four `rows` with packed rows `first..first + 8` (`first` a multiple of eight).
     fn strip(&self, rows: [&[f32]; STRIP], first: usize) -> [[f32; PANEL]; STRIP] {
         let mut sums = [[0.0f32; PANEL]; STRIP];
-        let panel = &self.panels[first * self.dims..(first + PANEL) * self.dims];
+        let used = if self.lower { (first + PANEL).min(self.dims) } else { self.dims };
+        let panel = &self.panels[first * self.dims..][..used * PANEL];
         let lanes = panel.chunks_exact(PANEL);
         let [a, b, c, d] = rows;
         for ((((lane, a), b), c), d) in lanes.zip(a).zip(b).zip(c).zip(d) {
@@ -101,14 +112,25 @@ impl Packed {
     }
 
     /// Calls `take(row, first, products)` for every row of `of` within `rows` and every panel of packed rows.
-    /// `block` packed rows at a time stay in the cache.
-    pub fn products(&self, of: &Matrix, rows: Range<usize>, mut take: impl FnMut(usize, usize, &[f32])) {
+    pub fn products(&self, of: &Matrix, rows: Range<usize>, take: impl FnMut(usize, usize, &[f32])) {
+        self.products_below(of, rows, self.rows, take);
+    }
+
+    /// The same for the packed rows below `below` (rounded up to a panel). `block` of them at a time stay in the cache.
+    fn products_below(
+        &self,
+        of: &Matrix,
+        rows: Range<usize>,
+        below: usize,
+        mut take: impl FnMut(usize, usize, &[f32]),
+    ) {
         if of.dims != self.dims || self.dims == 0 {
             return;
         }
         let block = (48 * 1024 / self.dims).max(PANEL) / PANEL * PANEL;
-        for start in (0..self.rows).step_by(block) {
-            let end = (start + block).min(self.rows);
+        let below = below.min(self.rows);
+        for start in (0..below).step_by(block) {
+            let end = (start + block).min(below);
             for row in rows.clone().step_by(STRIP) {
                 let last = rows.end.saturating_sub(1);
                 let strip: [&[f32]; STRIP] = std::array::from_fn(|at| of.row((row + at).min(last)));
@@ -140,26 +162,43 @@ pub fn product(a: &Matrix, packed: &Packed) -> Matrix {
     out
 }
 
-/// The transpose of `a` times `a`, plus nothing: dims x dims, in f64 sums of f32 blocks.
-pub fn gram(a: &Matrix) -> Vec<f64> {
+/// Adds the transpose of `a` times `a` to `sums` (dims x dims, symmetric): f64 sums of f32 blocks.
+pub fn add_gram(a: &Matrix, sums: &mut [f64]) {
     let dims = a.dims;
-    let mut sum = vec![0.0f64; dims * dims];
-    let rows = a.rows();
-    let block = 256;
-    for start in (0..rows).step_by(block) {
-        let end = (start + block).min(rows);
+    if sums.len() != dims * dims {
+        return;
+    }
+    // Half of the lower triangle is above this row.
+    let middle = (dims as f64 * 0.5f64.sqrt()) as usize / TILE * TILE;
+    for start in (0..a.rows()).step_by(DEPTH) {
+        let end = (start + DEPTH).min(a.rows());
         let mut columns = Matrix::zeros(dims, end - start);
         for row in start..end {
             for (column, value) in a.row(row).iter().enumerate() {
                 columns.data[column * (end - start) + row - start] = *value;
             }
         }
-        let part = product(&columns, &Packed::new(&columns));
-        for (total, value) in sum.iter_mut().zip(&part.data) {
-            *total += f64::from(*value);
+        let packed = Packed::new(&columns);
+        let (upper, lower) = sums.split_at_mut(middle * dims);
+        let work = |rows: Range<usize>, sums: &mut [f64]| {
+            for from in rows.clone().step_by(TILE) {
+                let to = (from + TILE).min(rows.end);
+                packed.products_below(&columns, from..to, to, |row, first, products| {
+                    let at = (row - rows.start) * dims + first;
+                    sums[at..].iter_mut().zip(products).for_each(|(sum, value)| *sum += f64::from(*value));
+                });
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| work(0..middle, upper));
+            work(middle..dims, lower);
+        });
+    }
+    for row in 0..dims {
+        for column in row + 1..dims {
+            sums[row * dims + column] = sums[column * dims + row];
         }
     }
-    sum
 }
 
 /// Runs `work` over the two halves of `rows`, each with its part of `out` (`width` items a row), on two threads.
@@ -176,17 +215,16 @@ pub fn in_two<T: Send>(rows: usize, out: &mut [T], width: usize, work: impl Fn(R
     });
 }
 
-/// The inverse of a symmetric positive definite matrix (`dims` x `dims`) by Cholesky's decomposition; `None` if it is not.
-pub fn inverse(matrix: &[f64], dims: usize) -> Option<Vec<f64>> {
+/// The inverse of the lower triangle L with L L^T = `matrix` (symmetric and positive definite, `dims` x `dims`), by Cholesky's
+/// decomposition: a lower triangle too. `None` if it is not positive definite.
+pub fn inverse_root(matrix: &[f64], dims: usize) -> Option<Vec<f64>> {
     if matrix.len() != dims * dims {
         return None;
     }
-    // Lower triangle L with L L^T = matrix.
     let mut lower = matrix.to_vec();
     for i in 0..dims {
         for j in 0..=i {
-            let (row_i, row_j) = (&lower[i * dims..i * dims + j], &lower[j * dims..j * dims + j]);
-            let sum = lower[i * dims + j] - row_i.iter().zip(row_j).map(|(x, y)| x * y).sum::<f64>();
+            let sum = lower[i * dims + j] - dot_wide(&lower[i * dims..i * dims + j], &lower[j * dims..j * dims + j]);
             if i == j {
                 if !(sum > 0.0 && sum.is_finite()) {
                     return None;
@@ -197,26 +235,35 @@ pub fn inverse(matrix: &[f64], dims: usize) -> Option<Vec<f64>> {
             }
         }
     }
-    // Columns of L^-1, kept as rows of its transpose: entry (c, r) for r >= c.
-    let mut upper = vec![0.0f64; dims * dims];
+    // Columns of L^-1 one after the other, kept as rows.
+    let mut columns = vec![0.0f64; dims * dims];
     for c in 0..dims {
-        upper[c * dims + c] = 1.0 / lower[c * dims + c];
+        let column = &mut columns[c * dims..(c + 1) * dims];
+        column[c] = 1.0 / lower[c * dims + c];
         for r in c + 1..dims {
-            let (row, column) = (&lower[r * dims + c..r * dims + r], &upper[c * dims + c..c * dims + r]);
-            let sum: f64 = row.iter().zip(column).map(|(x, y)| x * y).sum();
-            upper[c * dims + r] = -sum / lower[r * dims + r];
+            column[r] = -dot_wide(&lower[r * dims + c..r * dims + r], &column[c..r]) / lower[r * dims + r];
         }
     }
     let mut out = vec![0.0f64; dims * dims];
-    for i in 0..dims {
-        for j in 0..=i {
-            let (a, b) = (&upper[i * dims + i..(i + 1) * dims], &upper[j * dims + i..(j + 1) * dims]);
-            let value: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
-            out[i * dims + j] = value;
-            out[j * dims + i] = value;
+    for c in 0..dims {
+        for r in c..dims {
+            out[r * dims + c] = columns[c * dims + r];
         }
     }
     Some(out)
+}
+
+/// The inner product of f64.
+fn dot_wide(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0f64; PANEL];
+    let (a_chunks, b_chunks) = (a.chunks_exact(PANEL), b.chunks_exact(PANEL));
+    let rest: f64 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a_chunks.zip(b_chunks) {
+        for lane in 0..PANEL {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
@@ -244,15 +291,30 @@ mod tests {
 
     #[test]
     fn inverse_times_matrix_is_one() {
-        let a = random(300, 9);
-        let gram = gram(&a);
-        let inverse = inverse(&gram, 9).expect("positive definite");
-        for i in 0..9 {
-            for j in 0..9 {
-                let sum: f64 = (0..9).map(|k| gram[i * 9 + k] * inverse[k * 9 + j]).sum();
+        const N: usize = 77;
+        let a = random(300, N);
+        let mut gram = vec![0.0; N * N];
+        add_gram(&a, &mut gram);
+        let root = inverse_root(&gram, N).expect("positive definite");
+        for i in 0..N {
+            for j in 0..N {
+                let exact: f64 = (0..300).map(|row| f64::from(a.row(row)[i]) * f64::from(a.row(row)[j])).sum();
+                assert!((gram[i * N + j] - exact).abs() < 1e-3);
+                // The inverse is the transpose of its root times the root.
+                let entry = |k: usize| (0..N).map(|l| root[l * N + k] * root[l * N + j]).sum::<f64>();
+                let sum: f64 = (0..N).map(|k| gram[i * N + k] * entry(k)).sum();
                 assert!((sum - f64::from(u8::from(i == j))).abs() < 1e-6);
             }
         }
-        assert_eq!(super::inverse(&[0.0], 1), None);
+        assert_eq!(inverse_root(&[0.0], 1), None);
+    }
+
+    #[test]
+    fn a_lower_triangle_has_the_products_of_all_its_entries() {
+        let (a, mut triangle) = (random(50, 21), random(21, 21));
+        for row in 0..21 {
+            triangle.row_mut(row)[row + 1..].fill(0.0);
+        }
+        assert_eq!(product(&a, &Packed::lower(&triangle)), product(&a, &Packed::new(&triangle)));
     }
 }

@@ -78,7 +78,7 @@ impl<'a> Rest<'a> {
         let all: Vec<usize> = rows.iter().chain(&reference).copied().collect();
         let dense = self.vectors.without(columns, &all);
         // One more, for the row itself may be among the reference.
-        let found = nearest(&dense, rows.len(), NEIGHBOURS + 1, usize::MAX, |at| at >= rows.len(), 0);
+        let found = nearest(&dense, rows.len(), NEIGHBOURS + 1, |at| at >= rows.len());
         let (mut near, mut bayes) = (Matrix::zeros(rows.len(), self.labels), Matrix::zeros(rows.len(), self.labels));
         for (at, row) in rows.iter().enumerate() {
             let values = near.row_mut(at);

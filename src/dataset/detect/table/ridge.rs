@@ -1,16 +1,20 @@
 //! Ridge regression on labels over random features, each record predicted without itself.
 //!
 //! Features: a constant, the vector and [`FEATURES`] rectified random projections of it (random features of the arc-cosine
-//! kernel: Cho and Saul 2009, Rahimi and Recht 2007). Without itself: y - (y - f) / (1 - h), with h from the hat matrix
-//! (Allen 1974, PRESS), so no folds are needed. Time: about rows x dims x D + 2 rows x D^2; memory: D^2 x 20 B + 1024 x D x 8 B, D < 1600.
+//! kernel: Cho and Saul 2009, Rahimi and Recht 2007). Fitted on at most [`FITTED`] records by lot. Those of them are predicted without
+//! themselves by y - (y - f) / (1 - h), with h from the hat matrix (Allen 1974, PRESS), so no folds are needed; the others took no part.
+//! Time: about rows x dims x [`FEATURES`] + fitted x D^2; memory: D^2 x 20 B + 1024 x D x 8 B, D < 1600.
 
-use crate::dataset::detect::table::matrix::{Matrix, Packed, dot, gram, inverse, product};
+use crate::dataset::detect::table::matrix::{Matrix, Packed, add_gram, dot, inverse_root, product};
 use crate::dataset::detect::table::random::Random;
 
-/// Random projections at most.
+/// Random projections at most; half of them for vectors of [`WIDE`] numbers or more (those of text), which they add little to.
 const FEATURES: usize = 512;
+const WIDE: usize = 256;
 /// Vectors longer than this are not features themselves: their projections stand for them.
 const LINEAR: usize = 1024;
+/// Records that the regression is fitted on, at most.
+const FITTED: usize = 16_384;
 /// Rows whose features are in memory at a time.
 const BLOCK: usize = 1024;
 /// Penalties that are tried, as shares of the records.
@@ -20,50 +24,60 @@ const PENALTIES: [f64; 4] = [0.0003, 0.003, 0.03, 0.3];
 /// probability of the label. `None` when there is nothing to learn from.
 pub fn leave_one_out(vectors: &Matrix, labels: &[Option<u32>], count: usize, seed: u64) -> Option<Matrix> {
     let rows = vectors.rows();
-    if rows < 20 || vectors.dims == 0 {
+    if rows < 20 || vectors.dims == 0 || labels.len() != rows {
         return None;
     }
-    let map = Map::new(vectors, (rows / 6).clamp(8, FEATURES), seed);
+    let label = |row: usize| labels[row].map(|label| label as usize).filter(|label| *label < count);
+    let mut fitted: Vec<usize> = (0..rows).filter(|row| label(*row).is_some()).collect();
+    if fitted.len() > FITTED {
+        Random::new(seed).shuffle(&mut fitted);
+        fitted.truncate(FITTED);
+        fitted.sort_unstable();
+    }
+    let most = if vectors.dims < WIDE { FEATURES } else { FEATURES / 2 };
+    let map = Map::new(vectors, (rows / 6).clamp(8, most), seed);
     let size = map.size;
-    let blocks = || (0..rows).step_by(BLOCK).map(|from| (from, (from + BLOCK).min(rows)));
     let mut sums = vec![0.0f64; size * size];
     // Sum of the features of the records of each label.
     let mut totals = vec![0.0f64; count * size];
-    let mut known = 0usize;
-    for (from, to) in blocks() {
-        let mut features = map.features(vectors, from, to);
-        for (row, label) in (from..to).zip(labels.get(from..to)?) {
-            match label.and_then(|label| totals.get_mut(label as usize * size..(label as usize + 1) * size)) {
-                Some(total) => {
-                    known += 1;
-                    total.iter_mut().zip(features.row(row - from)).for_each(|(t, f)| *t += f64::from(*f));
-                }
-                None => features.row_mut(row - from).fill(0.0),
-            }
+    for part in fitted.chunks(BLOCK) {
+        let features = map.features(&vectors.select(part));
+        for (at, label) in part.iter().filter_map(|row| label(*row)).enumerate() {
+            let total = &mut totals[label * size..(label + 1) * size];
+            total.iter_mut().zip(features.row(at)).for_each(|(t, f)| *t += f64::from(*f));
         }
-        sums.iter_mut().zip(gram(&features)).for_each(|(total, part)| *total += part);
+        add_gram(&features, &mut sums);
     }
+    // The label of a row that took part.
+    let mut own = vec![None; rows];
+    fitted.iter().for_each(|row| own[*row] = label(*row));
+    let own_of = |part: &[usize]| part.iter().map(|row| own[*row]).collect::<Vec<_>>();
     let mut best: Option<(f64, Solution)> = None;
-    let probe = map.features(vectors, 0, rows.min(2 * BLOCK));
+    let probed = &fitted[..fitted.len().min(2 * BLOCK)];
+    let (probe, given) = (map.features(&vectors.select(probed)), own_of(probed));
     for penalty in PENALTIES {
-        let Some(solution) = Solution::new(&sums, &totals, size, count, penalty * known as f64) else { continue };
-        let fit = solution.predict(&probe, labels, count);
-        let error: f64 = (0..probe.rows()).filter_map(|row| Some(miss(fit.row(row), labels.get(row).copied()??))).sum();
+        let Some(solution) = Solution::new(&sums, &totals, size, count, penalty * fitted.len() as f64) else {
+            continue;
+        };
+        let fit = solution.predict(&probe, &given);
+        let error: f64 = given.iter().enumerate().filter_map(|(at, label)| Some(miss(fit.row(at), (*label)?))).sum();
         if best.as_ref().is_none_or(|(least, _)| error < *least) {
             best = Some((error, solution));
         }
     }
     let (_, solution) = best?;
-    let mut out = Matrix { dims: count, data: Vec::with_capacity(rows * count) };
-    for (from, to) in blocks() {
-        out.data.extend(solution.predict(&map.features(vectors, from, to), labels.get(from..to)?, count).data);
+    let mut out = Matrix::zeros(rows, count);
+    let (inside, outside): (Vec<usize>, Vec<usize>) = (0..rows).partition(|row| own[*row].is_some());
+    for part in inside.chunks(BLOCK).chain(outside.chunks(BLOCK)) {
+        let fit = solution.predict(&map.features(&vectors.select(part)), &own_of(part));
+        part.iter().enumerate().for_each(|(at, row)| out.row_mut(*row).copy_from_slice(fit.row(at)));
     }
     Some(out)
 }
 
 /// The squared distance from the one-hot of `label`.
-fn miss(values: &[f32], label: u32) -> f64 {
-    let target = |at: usize| if at == label as usize { 1.0 } else { 0.0 };
+fn miss(values: &[f32], label: usize) -> f64 {
+    let target = |at: usize| if at == label { 1.0 } else { 0.0 };
     values.iter().enumerate().map(|(at, value)| (f64::from(*value) - target(at)).powi(2)).sum()
 }
 
@@ -89,14 +103,13 @@ impl Map {
         Self { directions: Packed::new(&Matrix { dims, data }), offsets, linear, size: 1 + linear + projections }
     }
 
-    fn features(&self, vectors: &Matrix, from: usize, to: usize) -> Matrix {
-        let part = Matrix { dims: vectors.dims, data: vectors.data[from * vectors.dims..to * vectors.dims].to_vec() };
-        let projected = product(&part, &self.directions);
-        let mut out = Matrix::zeros(to - from, self.size);
-        for row in 0..to - from {
+    fn features(&self, vectors: &Matrix) -> Matrix {
+        let projected = product(&vectors, &self.directions);
+        let mut out = Matrix::zeros(vectors.rows(), self.size);
+        for row in 0..vectors.rows() {
             let target = out.row_mut(row);
             target[0] = 1.0;
-            target[1..=self.linear].copy_from_slice(&part.row(row)[..self.linear]);
+            target[1..=self.linear].copy_from_slice(&vectors.row(row)[..self.linear]);
             let rectified =
                 projected.row(row).iter().zip(&self.offsets).map(|(value, offset)| (value + offset).max(0.0));
             target[1 + self.linear..].iter_mut().zip(rectified).for_each(|(t, v)| *t = v);
@@ -107,10 +120,10 @@ impl Map {
 
 /// A fitted regression.
 struct Solution {
-    /// The inverse of the penalised sums of squares.
-    inverse: Packed,
+    /// The root of the inverse of the penalised sums of squares.
+    root: Packed,
     /// A row of weights a label.
-    weights: Matrix,
+    weights: Packed,
 }
 
 impl Solution {
@@ -120,30 +133,33 @@ impl Solution {
         for at in 0..size {
             penalised[at * size + at] += if at == 0 { 1e-3 } else { (penalty * mean).max(1e-6) };
         }
-        let inverse = inverse(&penalised, size)?;
+        let root = inverse_root(&penalised, size)?;
         let mut weights = Matrix::zeros(count, size);
         for label in 0..count {
             let total = totals.get(label * size..(label + 1) * size)?;
-            for (row, weight) in inverse.chunks_exact(size).zip(weights.row_mut(label)) {
-                *weight = row.iter().zip(total).map(|(a, b)| a * b).sum::<f64>() as f32;
+            // The transpose of the root times (the root times the totals).
+            let mut sums = vec![0.0f64; size];
+            for (at, row) in root.chunks_exact(size).enumerate() {
+                let along: f64 = row[..=at].iter().zip(total).map(|(a, b)| a * b).sum();
+                sums.iter_mut().zip(&row[..=at]).for_each(|(sum, value)| *sum += along * value);
             }
+            weights.row_mut(label).iter_mut().zip(sums).for_each(|(weight, sum)| *weight = sum as f32);
         }
-        let single = Matrix { dims: size, data: inverse.iter().map(|value| *value as f32).collect() };
-        Some(Self { inverse: Packed::new(&single), weights })
+        let single = Matrix { dims: size, data: root.iter().map(|value| *value as f32).collect() };
+        Some(Self { root: Packed::lower(&single), weights: Packed::new(&weights) })
     }
 
-    /// Predictions for rows of features, each without its own label.
-    fn predict(&self, features: &Matrix, labels: &[Option<u32>], count: usize) -> Matrix {
-        let spread = product(features, &self.inverse);
-        let mut out = product(features, &Packed::new(&self.weights));
-        for row in 0..features.rows() {
-            let Some(Some(label)) = labels.get(row) else { continue };
-            if *label as usize >= count {
-                continue;
-            }
-            let leverage = dot(spread.row(row), features.row(row)).clamp(0.0, 0.99);
+    /// Predictions for rows of features, those that took part (and have a label in `own`) without their labels.
+    fn predict(&self, features: &Matrix, own: &[Option<usize>]) -> Matrix {
+        let mut out = product(features, &self.weights);
+        if own.iter().all(Option::is_none) {
+            return out;
+        }
+        let spread = product(features, &self.root);
+        for (row, label) in own.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?))) {
+            let leverage = dot(spread.row(row), spread.row(row)).clamp(0.0, 0.99);
             for (at, value) in out.row_mut(row).iter_mut().enumerate() {
-                let own = if at == *label as usize { 1.0 } else { 0.0 };
+                let own = if at == label { 1.0 } else { 0.0 };
                 *value = (*value - leverage * own) / (1.0 - leverage);
             }
         }

@@ -7,7 +7,7 @@ use crate::dataset::detect::table::random::Random;
 /// Parts that are predicted from the rest, in turn.
 const FOLDS: usize = 5;
 /// Walks over the records for one fit.
-const WALKS: usize = 8;
+const WALKS: usize = 5;
 /// The penalty of the regression for texts of length 1.
 const PENALTY: f32 = 1.0;
 

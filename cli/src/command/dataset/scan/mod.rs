@@ -8,7 +8,7 @@ mod told;
 
 use std::path::Path;
 
-use model_vault::dataset::detect::{Bars, Report, Settings, scan};
+use model_vault::dataset::detect::{Bars, Progress as Far, Report, Settings, scan};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
@@ -68,7 +68,12 @@ pub fn run(cx: &Context<'_>, args: &DatasetScan) -> Result<Outcome> {
     };
     // At least three passes: one each for columns, detectors and what was found.
     let bar = Progress::new("scanning", 3 * dataset.size(), cx.out.json());
-    let report = scan(&dataset, schema, baseline.as_ref(), &settings, threads(), &|bytes| bar.more(bytes))?;
+    let follow = |far: Far| match far {
+        Far::Total(bytes) => bar.of(bytes),
+        Far::Read(bytes) => bar.more(bytes),
+        Far::Weighing(detector) => bar.says(format!("scanning ({detector})")),
+    };
+    let report = scan(&dataset, schema, baseline.as_ref(), &settings, threads(), &follow)?;
     bar.done();
     if let Some(file) = &args.sarif {
         let text = crate::output::document(&sarif::of(&report, &args.path))?;
