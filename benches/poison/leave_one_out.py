@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -214,7 +215,9 @@ class Scans:
         kept = self.cache / f"{key}.json"
         if not kept.exists():
             report = self.pictures(case.folder, words) if case.folder else tools.scan(case.poisoned.rows, *words)[0]
-            kept.write_text(json.dumps(report))
+            begun = kept.with_suffix(f".{os.getpid()}")
+            begun.write_text(json.dumps(report))
+            begun.rename(kept)
         report = json.loads(kept.read_text())
         if detector == "contributor":
             bad = {f["records"][0]["contributor"] for f in report["findings"]}

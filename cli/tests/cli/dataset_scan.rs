@@ -108,7 +108,7 @@ fn what_is_asked_wrongly_is_refused_with_what_would_be_right() {
         (&["--bar", "label.magic=1"], "bars are text-trigger.support, "),
         (&["--bar", "label.margin"], "give DETECTOR.NAME=VALUE"),
         (&["--bar", "label.margin=half"], "give DETECTOR.NAME=VALUE"),
-        (&["--bar", "label.margin=1.5"], "a number from 0 to 1"),
+        (&["--bar", "label.margin=1.5"], "label.margin cannot stand at 1.5"),
         (&["--bar", "duplicate.words=2.5"], "a whole number from 1 to "),
         (&["--fail-on", "magic"], "any, unseen, or one of text-trigger"),
         (&["--detector", "rule", "--fail-on", "label:3"], "--fail-on label: that detector does not run"),

@@ -75,7 +75,8 @@ const BARS: &[Bar] = &[
     ("column-trigger.z-joint", EVIDENCE, |b| Place::Number(&mut b.column_trigger.z_joint)),
     ("column-trigger.spike", EVIDENCE, |b| Place::Number(&mut b.column_trigger.spike)),
     ("column-trigger.spike-excess", SHARE, |b| Place::Number(&mut b.column_trigger.spike_excess)),
-    ("label.margin", SHARE, |b| Place::Narrow(&mut b.label.margin)),
+    // At 0 every label would be beaten, by itself.
+    ("label.margin", 0.01..=1.0, |b| Place::Narrow(&mut b.label.margin)),
     ("label.above-mean", SHARE, |b| Place::Narrow(&mut b.label.above_mean)),
     ("contributor.z", EVIDENCE, |b| Place::Number(&mut b.contributor.z)),
     ("contributor.records", COUNT, |b| Place::Count(&mut b.contributor.records)),
