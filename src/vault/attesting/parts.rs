@@ -3,20 +3,20 @@
 use super::super::Vault;
 use crate::catalogue::{ArtifactRecord, VersionRecord, VersionRole, Visibility};
 use crate::error::{Error, ErrorId, Result};
-use crate::manifest::{MAX_PARTS_LEN, PARTS_NAME, Part, Parts};
+use crate::manifest::{MAX_PARTS_LEN, PARTS_NAME, Parts};
 use crate::names::{ArtifactKind, Name, Reference, Revision};
 use crate::seal::{Manifest, Reader};
 
 /// The parts that a version names, as the catalogue has them. Their members are read one part after the other.
 pub(in super::super) struct SealedParts {
     artifact: ArtifactRecord,
-    parts: Vec<(Part, VersionRecord)>,
+    parts: Vec<VersionRecord>,
 }
 
 impl SealedParts {
     /// What the version that names them is to the catalogue.
     pub fn role(&self) -> VersionRole {
-        VersionRole::Head(self.parts.iter().map(|(_, record)| record.facts.version_id).collect())
+        VersionRole::Head(self.parts.iter().map(|record| record.facts.version_id).collect())
     }
 }
 
@@ -33,13 +33,8 @@ impl SealedDataset<'_> {
     pub fn each(&self, take: &mut dyn FnMut(&Reader, usize) -> Result<()>) -> Result<()> {
         let mut all = |reader: &Reader| (0..reader.manifest().members.len()).try_for_each(|index| take(reader, index));
         if let Some(SealedParts { artifact, parts }) = self.parts {
-            for (part, record) in parts {
-                let reader = self.vault.reader_of(artifact, record)?;
-                if !part.holds(reader.manifest().members.iter().map(|m| m.path.as_str())) {
-                    let text = format!("{PARTS_NAME}: v{} holds other files than are named", part.version);
-                    return Err(Error::new(ErrorId::ManifestInvalid, text));
-                }
-                all(&reader)?;
+            for record in parts {
+                all(&self.vault.reader_of(artifact, record)?)?;
             }
         }
         all(self.reader)
@@ -91,12 +86,18 @@ impl Vault {
             let revision = Revision::Version(part.version);
             let reference = Reference { revision, ..Reference::latest(namespace.clone(), name.clone()) };
             let record = self.lookup(&reference, Visibility::Listed)?.version;
-            let (root, files) = (record.facts.root, record.facts.member_count);
-            if record.part_of != Some(0) || part.version >= number || (root, files) != (part.root, part.files) {
+            let none = || {
                 let text = format!("v{} is no part that this version can name", part.version);
-                return Err(Error::new(ErrorId::InvalidArgument, text).hint("seal the directory again: vault seal DIR --kind dataset"));
+                Error::new(ErrorId::InvalidArgument, text).hint("seal the directory again: vault seal DIR --kind dataset")
+            };
+            if record.part_of != Some(0) || part.version >= number || record.facts.root != part.root {
+                return Err(none());
             }
-            parts.push((part.clone(), record));
+            // What is written of its files is what its own manifest says.
+            if !part.holds(self.reader_of(&artifact, &record)?.manifest().members.iter().map(|m| m.path.as_str())) {
+                return Err(none());
+            }
+            parts.push(record);
         }
         Ok(Some(SealedParts { artifact, parts }))
     }

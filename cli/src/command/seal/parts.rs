@@ -9,12 +9,15 @@ use crate::args;
 use crate::files::source::{MEMBERS_MAX, Source};
 
 /// Files of a part, unless the user says otherwise.
-const FILES: usize = 100_000;
+const FILES: usize = 50_000;
 /// Bytes that the members may take in a sealed manifest, which has 64 MiB (docs/format.md 11).
 const MANIFEST: u64 = 62 << 20;
 /// What a member takes there at most, twice described, and for each byte of its path.
 const MEMBER: u64 = 500;
 const PATH_BYTE: u64 = 3;
+/// Bytes that the list of them takes in the message that begins an upload, which has 4 MiB, and those of a member beside its path.
+const MESSAGE: u64 = 3_900_000;
+const LISTED: u64 = 24;
 /// Bytes of a member for each byte of its tree, and most bytes of all trees.
 const TREE: u64 = 1 << 10;
 const TREES: u64 = 32 << 20;
@@ -79,22 +82,25 @@ pub fn split(sources: Vec<Source>, args: &args::Seal) -> Result<Split> {
 struct Room {
     files: usize,
     manifest: u64,
+    message: u64,
     trees: u64,
 }
 
 impl Room {
     fn of(files: usize) -> Self {
-        Self { files, manifest: MANIFEST, trees: 0 }
+        Self { files, manifest: MANIFEST, message: MESSAGE, trees: 0 }
     }
 
     /// Whether one more fits.
     fn takes(&mut self, source: &Source) -> bool {
-        let member = MEMBER + PATH_BYTE * source.path.len() as u64;
+        let path = source.path.len() as u64;
+        let (member, listed) = (MEMBER + PATH_BYTE * path, LISTED + path);
         self.trees = (self.trees + source.size / TREE).min(TREES);
-        let fits = self.files > 0 && self.manifest >= member + self.trees;
+        let fits = self.files > 0 && self.manifest >= member + self.trees && self.message >= listed;
         if fits {
             self.files -= 1;
             self.manifest -= member;
+            self.message -= listed;
         }
         fits
     }
@@ -138,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn a_version_takes_what_its_manifest_holds() {
+    fn a_version_takes_what_its_manifest_and_the_message_about_it_hold() {
         let taken = |of: usize, path: &str, size: u64| {
             let (mut room, source) = (Room::of(of), source(path, size));
             std::iter::repeat_with(|| room.takes(&source)).take(300_000).take_while(|fits| *fits).count()
         };
         assert_eq!(taken(7, "a", 1), 7);
-        assert_eq!(taken(300_000, &"x".repeat(40), 1), 104_857);
-        assert_eq!(taken(300_000, &"x".repeat(255), 1), 51_413);
-        assert!((90_000..100_000).contains(&taken(300_000, &"x".repeat(40), 64 << 10)));
-        assert!(taken(300_000, "a", 1 << 40) > 50_000);
+        assert_eq!(taken(300_000, &"x".repeat(40), 1), 60_937);
+        assert_eq!(taken(300_000, &"x".repeat(255), 1), 13_978);
+        assert_eq!(taken(300_000, "a", 1), 129_247);
+        assert!((62_000..63_000).contains(&taken(300_000, "a", 1 << 40)));
     }
 }
