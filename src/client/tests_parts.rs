@@ -84,7 +84,8 @@ fn naming(number: u64, parts: Vec<Part>) -> Artifact {
 
 /// Two parts, versions 4 and 5, named by version 6.
 fn honest() -> HashMap<u64, Artifact> {
-    let (one, two) = (sealed(4, &[("a/1.png", 70_000), ("a/2.png", 0), ("b.png", 5)]), sealed(5, &[("c/9.png", 3 << 20)]));
+    let (one, two) =
+        (sealed(4, &[("a/1.png", 70_000), ("a/2.png", 0), ("b.png", 5)]), sealed(5, &[("c/9.png", 3 << 20)]));
     let head = naming(6, vec![part(&one), part(&two)]);
     HashMap::from([(0, head.clone()), (4, one), (5, two), (6, head)])
 }

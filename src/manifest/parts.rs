@@ -142,7 +142,10 @@ impl Part {
         if *root == self.root && statement.version == self.version && self.holds(paths) {
             return Ok(());
         }
-        let text = format!("v{} (b3:{root}) is not the part of the dataset that was signed (b3:{})", statement.version, self.root);
+        let text = format!(
+            "v{} (b3:{root}) is not the part of the dataset that was signed (b3:{})",
+            statement.version, self.root
+        );
         Err(Error::new(ErrorId::BindingMismatch, text)
             .hint("the server answers with something else than was sealed: do not use it, ask its operator"))
     }

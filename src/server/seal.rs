@@ -98,7 +98,8 @@ impl Artifacts {
         let sealing = tokio::task::spawn_blocking(move || {
             let _until_done = (transfer, working);
             let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
-            let outcome = outcome.and_then(|()| if part { vault.seal_part(&caller, input) } else { vault.seal(&caller, input) });
+            let outcome =
+                outcome.and_then(|()| if part { vault.seal_part(&caller, input) } else { vault.seal(&caller, input) });
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
         });
         let (answers, outgoing) = mpsc::channel(1);

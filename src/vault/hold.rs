@@ -196,7 +196,8 @@ impl Vault {
             let record = self.catalogue.version(version)?;
             // A part is where the version is that names it.
             let numbers = [Some(record.facts.number), record.part_of.filter(|head| *head > 0)];
-            hold = numbers.into_iter().flatten().find_map(|n| self.holds.find(&format!("{whole}@v{n}"), "suspend", now));
+            hold =
+                numbers.into_iter().flatten().find_map(|n| self.holds.find(&format!("{whole}@v{n}"), "suspend", now));
         }
         match hold {
             None => Ok(()),

@@ -14,7 +14,8 @@ use super::publishing::NewArtifact;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
-    ArtifactKeyRef, ArtifactKeyRow, Entry, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove, VersionRole,
+    ArtifactKeyRef, ArtifactKeyRow, Entry, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove,
+    VersionRole,
 };
 use crate::crypto::dsse::Signer;
 use crate::crypto::keys::{ArtifactKey, Key};

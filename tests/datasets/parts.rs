@@ -53,7 +53,8 @@ impl Pictures {
 
 impl Fixture {
     fn seal_files(&self, of: &str, files: &Files, part: bool, allow: Option<&str>) -> Result<VersionFacts> {
-        let member = |(path, bytes): &(String, Vec<u8>)| SealMember { path: path.clone(), source: Box::new(bytes.clone()) };
+        let member =
+            |(path, bytes): &(String, Vec<u8>)| SealMember { path: path.clone(), source: Box::new(bytes.clone()) };
         let sealing = Sealing {
             members: files.iter().map(member).collect(),
             kind: ArtifactKind::Dataset,
@@ -190,9 +191,17 @@ fn a_version_names_its_own_parts_all_of_them_and_no_others() {
 
     // Versions that are no parts, those of others, and those that another version names.
     let alone = f.seal_files("d", &pictures.files[..20].to_vec(), false, None).unwrap();
-    refused("sealed by itself", ErrorId::InvalidArgument, with(&|p| (p[0].version, p[0].root) = (alone.version, alone.root)));
+    refused(
+        "sealed by itself",
+        ErrorId::InvalidArgument,
+        with(&|p| (p[0].version, p[0].root) = (alone.version, alone.root)),
+    );
     let other = (0..30).map(|_| f.seal_part_of("other", &pictures.files[..20])).next_back().unwrap();
-    refused("of another artifact", ErrorId::NotFound, with(&|p| p[0] = Part { version: other.version + 70, ..other.clone() }));
+    refused(
+        "of another artifact",
+        ErrorId::NotFound,
+        with(&|p| p[0] = Part { version: other.version + 70, ..other.clone() }),
+    );
 
     // Files that were not signed, and such as are missing.
     let seal = |change: &dyn Fn(&mut Files)| {

@@ -89,8 +89,11 @@ fn seen(facts: SealedFacts, reference: Reference, wanted: &Wanted) -> Result<(Re
         fixed => fixed,
     };
     if wanted.member.is_none() && Parts::are_named(version.kind, |path| members.iter().any(|m| m.path == path)) {
-        return Err(Error::new(ErrorId::InvalidArgument, "it is a dataset in parts, which is no file or directory by itself"))
-            .hint("vault fetch brings all of it, vault dataset read its records"));
+        return Err(Error::new(
+            ErrorId::InvalidArgument,
+            "it is a dataset in parts, which is no file or directory by itself",
+        )
+        .hint("vault fetch brings all of it, vault dataset read its records"));
     }
     let items = members.into_iter().map(|m| Item { path: m.path, size: m.size }).collect();
     Ok((Reference { revision, ..reference }, items))

@@ -143,7 +143,11 @@ impl Making<'_> {
                 let (allow_unsigned, identity) = (args.reason.clone(), args.identity.clone());
                 let upload = Upload { namespace, name, kind, tag, members, sha256, signer, identity, allow_unsigned };
                 let made = async {
-                    if part { client.seal_part(upload, &*progress).await } else { client.seal(upload, &*progress).await }
+                    if part {
+                        client.seal_part(upload, &*progress).await
+                    } else {
+                        client.seal(upload, &*progress).await
+                    }
                 };
                 Ok(cx.session.wait(made)?.0)
             }

@@ -31,7 +31,8 @@ fn sign(m: &Machine) {
 
 /// The number of the version that names the parts.
 fn seal(m: &Machine, files: &str) -> u64 {
-    let sealed = m.checked("version", &["seal", "d", "--name", "pictures", "--kind", "dataset", "--part-files", files, "--json"]);
+    let sealed = m
+        .checked("version", &["seal", "d", "--name", "pictures", "--kind", "dataset", "--part-files", files, "--json"]);
     sealed["version"].as_u64().unwrap()
 }
 
@@ -52,7 +53,8 @@ fn a_dataset_in_parts_is_one_dataset_to_whoever_reads_it() {
     assert_eq!(dataset(&m, &["verify", "pictures"]), dataset(&m, &["verify", "d"]));
     let read = |data: &str| m.ok(&[&["dataset", "read", data, "--no-state"][..], &KEY].concat());
     assert!(read("pictures@v9") == read("d"));
-    m.ok(&[&["dataset", "prove", "pictures", "--file", "images", "--record", "1234", "-o", "proof.json"][..], &KEY].concat());
+    m.ok(&[&["dataset", "prove", "pictures", "--file", "images", "--record", "1234", "-o", "proof.json"][..], &KEY]
+        .concat());
     m.ok(&[&["dataset", "prove", "--check", "proof.json"][..], &KEY].concat());
 
     // Another version, through a daemon, in parts of another size.

@@ -14,12 +14,7 @@ pub(super) fn of(db: &Db<'_>, artifact: ArtifactId, head: u64) -> Result<Vec<Ver
 }
 
 /// Takes the parts of a version that is being published; says what that version is a part of.
-pub(super) fn join(
-    db: &Db<'_>,
-    role: &VersionRole,
-    new: &NewVersion,
-    tag: Option<&Tag>,
-) -> Result<Option<u64>> {
+pub(super) fn join(db: &Db<'_>, role: &VersionRole, new: &NewVersion, tag: Option<&Tag>) -> Result<Option<u64>> {
     let invalid = |text: String| Err(CatalogueError::InvalidArgument(text));
     match role {
         VersionRole::Alone => Ok(None),

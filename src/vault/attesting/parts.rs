@@ -88,7 +88,8 @@ impl Vault {
             let record = self.lookup(&reference, Visibility::Listed)?.version;
             let none = || {
                 let text = format!("v{} is no part that this version can name", part.version);
-                Error::new(ErrorId::InvalidArgument, text).hint("seal the directory again: vault seal DIR --kind dataset")
+                Error::new(ErrorId::InvalidArgument, text)
+                    .hint("seal the directory again: vault seal DIR --kind dataset")
             };
             if record.part_of != Some(0) || part.version >= number || record.facts.root != part.root {
                 return Err(none());

@@ -106,7 +106,10 @@ struct Files(Arc<SealedVersion>);
 
 impl Tree for Files {
     fn walk(&self, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.0.members().filter(|(path, _)| *path == PARTS_NAME || !is_beside(path)).try_for_each(|(path, size)| each(path, size))
+        self.0
+            .members()
+            .filter(|(path, _)| *path == PARTS_NAME || !is_beside(path))
+            .try_for_each(|(path, size)| each(path, size))
     }
 
     fn open(&self, path: &str) -> Result<Arc<dyn Opened>> {
