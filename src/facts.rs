@@ -46,6 +46,9 @@ pub struct VersionFacts {
     pub unlisted: bool,
     /// Its key was destroyed.
     pub shredded: bool,
+    /// Of a part of a dataset: the number of the version that names it, 0 while none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<u64>,
 }
 
 /// A signed statement about a version.

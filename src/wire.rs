@@ -258,6 +258,7 @@ pub(crate) fn version_to_wire(v: &VersionFacts) -> pb::Version {
         tags: v.tags.iter().map(ToString::to_string).collect(),
         unlisted: v.unlisted,
         shredded: v.shredded,
+        part_of: v.part_of,
     }
 }
 
@@ -286,6 +287,7 @@ pub(crate) fn version_from_wire(v: Option<pb::Version>) -> Result<VersionFacts> 
             tags: v.tags.iter().map(|t| t.parse()).collect::<Result<_>>()?,
             unlisted: v.unlisted,
             shredded: v.shredded,
+            part_of: v.part_of,
         })
     };
     read().map_err(|e| broken("the version is malformed").caused_by(e))

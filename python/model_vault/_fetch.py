@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime
 import io
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +23,7 @@ from typing import BinaryIO
 import grpc
 from blake3 import blake3
 
+from . import _parts
 from ._floor import TagFloor
 from ._names import Reference, refuse_merging
 from ._proto import fetch_pb2 as pb
@@ -81,7 +84,7 @@ class Artifact:
     signers: tuple[str, ...]
     """Key ids of the trusted keys that signed the artifact statement and the seal statement."""
     members: tuple[Member, ...]
-    """The files that were asked for, in path order."""
+    """The files that were asked for, in path order; of a dataset in parts, those of all parts."""
     root: str
     """The sealed root (``b3:``), proven by the seal statement."""
     tag: TagStatement | None
@@ -94,7 +97,9 @@ class Artifact:
         trusted: Sequence[Signer],
         tag_signers: Sequence[Signer],
         wanted: Sequence[str] | None,
+        part: _parts.Part | None = None,
     ) -> None:
+        """``part``: what this must be, if another version named it."""
         self._source = source
         self._trusted = trusted
         with source.stream(asked, (), statement_only=True) as stream:
@@ -109,9 +114,45 @@ class Artifact:
         self.reference = str(self._pinned)
         self.root = bytes(start.version.root).hex()
         self._positions = {m.path: i for i, m in enumerate(self.statement.members)}
-        self._whole = wanted is None
-        self.members = self.statement.members if wanted is None else self._select(wanted)
+        self._parts: tuple[Artifact, ...] = ()
+        self._firsts: list[bytes] = []
+        self._offered = set(self._positions)
+        self.members = self.statement.members
+        if part is not None:
+            _parts.check(part, self.root, self.statement)
+        elif _parts.names_parts(self.statement):
+            self._open_parts()
+        if wanted is not None:
+            self.members = self._select(wanted)
         self._offered = {m.path for m in self.members}
+
+    def _open_parts(self) -> None:
+        """The members of the parts become this version's; the list of them is none of the dataset's files."""
+        if self.statement.members[self._positions[_parts.PARTS]].size > _parts.MAX_LEN:
+            raise error("LimitExceeded", f"{self.reference}: {_parts.PARTS} has more than {_parts.MAX_LEN} bytes")
+        asked = self._pinned
+        self._parts = tuple(
+            Artifact(
+                self._source,
+                Reference(asked.namespace, asked.name, version=part.version),
+                self._trusted,
+                (),
+                None,
+                part,
+            )
+            for part in _parts.read(self.read(_parts.PARTS))
+        )
+        self._firsts = [part.members[0].path.encode() for part in self._parts]
+        own = (member for member in self.statement.members if member.path != _parts.PARTS)
+        held = itertools.chain(own, *(part.members for part in self._parts))
+        self.members = tuple(sorted(held, key=lambda member: member.path.encode()))
+        self._offered = {member.path for member in self.members}
+
+    def _holder(self, path: str) -> Artifact:
+        """The sealed version that a member is in: this one, or a part."""
+        if path in self._positions or not self._parts:
+            return self
+        return self._parts[max(0, bisect.bisect_right(self._firsts, path.encode()) - 1)]
 
     def __repr__(self) -> str:
         return f"<model_vault.Artifact {self.reference}, {len(self.members)} members, {self.size} bytes>"
@@ -140,6 +181,8 @@ class Artifact:
         """The bytes ``start`` to ``stop`` of a member, without check 5: only for who checks them by digests that were
         signed, as the reader of datasets does."""
         member = self._member(path)
+        if (holder := self._holder(path)) is not self:
+            return holder.read_unverified(path, start, stop)
         if not 0 <= start < stop <= member.size:
             return b""
         received = bytearray()
@@ -169,12 +212,19 @@ class Artifact:
         """
         refuse_merging(member.path for member in self.members)
         with Tree(directory, overwrite=overwrite) as tree:
-            with self._source.stream(self._pinned, self._request()) as stream:
-                self._accept(stream)
-                for member in self.members:
-                    self._save_member(stream, tree, member)
-                stream.end()
+            for sealed in (self, *self._parts):
+                sealed._save_into(tree, [m for m in sealed.statement.members if m.path in self._offered])
             return tree.finish()
+
+    def _save_into(self, tree: Tree, members: Sequence[Member]) -> None:
+        if not members and self.statement.members:
+            return
+        whole = len(members) == len(self.statement.members)
+        with self._source.stream(self._pinned, [] if whole else [m.path for m in members]) as stream:
+            self._accept(stream)
+            for member in members:
+                self._save_member(stream, tree, member)
+            stream.end()
 
     def _save_member(self, stream: FetchStream, tree: Tree, member: Member) -> None:
         try:
@@ -188,10 +238,13 @@ class Artifact:
     def _member(self, path: str) -> Member:
         if path not in self._offered:
             raise error("NotFound", f"no member {path!r} in {self.reference}", "members lists what there is")
-        return self.statement.members[self._positions[path]]
+        holder = self._holder(path)
+        return holder.statement.members[holder._positions[path]]
 
     def _spool(self, path: str) -> io.BytesIO:
         member = self._member(path)
+        if (holder := self._holder(path)) is not self:
+            return holder._spool(path)
         if member.size > self._source.max_member:
             raise error(
                 "LimitExceeded",
@@ -233,14 +286,12 @@ class Artifact:
         if bytes(start.version.root).hex() != self.root:
             raise _other(f"{self.reference}: the server now announces another root for the same version")
 
-    def _request(self) -> list[str]:
-        return [] if self._whole else [member.path for member in self.members]
-
     def _select(self, wanted: Sequence[str]) -> tuple[Member, ...]:
         for path in wanted:
-            if path not in self._positions:
+            if path not in self._offered:
                 raise error("NotFound", f"no member {path!r} in {self.reference}", "members lists what there is")
-        return tuple(self.statement.members[i] for i in sorted({self._positions[path] for path in wanted}))
+        asked = set(wanted)
+        return tuple(member for member in self.members if member.path in asked)
 
     def _check_floor(self, asked: Reference) -> None:
         floor = self._source.floor

@@ -21,6 +21,7 @@ pub(super) const SUITE: &[(&str, Check)] = &[
     ("unlisting is recoverable", unlisting_is_recoverable),
     ("listings page", listings_page),
     ("statements are attached once", statements_are_attached_once),
+    ("parts go with the version that names them", parts_go_with_the_version_that_names_them),
     ("headers rotate", headers_rotate),
     ("keys are kept and rewrapped", keys_are_kept_and_rewrapped),
     ("shredding is final and resumable", shredding_is_final_and_resumable),
@@ -277,6 +278,47 @@ fn references_resolve(c: &dyn Catalogue, _: &StepClock) {
     assert_eq!(c.namespace(&name("prod")).unwrap().id, ns);
     refused!(c.artifact(ArtifactId([0; 16])), NotFound(_));
     refused!(c.version(VersionId([0; 16])), NotFound(_));
+}
+
+fn parts_go_with_the_version_that_names_them(c: &dyn Catalogue, _: &StepClock) {
+    let ns = prod(c);
+    let make = |n: u32, role: VersionRole, tag: Option<Tag>| {
+        let new = facts(&reserve(c, ns, "pictures", n).unwrap(), n);
+        c.put_artifact_key(key_row(&new, ns, n as u8)).unwrap();
+        c.publish_as(new.clone(), role, tag, Vec::new(), of_moves(leaf("publish"))).map(|_| new)
+    };
+    refused!(make(1, VersionRole::Part, Some(tag("gold"))), InvalidArgument(_));
+    let parts: Vec<_> = (2..4).map(|n| make(n, VersionRole::Part, None).unwrap()).collect();
+    let (artifact, ids) = (parts[0].artifact_id, parts.iter().map(|p| p.version_id).collect::<Vec<_>>());
+    refused!(resolve(c, "prod/pictures"), NotFound(_));
+    refused!(c.set_tag(artifact, tag("gold"), parts[0].number, None, of_move(entry("x"))), InvalidArgument(_));
+    let other = publish(c, ns, "other", 9).version_id;
+    for (n, wrong) in [vec![ids[0], other], vec![ids[0], ids[0]], vec![version_id(77)]].into_iter().enumerate() {
+        assert!(make(20 + n as u32, VersionRole::Head(wrong), None).is_err());
+        assert_eq!(c.version(ids[0]).unwrap().part_of, Some(0), "nothing is taken by a version that is refused");
+    }
+    let head = make(11, VersionRole::Head(ids.clone()), Some(tag("gold"))).unwrap();
+    assert_eq!(resolve(c, "prod/pictures@gold").unwrap().facts, head);
+    let named: Vec<_> = c.parts_of(artifact, head.number).unwrap().iter().map(|p| p.facts.version_id).collect();
+    assert_eq!((named, c.parts_of(artifact, 0).unwrap()), (ids.clone(), Vec::new()));
+    refused!(make(12, VersionRole::Head(ids.clone()), None), InvalidArgument(_));
+    refused!(c.unlist(ListingScope::Version(ids[0]), entry("x")), InvalidArgument(_));
+    refused!(c.shred(ids[0], entry("x")), InvalidArgument(_));
+    assert_eq!(c.unlist(ListingScope::Version(head.version_id), entry("rm")).unwrap().0, 3);
+    assert!(ids.iter().all(|id| c.version(*id).unwrap().unlisted.is_some()));
+    refused!(c.relist(ListingScope::Version(ids[1]), entry("x")), InvalidArgument(_));
+    assert_eq!(c.relist(ListingScope::Version(head.version_id), entry("undo")).unwrap().0, 3);
+    c.shred(head.version_id, entry("shred")).unwrap();
+    for id in ids.iter().chain([&head.version_id]) {
+        let gone = c.version(*id).unwrap();
+        assert!(gone.shredded.is_some());
+        assert!(c.artifact_key(gone.facts.artifact_key).is_err(), "its key is gone");
+    }
+    assert_eq!(c.unfinished_shreds().unwrap(), Vec::new());
+    // One that no version names goes by itself, and is then named by none.
+    let orphan = make(13, VersionRole::Part, None).unwrap().version_id;
+    c.shred(orphan, entry("shred")).unwrap();
+    refused!(make(14, VersionRole::Head(vec![orphan]), None), InvalidArgument(_));
 }
 
 fn tags_move_as_expected(c: &dyn Catalogue, clock: &StepClock) {

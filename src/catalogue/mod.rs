@@ -92,7 +92,23 @@ pub trait Catalogue:
         tag: Option<Tag>,
         attestations: Vec<NewAttestation>,
         audit: OfMoves,
+    ) -> Result<Published> {
+        self.publish_as(version, VersionRole::Alone, tag, attestations, audit)
+    }
+
+    /// The same for a version that is a part of a dataset, or names its parts. `InvalidArgument` for a part with a tag, and for
+    /// parts that are not of this artifact, are named by another version, unlisted or shredded.
+    fn publish_as(
+        &self,
+        version: NewVersion,
+        role: VersionRole,
+        tag: Option<Tag>,
+        attestations: Vec<NewAttestation>,
+        audit: OfMoves,
     ) -> Result<Published>;
+
+    /// The parts that a version of an artifact names, by number.
+    fn parts_of(&self, artifact: ArtifactId, head: u64) -> Result<Vec<VersionRecord>>;
 
     /// What a request has published, if it has: ask before sealing anew after a cut.
     fn publication(&self, request: RequestId) -> Result<Option<Published>>;
@@ -134,7 +150,7 @@ pub trait Catalogue:
     fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<TagRecord>>;
 
     /// Hides versions from [`Catalogue::locate`] and [`Catalogue::list`] and says how many it hid. Those hidden already keep
-    /// their time.
+    /// their time. A version takes its parts with it; `InvalidArgument` for a part that another version names.
     fn unlist(&self, scope: ListingScope, entry: Entry) -> Result<(u64, Sequence)>;
 
     /// Undoes [`Catalogue::unlist`] and says for how many versions. `Shredded` for a version that was shredded.
@@ -199,7 +215,8 @@ pub trait Catalogue:
     ///
     /// Keys and names are in two databases, so these are three commits in this order, and a crash leaves a version that nobody
     /// can open, listed by [`Catalogue::unfinished_shreds`]; the same call again finishes it. `Shredded` if it was finished.
-    /// An approval is used up by the first of them.
+    /// An approval is used up by the first of them. A version takes its parts with it; `InvalidArgument` for a part that another
+    /// version names.
     fn shred(&self, version: VersionId, entry: Entry) -> Result<Sequence>;
 
     /// Versions whose shredding began and did not end.

@@ -240,6 +240,19 @@ pub struct VersionRecord {
     pub shred_begun: Option<Timestamp>,
     /// When its key was gone.
     pub shredded: Option<Timestamp>,
+    /// Of a part of a dataset: the number of the version that names it, in the same artifact; 0 while none does.
+    pub part_of: Option<u64>,
+}
+
+/// What a new version is to other versions of its artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionRole {
+    /// Nothing: it stands for itself.
+    Alone,
+    /// Files of a dataset that another version will name. No tag moves to it.
+    Part,
+    /// It names these parts, each of which no version names yet. What becomes of it becomes of them.
+    Head(Vec<VersionId>),
 }
 
 /// A tag of an artifact.

@@ -8,6 +8,7 @@ mod holds;
 mod intel;
 mod keys;
 mod operators;
+mod parts;
 mod seal;
 mod sessions;
 mod transfer;
@@ -537,5 +538,7 @@ fn request_id() -> Result<bytes::Bytes> {
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tests_parts;
 #[cfg(test)]
 mod tests_seal;

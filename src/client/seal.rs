@@ -52,6 +52,28 @@ impl Client {
     /// if the vault asks for a signature on something else than was sent; else the vault's or the signer's. Nothing was
     /// published then.
     pub async fn seal(&self, upload: Upload, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<(VersionFacts, bool)> {
+        self.seal_new(upload, false, progress).await
+    }
+
+    /// Seals some of the files of a dataset, as a version that no tag moves to. A version of the same artifact that is sealed later
+    /// names it, with all others (docs/datasets.md).
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
+    pub async fn seal_part(
+        &self,
+        upload: Upload,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(VersionFacts, bool)> {
+        self.seal_new(upload, true, progress).await
+    }
+
+    async fn seal_new(
+        &self,
+        upload: Upload,
+        part: bool,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(VersionFacts, bool)> {
         let mut members = Vec::with_capacity(upload.members.len());
         let mut list = Vec::with_capacity(upload.members.len());
         for (path, source) in upload.members {
@@ -78,6 +100,7 @@ impl Client {
             identity: upload.identity.map(|name| name.to_string()).unwrap_or_default(),
             allow: upload.allow_unsigned.iter().map(|_| ALLOW_UNSIGNED.to_owned()).collect(),
             reason: upload.allow_unsigned.unwrap_or_default(),
+            part,
         };
         let (sources, publisher) = match upload.signer {
             Some(signer) => {

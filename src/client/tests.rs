@@ -90,6 +90,7 @@ impl Artifact {
             tags: vec![Tag::latest()],
             unlisted: false,
             shredded: false,
+            part_of: None,
         };
         Self { statement, version, members, tag: (Tag::latest(), 5) }
     }

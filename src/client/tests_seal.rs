@@ -116,6 +116,7 @@ impl Lying {
             tags: vec![],
             unlisted: false,
             shredded: false,
+            part_of: None,
         };
         let mut told = Told {
             seal_file: statement.file_id,

@@ -1,6 +1,6 @@
 //! The members of a sealed version, read at any place without being stored: what reads files can read these.
 //!
-//! All members together are one line of bytes, cut into blocks of 1 MiB, of which the last used are held. Who reads on gets
+//! All members together, those of the parts of a dataset included, are one line of bytes, cut into blocks of 1 MiB, of which the last used are held. Who reads on gets
 //! the blocks of one fetch that goes on ahead; who jumps has some blocks fetched by themselves. Each fetch is one of its own to
 //! the vault: it is decided, counted and recorded as any other, and its bytes are verified before they are held.
 
@@ -9,7 +9,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +20,7 @@ use self::stream::Stream;
 use super::fetch::Selection;
 use super::{Client, FetchPlan, FetchReport};
 use crate::error::{Error, ErrorId, Result};
-use crate::manifest::ArtifactStatement;
+use crate::manifest::{ArtifactStatement, PARTS_NAME};
 use crate::names::{Reference, Revision};
 use crate::seal::io::ReadAt;
 
@@ -32,9 +31,10 @@ const REQUEST_PATHS: usize = 160 << 10;
 /// Blocks that a reader may pass over without leaving the fetch that is under way.
 const AHEAD: u64 = 32;
 
-/// One version, of which every byte that is read was verified against its signed statement.
+/// One version, of which every byte that is read was verified against its signed statement. Of a dataset in parts, the members of all
+/// parts are those of the version.
 ///
-/// Memory: 128 MiB of blocks and, for each member, its path. Dropping it ends what is under way.
+/// Memory: 128 MiB of blocks and, for each member, its path and about 150 bytes. Dropping it ends what is under way.
 pub struct SealedVersion {
     line: Arc<Line>,
     report: FetchReport,
@@ -50,13 +50,29 @@ struct Line {
 struct Served {
     client: Client,
     runtime: Handle,
+    /// The version, then its parts in the order of their paths.
+    sealed: Vec<One>,
+    /// Members in the order of the line.
+    order: Vec<Place>,
+    len: u64,
+}
+
+/// A sealed file.
+struct One {
     plan: FetchPlan,
     statement: ArtifactStatement,
-    /// Members in the order of the line, with where each begins.
-    order: Vec<(u64, usize)>,
-    /// Position in `order`, by path.
-    at: HashMap<String, usize>,
-    len: u64,
+    /// Where each member begins in the line.
+    starts: Vec<u64>,
+    /// The part of the line that its members are, in the order of their paths, if they are all together there.
+    whole: Option<Range<u64>>,
+}
+
+/// A member in the line.
+struct Place {
+    start: u64,
+    /// In which sealed file, and which of its members.
+    of: u32,
+    member: u32,
 }
 
 #[derive(Default)]
@@ -82,19 +98,11 @@ impl SealedVersion {
         let revision = Revision::Version(statement.version);
         let reference = Reference { revision, member: None, ..plan.reference };
         let plan = FetchPlan { reference, members: Vec::new(), floor: None, ..plan };
-        let (first, others): (Vec<usize>, Vec<usize>) =
-            (0..statement.subjects.len()).partition(|at| !last(&statement.subjects[*at].path));
-        let mut len = 0_u64;
-        let mut order = Vec::with_capacity(statement.subjects.len());
-        for member in first.into_iter().chain(others) {
-            order.push((len, member));
-            len = len.checked_add(statement.subjects[member].size).ok_or_else(|| {
-                Error::new(ErrorId::LimitExceeded, "the members of the version are larger than 16 EiB together")
-            })?;
-        }
-        let path = |(_, member): &(u64, usize)| statement.subjects[*member].path.clone();
-        let at = order.iter().enumerate().map(|(n, entry)| (path(entry), n)).collect();
-        let served = Arc::new(Served { client, runtime, plan, statement, order, at, len });
+        let parts = runtime.block_on(client.parts(&plan, &statement))?;
+        let all = std::iter::once((plan, statement)).chain(parts);
+        let mut sealed: Vec<One> = all.map(|(plan, statement)| One::of(plan, statement)).collect();
+        let (order, len) = lay_out(&mut sealed, last)?;
+        let served = Arc::new(Served { client, runtime, sealed, order, len });
         Ok(Self { line: Arc::new(Line { served, state: Mutex::default() }), report })
     }
 
@@ -103,16 +111,27 @@ impl SealedVersion {
         &self.report
     }
 
-    /// Path and size of the members, in the byte order of their paths.
+    /// Path and size of the members, in the byte order of their paths; of a dataset in parts, what lies beside the files comes first,
+    /// and the list of parts is left out.
     pub fn members(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.line.served.statement.subjects.iter().map(|s| (s.path.as_str(), s.size))
+        let sealed = &self.line.served.sealed;
+        let hidden = if sealed.len() > 1 { PARTS_NAME } else { "" };
+        let all = sealed.iter().flat_map(|one| &one.statement.subjects);
+        all.map(|s| (s.path.as_str(), s.size)).filter(move |(path, _)| *path != hidden)
     }
 
     /// A member to be read at any place; none of that path.
     pub fn member(&self, path: &str) -> Option<Member> {
-        let served = &self.line.served;
-        let (start, member) = *served.order.get(*served.at.get(path)?)?;
-        let size = served.statement.subjects.get(member)?.size;
+        let (head, parts) = self.line.served.sealed.split_first()?;
+        // The parts are in the order of their paths.
+        let first = |one: &One| one.statement.subjects.first().is_some_and(|s| s.path.as_str() <= path);
+        let part = parts.partition_point(first).checked_sub(1).and_then(|at| parts.get(at));
+        let find = |one: &One| {
+            let subjects = &one.statement.subjects;
+            let at = subjects.binary_search_by(|s| s.path.as_str().cmp(path)).ok()?;
+            Some((*one.starts.get(at)?, subjects.get(at)?.size))
+        };
+        let (start, size) = find(head).or_else(|| part.and_then(find))?;
         Some(Member { line: Arc::clone(&self.line), start, size })
     }
 }
@@ -210,15 +229,25 @@ impl Line {
 }
 
 impl Served {
-    /// What to ask for to get these bytes, as far as fits into one request, and where that ends.
-    fn selections(&self, bytes: Range<u64>) -> (Vec<Selection>, u64) {
-        let first = self.order.partition_point(|(start, _)| *start <= bytes.start).saturating_sub(1);
-        let (mut selected, mut named, mut at) = (Vec::new(), 0, bytes.start);
-        for (start, member) in self.order.iter().skip(first).take_while(|(start, _)| *start < bytes.end) {
-            let subject = &self.statement.subjects[*member];
+    /// What to ask for to get these bytes, as far as fits into one request, of which sealed file, and where that ends.
+    fn selections(&self, bytes: Range<u64>) -> (usize, Vec<Selection>, u64) {
+        let first = self.order.partition_point(|place| place.start <= bytes.start).saturating_sub(1);
+        let (mut selected, mut named, mut at, mut from) = (Vec::new(), 0, bytes.start, 0);
+        for Place { start, of, member } in self.order.iter().skip(first).take_while(|p| p.start < bytes.end) {
+            let one = &self.sealed[*of as usize];
+            let subject = &one.statement.subjects[*member as usize];
             let within = at.saturating_sub(*start)..subject.size.min(bytes.end - start);
             if within.is_empty() {
                 continue;
+            }
+            if selected.is_empty() {
+                from = *of as usize;
+                if let Some(whole) = one.whole.as_ref().filter(|w| w.start == at && w.end <= bytes.end) {
+                    // No path is named to get all.
+                    return (from, selected, whole.end);
+                }
+            } else if from != *of as usize {
+                break;
             }
             named += subject.path.len() + 32;
             if named > REQUEST_PATHS && !selected.is_empty() {
@@ -227,6 +256,39 @@ impl Served {
             at = start + within.end;
             selected.push((subject.path.clone(), Some(within)));
         }
-        (selected, at)
+        (from, selected, at)
     }
+}
+
+impl One {
+    fn of(plan: FetchPlan, statement: ArtifactStatement) -> Self {
+        let starts = vec![0; statement.subjects.len()];
+        Self { plan, statement, starts, whole: None }
+    }
+}
+
+/// Puts the members in a line: those of each sealed file together, but the `last` ones, which come after all others.
+fn lay_out(sealed: &mut [One], last: &dyn Fn(&str) -> bool) -> Result<(Vec<Place>, u64)> {
+    let too_many = || Error::new(ErrorId::LimitExceeded, "the members of the version are larger than 16 EiB together");
+    let mut order = Vec::with_capacity(sealed.iter().map(|one| one.starts.len()).sum());
+    let mut len = 0_u64;
+    for pass in [false, true] {
+        for (of, one) in sealed.iter_mut().enumerate() {
+            let (begin, mut taken) = (len, 0);
+            for (member, subject) in one.statement.subjects.iter().enumerate() {
+                if last(&subject.path) != pass {
+                    continue;
+                }
+                one.starts[member] = len;
+                let narrow = |n: usize| u32::try_from(n).map_err(|_| too_many());
+                order.push(Place { start: len, of: narrow(of)?, member: narrow(member)? });
+                len = len.checked_add(subject.size).ok_or_else(too_many)?;
+                taken += 1;
+            }
+            if taken == one.starts.len() && len > begin {
+                one.whole = Some(begin..len);
+            }
+        }
+    }
+    Ok((order, len))
 }

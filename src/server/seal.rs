@@ -89,7 +89,7 @@ impl Artifacts {
         let (asking, questions) = mpsc::channel(1);
         let remote = |public| Arc::new(RemoteSigner { public, questions: asking }) as Arc<dyn Signer>;
         let signer = publisher.map(remote).or(identity);
-        let (sha256, progress) = (start.sha256, Box::new(|_| {}));
+        let (sha256, part, progress) = (start.sha256, start.part, Box::new(|_| {}));
         let sealing = Sealing { members, kind, sha256, sequential: true, signer, allow_unsigned, progress };
         let NewArtifact { namespace, name, tag, .. } = new;
         let input = SealInput { namespace, name, tag, sealing };
@@ -98,7 +98,8 @@ impl Artifacts {
         let sealing = tokio::task::spawn_blocking(move || {
             let _until_done = (transfer, working);
             let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
-            let outcome = outcome.and_then(|()| vault.seal(&caller, input));
+            let outcome =
+                outcome.and_then(|()| if part { vault.seal_part(&caller, input) } else { vault.seal(&caller, input) });
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
         });
         let (answers, outgoing) = mpsc::channel(1);

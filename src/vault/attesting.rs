@@ -6,10 +6,12 @@
 
 mod dataset;
 mod floor;
+pub(super) mod parts;
 
 use std::collections::HashMap;
 use std::ops::Range;
 
+use self::parts::{SealedDataset, SealedParts};
 use super::gate::Subject;
 use super::once::Request;
 use super::{Caller, Vault};
@@ -26,6 +28,7 @@ use crate::manifest::attestation::{self, Attestation, Coverage, Recorded};
 use crate::manifest::oms::{
     self, BUNDLE_NAME, Bundle, CLAIMS_NAME, Difference, MAX_BUNDLE_LEN, Material, Statement, Trust,
 };
+use crate::manifest::{DATASET_NAME, PARTS_NAME};
 use crate::names::{ArtifactId, ArtifactKind, KeyId, Name, Reference, Sha256, Timestamp, VersionId};
 use crate::policy::{Action, Dataset};
 use crate::seal::{HashCheck, Manifest, Member, Reader, SealError};
@@ -36,8 +39,6 @@ const LABEL: &[u8] = b"modelvault.attestation/v1";
 pub(crate) const MAX_ATTACHED_LEN: usize = 3 << 20;
 /// Lines of claims that are looked at.
 const MAX_CLAIMS: usize = 64;
-/// In a dataset: the signed statements about all its versions, a bundle a line.
-const DATASET_NAME: &str = "dataset.sig";
 /// Lines of them.
 const MAX_DATASET_LINES: usize = 4096;
 /// Differences that an error names.
@@ -179,8 +180,8 @@ impl Vault {
     }
 
     /// Verifies the signatures that lie in a sealed file, before it is published, and holds them against its members: by their
-    /// recorded digests where they have them, else by reading. Those of a model, and the statement of a dataset; none if it carries
-    /// none.
+    /// recorded digests where they have them, else by reading. Those of a model, and the statement of a dataset, whose files may
+    /// lie in `parts`; none if it carries none.
     ///
     /// # Errors
     /// As [`Vault::attest`]; for a dataset as `dataset_statement`.
@@ -189,6 +190,7 @@ impl Vault {
         (namespace, artifact): (&Name, ArtifactId),
         (version, added_by): (VersionId, &str),
         reader: &Reader,
+        parts: Option<&SealedParts>,
     ) -> Result<Vec<NewAttestation>> {
         let found = model_bundles(reader).map_err(|e| e.on(BUNDLE_NAME))?;
         let of_model = self.model_signatures(namespace, (version, added_by), reader, &found);
@@ -198,8 +200,10 @@ impl Vault {
             let lines = found.iter().filter(|(of, _)| *of == member).count();
             lines > 0 && lines == attestations.iter().filter(|a| a.member.as_deref() == Some(member)).count()
         };
-        let beside: Vec<&str> = [BUNDLE_NAME, CLAIMS_NAME].into_iter().filter(|member| believed(member)).collect();
-        let of_dataset = self.dataset_statement((namespace, artifact), (version, added_by), reader, &beside);
+        let mut beside: Vec<&str> = [BUNDLE_NAME, CLAIMS_NAME].into_iter().filter(|member| believed(member)).collect();
+        beside.extend(parts.map(|_| PARTS_NAME));
+        let sealed = SealedDataset { vault: self, reader, parts };
+        let of_dataset = self.dataset_statement((namespace, artifact), (version, added_by), &sealed, &beside);
         attestations.extend(of_dataset.map_err(|e| e.on(DATASET_NAME))?);
         attestations.sort_by_key(|a| a.digest);
         attestations.dedup_by_key(|a| a.digest);

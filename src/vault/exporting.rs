@@ -71,6 +71,13 @@ impl Vault {
             .permit(caller, act, Action::Export, resource, &subject)
             .map_err(|e| self.veil(caller, e, reference))?;
         self.not_quarantined(Action::Export, resource).or_else(|e| self.refuse(caller, act, &subject, e))?;
+        let parts = self.catalogue.parts_of(artifact.id, record.facts.number)?.len();
+        if parts > 0 || record.part_of.is_some() {
+            let text = format!("{reference} is a dataset in parts, which no single file holds");
+            let whole = Error::new(ErrorId::InvalidArgument, text)
+                .hint("fetch it (vault fetch), and seal the directory where it is to go");
+            return self.refuse(caller, act, &subject, whole);
+        }
         let named = |reader| self.must_not_be_named(caller, act, &subject, &record, &reader);
         if self.has_intel() {
             self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e)).and_then(named)?;

@@ -193,8 +193,11 @@ impl Vault {
         let (whole, now) = (format!("artifact:{namespace}/{name}"), self.now());
         let mut hold = self.holds.find(&whole, "suspend", now);
         if let (None, Some(version)) = (&hold, version) {
-            let number = self.catalogue.version(version)?.facts.number;
-            hold = self.holds.find(&format!("{whole}@v{number}"), "suspend", now);
+            let record = self.catalogue.version(version)?;
+            // A part is where the version is that names it.
+            let numbers = [Some(record.facts.number), record.part_of.filter(|head| *head > 0)];
+            hold =
+                numbers.into_iter().flatten().find_map(|n| self.holds.find(&format!("{whole}@v{n}"), "suspend", now));
         }
         match hold {
             None => Ok(()),

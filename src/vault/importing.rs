@@ -106,7 +106,8 @@ impl Vault {
             }
             self.must_trust_seal(caller, act, &subject, namespace, &reader)
         };
-        let making = Making { caller, act, action: Action::Import, namespace, name, tag, kept, still: &still };
+        let making =
+            Making { caller, act, action: Action::Import, namespace, name, tag, part: false, kept, still: &still };
         self.publish(making, sealing)
     }
 

@@ -160,7 +160,9 @@ impl Vault {
     }
 
     fn named_by(&self, lists: &Lists, record: &VersionRecord, reader: &Reader) -> Result<Option<Hit>> {
-        let attested = self.catalogue.attestations(record.facts.version_id)?;
+        // Whoever signed a dataset signed its parts.
+        let around = self.catalogue.surroundings(record.facts.artifact_id, Some(record.facts.version_id), None)?;
+        let attested = around.version.map(|of| of.attestations).unwrap_or_default();
         let signers =
             attested.iter().flat_map(|a| a.path.iter().copied().chain([a.keyid])).chain([record.facts.signer]);
         Ok(lists.find(indicators(reader.manifest(), record.facts.root.0, signers), self.now()))

@@ -8,12 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::attesting::carries_statement;
+use super::attesting::parts::{SealedParts, may_be_part};
 use super::gate::Subject;
 use super::publishing::NewArtifact;
 use super::{Caller, Vault};
 use crate::audit::Act;
 use crate::catalogue::{
     ArtifactKeyRef, ArtifactKeyRow, Entry, NewAttestation, NewReservation, NewVersion, OfMoves, Reservation, TagMove,
+    VersionRole,
 };
 use crate::crypto::dsse::Signer;
 use crate::crypto::keys::{ArtifactKey, Key};
@@ -21,7 +23,7 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::{ArtifactKeyContext, WrappedKey};
 use crate::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME};
-use crate::manifest::{ArtifactStatement, Subject as StatementSubject};
+use crate::manifest::{ArtifactStatement, PARTS_NAME, Subject as StatementSubject};
 use crate::names::{ALLOW_UNSIGNED, ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Tag, VersionId};
 use crate::policy::Action;
 use crate::seal::io::{ReadAt, StoreForm, WriteAt};
@@ -102,6 +104,8 @@ pub(super) struct Making<'a> {
     pub namespace: &'a Name,
     pub name: &'a Name,
     pub tag: Option<Tag>,
+    /// Whether it is a part of a dataset that a later version will name.
+    pub part: bool,
     /// Statements of a sealed file that is taken in, kept beside the new one.
     pub kept: Vec<serde_json::Value>,
     /// Whether what it is made of is trusted still: asked when it is about to become visible.
@@ -131,9 +135,23 @@ impl Vault {
     /// `Denied`, also for a publisher whom the namespace does not trust; `InvalidArgument` for members that break a rule of docs/format.md 7.2; `SourceChanged`; `DiskFull`. After an
     /// error there is no version, and nothing of it is left.
     pub fn seal(&self, caller: &Caller, input: SealInput) -> Result<Published> {
+        self.seal_new(caller, input, false)
+    }
+
+    /// Seals some of the files of a dataset, as a version that no tag moves to. A version of the same artifact that is sealed later
+    /// names it, with all others (docs/datasets.md); until then nothing is known of it.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal); `InvalidArgument` for a tag, another kind, and for what lies beside the files of a dataset.
+    pub fn seal_part(&self, caller: &Caller, input: SealInput) -> Result<Published> {
+        self.seal_new(caller, input, true)
+    }
+
+    fn seal_new(&self, caller: &Caller, input: SealInput, part: bool) -> Result<Published> {
         let SealInput { namespace, name, tag, sealing } = input;
         let (act, action, kept) = (Act::ArtifactSeal, Action::Seal, Vec::new());
-        let making = Making { caller, act, action, namespace: &namespace, name: &name, tag, kept, still: &|| Ok(()) };
+        let making =
+            Making { caller, act, action, namespace: &namespace, name: &name, tag, part, kept, still: &|| Ok(()) };
         self.publish(making, sealing)
     }
 
@@ -175,6 +193,9 @@ impl Vault {
             allowed = &[ALLOW_UNSIGNED];
             subject = subject.with("allow", ALLOW_UNSIGNED).with("why", reason);
         }
+        if making.part {
+            subject = subject.with("part", true);
+        }
         let right = self.right(caller, (act, action), &new, &subject, allowed)?;
         let permit = right.ask()?;
         let goes_on = self.underway(caller, &permit);
@@ -190,7 +211,7 @@ impl Vault {
             version_id: VersionId::generate(self.now(), self.random())?,
         })?;
         let made = self.seal_reserved(&making, namespace_id, &reservation, sealing);
-        let published = made.and_then(|(version, row, attestations)| {
+        let published = made.and_then(|(version, row, attestations, role)| {
             // Sealing took its time: what holds is who may publish, and who is trusted, when the version becomes visible.
             right.ask_again(&goes_on)?;
             (making.still)()?;
@@ -207,7 +228,7 @@ impl Vault {
                 let leaf = row.detail("moves", told(moves)).to_leaf();
                 Entry { leaf, once: None, approval }
             });
-            Ok(self.catalogue.publish_attested(version, making.tag.clone(), attestations, entry)?)
+            Ok(self.catalogue.publish_as(version, role, making.tag.clone(), attestations, entry)?)
         });
         match published {
             Ok(published) if published.replayed => {
@@ -258,7 +279,7 @@ impl Vault {
         namespace_id: NamespaceId,
         reservation: &Reservation,
         mut sealing: Sealing,
-    ) -> Result<(NewVersion, ArtifactKeyRow, Vec<NewAttestation>)> {
+    ) -> Result<(NewVersion, ArtifactKeyRow, Vec<NewAttestation>, VersionRole)> {
         let version_id = reservation.version_id;
         let key = self.fresh_key(namespace_id, version_id)?;
         let signer = self.signer(namespace_id, &sealing)?;
@@ -278,7 +299,12 @@ impl Vault {
         body.finish()?;
         self.store.put(BlobId::Header(version_id, sealed.generation), &sealed.header)?;
         let allowed = sealing.allow_unsigned.is_some();
-        let attestations = self.signatures_within((making, reservation.artifact_id), &key.row, &sealed, allowed)?;
+        let (attestations, role) = if making.part {
+            may_be_part(&sealed.manifest)?;
+            (Vec::new(), VersionRole::Part)
+        } else {
+            self.signatures_within(making, (&key.row, reservation), &sealed, allowed)?
+        };
         let attested = attestations.iter().flat_map(|a| a.path.iter().copied().chain([a.keyid]));
         let signers = attested.chain([signer.public().key_id()]);
         let subject = Subject::named(making.namespace, making.name);
@@ -304,25 +330,25 @@ impl Vault {
             artifact_key,
             request_id: making.caller.request_id,
         };
-        Ok((version, key.row, attestations))
+        Ok((version, key.row, attestations, role))
     }
 
     /// The signatures among the members of a sealed file that is about to be published: of a model, and the statement of a dataset.
     /// They are checked against what was sealed rather than against its source, which may have changed since.
     ///
     /// # Errors
-    /// As [`Vault::own_signatures`], on record, unless `allowed`.
+    /// As [`Vault::own_signatures`], on record, unless `allowed`; as [`Vault::parts_named`].
     fn signatures_within(
         &self,
-        (making, artifact): (&Making<'_>, ArtifactId),
-        row: &ArtifactKeyRow,
+        making: &Making<'_>,
+        (row, reservation): (&ArtifactKeyRow, &Reservation),
         sealed: &Sealed,
         allowed: bool,
-    ) -> Result<Vec<NewAttestation>> {
+    ) -> Result<(Vec<NewAttestation>, VersionRole)> {
         let mut paths = sealed.manifest.members.iter().map(|m| m.path.as_str());
         let carries = carries_statement(&sealed.manifest);
         if !carries && !paths.any(|path| path == BUNDLE_NAME || path == CLAIMS_NAME) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), VersionRole::Alone));
         }
         let key = self.open_artifact_key(row)?;
         let credential = Credential::Kek { id: row.key.id, version: row.key.version, key };
@@ -331,7 +357,13 @@ impl Vault {
             OpenOptions { pins: Pins { root: Some(sealed.root), ..Pins::default() }, ..OpenOptions::default() };
         let reader = Reader::open(StoreForm::new(sealed.header.clone(), body), &credential, &options)?;
         let added_by = making.caller.principal.to_string();
-        self.own_signatures((making.namespace, artifact), (row.version_id, &added_by), &reader).or_else(|e| {
+        let subject = Subject::named(making.namespace, making.name);
+        // Whoever signed them: what names parts names those that are there.
+        let parts = self.parts_named((making.namespace, making.name, reservation.number), &reader);
+        let parts = parts.or_else(|e| self.refuse(making.caller, making.act, &subject, e.on(PARTS_NAME)))?;
+        let role = parts.as_ref().map_or(VersionRole::Alone, SealedParts::role);
+        let (under, of) = ((making.namespace, reservation.artifact_id), (row.version_id, &*added_by));
+        let found = self.own_signatures(under, of, &reader, parts.as_ref()).or_else(|e| {
             if allowed {
                 return Ok(Vec::new());
             }
@@ -347,8 +379,9 @@ impl Vault {
                 _ => "or seal it all the same: --allow unsigned --reason TEXT",
             };
             let e = e.hint(format!("{hint}; {all_the_same}"));
-            self.refuse(making.caller, making.act, &Subject::named(making.namespace, making.name), e)
-        })
+            self.refuse(making.caller, making.act, &subject, e)
+        })?;
+        Ok((found, role))
     }
 
     /// Removes what a failed seal made, unless it was published after all: the reservation decides. What cannot be removed now

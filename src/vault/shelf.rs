@@ -159,7 +159,7 @@ impl Vault {
         Ok(SealedFacts { tags, marks, ..sealed_facts(&self.reader_of(&artifact, &record)?, Some(version)) })
     }
 
-    /// Reads every byte of a version and checks everything there is to check.
+    /// Reads every byte of a version, and of the parts that it names, and checks everything there is to check.
     pub fn verify(&self, caller: &Caller, reference: &Reference) -> Result<VerifyFacts> {
         self.verify_with(caller, reference, &|_, _| {})
     }
@@ -175,16 +175,18 @@ impl Vault {
         let subject = Subject::version(&reference.namespace, &artifact, &record).with("outcome", "verified");
         let act = Act::ArtifactVerify;
         let reader = self.reader_of(&artifact, &record).or_else(|e| self.refuse(caller, act, &subject, e))?;
-        let total = reader.payload_len();
+        let parts = self.catalogue.parts_of(artifact.id, record.facts.number)?;
+        let total = reader.payload_len() + parts.iter().map(|part| part.facts.payload_len).sum::<u64>();
         let checked = |bytes| progress(bytes, total);
-        reader
-            .verify_full_with(default_threads(), &checked)
-            .or_else(|e| self.refuse(caller, act, &subject, e.into()))?;
+        let whole = |reader: &Reader| Ok(reader.verify_full_with(default_threads(), &checked)?);
+        let part = |part| whole(&self.reader_of(&artifact, part)?);
+        let verified = whole(&reader).and_then(|()| parts.iter().try_for_each(part));
+        verified.or_else(|e| self.refuse(caller, act, &subject, e))?;
         self.note(caller, act, &subject)?;
         Ok(VerifyFacts {
             version: Some(self.version_facts(&reference.namespace, &artifact, &record)?),
             root: reader.root(),
-            payload_size: reader.payload_len(),
+            payload_size: total,
             signers: vec![record.facts.signer],
             plaintext: true,
         })
@@ -416,6 +418,7 @@ pub(super) fn version_facts(namespace: &Name, name: &Name, record: &VersionRecor
         tags: tags.iter().filter(|t| t.version_id == facts.version_id).map(|t| t.tag.clone()).collect(),
         unlisted: record.unlisted.is_some(),
         shredded: record.shredded.is_some() || record.shred_begun.is_some(),
+        part_of: record.part_of,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::policy::Action;
 use crate::store::BlobId;
 
 impl Vault {
-    /// Destroys the key of a version, listed or not. When this returns its wrapped bytes are in no file of the vault; the sealed
+    /// Destroys the key of a version, listed or not, and those of the parts that it names. When this returns its wrapped bytes are in no file of the vault; the sealed
     /// bytes are removed after that. Who reads the version now is cut off.
     ///
     /// # Errors
@@ -29,6 +29,9 @@ impl Vault {
         let permit =
             self.permit(caller, act, Action::Shred, resource, &subject).map_err(|e| self.veil(caller, e, reference))?;
         let id = record.facts.version_id;
+        let mut gone = self.catalogue.parts_of(artifact.id, record.facts.number)?;
+        let subject = if gone.is_empty() { subject } else { subject.with("parts", gone.len()) };
+        gone.push(record);
         let request = Request { caller, act, subject, permit: &permit, arguments: &[&id.0] };
         let facts = |id: VersionId| self.version_facts(&reference.namespace, &artifact, &self.catalogue.version(id)?);
         let carry_out = || {
@@ -40,9 +43,12 @@ impl Vault {
         self.cut();
         let shredded = outcome?;
         // Without its key it is noise. What stays behind now goes with the next sweep.
-        for blob in [BlobId::Header(id, record.facts.generation), BlobId::Body(id)] {
-            if let Err(e) = self.store.delete(blob) {
-                tracing::warn!(error = %e, version = %id, "the bytes of a shredded version could not be removed yet");
+        for facts in gone.iter().map(|v| &v.facts) {
+            let id = facts.version_id;
+            for blob in [BlobId::Header(id, facts.generation), BlobId::Body(id)] {
+                if let Err(e) = self.store.delete(blob) {
+                    tracing::warn!(error = %e, version = %id, "the bytes of a shredded version could not be removed yet");
+                }
             }
         }
         Ok(shredded)

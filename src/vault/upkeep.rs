@@ -113,7 +113,10 @@ impl Vault {
             }
             for version in begun {
                 let id = version.facts.version_id;
-                self.catalogue.shred(id, self.shred_leaf(&version)?.into())?;
+                // A part may have gone with the version that names it.
+                if self.catalogue.version(id)?.shredded.is_none() {
+                    self.catalogue.shred(id, self.shred_leaf(&version)?.into())?;
+                }
                 self.store.delete(BlobId::Header(id, version.facts.generation))?;
                 self.store.delete(BlobId::Body(id))?;
                 swept.shreds += 1;

@@ -40,6 +40,9 @@ pub struct Seal {
     /// Write a portable sealed file instead: a new or empty file
     #[arg(short, long, value_name = "FILE.mvlt")]
     pub output: Option<PathBuf>,
+    /// Files of a part: a signed dataset of more is sealed in parts [default: 50000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "output")]
+    pub part_files: Option<u32>,
     /// Set a rule aside: unsigned (a model signature in the directory need not be good)
     #[arg(long, value_name = "RULE", value_parser = ["unsigned"], requires = "reason")]
     pub allow: Option<String>,

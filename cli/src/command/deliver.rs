@@ -282,11 +282,13 @@ impl FetchSink for Sink {
         if self.expected.as_ref().is_some_and(|expected| *expected != items) {
             return Err(changed());
         }
-        if let State::All { tree, members, bar, .. } = &mut self.state {
+        if let State::All { tree, members, bytes, bar, .. } = &mut self.state {
             Tree::check(items.iter().map(|i| &*i.path))?;
             items.iter().try_for_each(|item| tree.file(&item.path).map(drop))?;
-            *bar = Progress::new("fetching", items.iter().map(|i| i.size).sum(), self.quiet);
-            *members = items.len() as u64;
+            bar.done();
+            // Of a dataset in parts, each part comes with a start of its own.
+            *bar = Progress::new("fetching", *bytes + items.iter().map(|i| i.size).sum::<u64>(), self.quiet);
+            *members += items.len() as u64;
         }
         self.started = true;
         Ok(())

@@ -52,7 +52,8 @@ pub fn run(cx: &Context<'_>, args: &args::Fetch) -> Result<()> {
         tag_signers: trusted.clone(),
         floor: floor.as_ref().and_then(|f| f.of(&key)).cloned(),
     };
-    let report = cx.session.wait(client.fetch(plan, &mut sink)).map_err(|e| remote::explain(e, &args.reference))?;
+    let report =
+        cx.session.wait(client.fetch_with_parts(plan, &mut sink)).map_err(|e| remote::explain(e, &args.reference))?;
     // Remembered before the files appear: what was used must not be forgotten.
     if let (Some(floor), Some(tag)) = (floor.as_mut(), &report.tag) {
         floor.raise(&key, tag)?;

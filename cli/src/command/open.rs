@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model_vault::client::{Client, FetchPlan};
 use model_vault::facts::SealedFacts;
+use model_vault::manifest::Parts;
 use model_vault::names::{Reference, Revision};
 use model_vault::vault::Vault;
 use model_vault::{Error, ErrorId, Result};
@@ -52,7 +53,7 @@ pub fn run(cx: &Context<'_>, args: &args::Open) -> Result<()> {
 
 fn local(cx: &Context<'_>, vault: &Arc<Vault>, reference: Reference, wanted: &Wanted) -> Result<Delivered> {
     let caller = cx.session.caller(vault)?;
-    let (reference, items) = seen(vault.inspect(&caller, &reference)?, reference)?;
+    let (reference, items) = seen(vault.inspect(&caller, &reference)?, reference, wanted)?;
     let prepared = wanted.prepare(items)?;
     let open = vault.open(&caller, &reference)?;
     let version = open.version().clone();
@@ -69,7 +70,7 @@ fn local(cx: &Context<'_>, vault: &Arc<Vault>, reference: Reference, wanted: &Wa
 }
 
 fn remote(cx: &Context<'_>, client: &Client, reference: Reference, wanted: &Wanted) -> Result<Delivered> {
-    let (reference, items) = seen(cx.session.wait(client.inspect(&reference))?, reference)?;
+    let (reference, items) = seen(cx.session.wait(client.inspect(&reference))?, reference, wanted)?;
     let prepared = wanted.prepare(items)?;
     let signers = cx.session.wait(client.signers(&reference.namespace))?;
     let plan = FetchPlan { members: prepared.selection(), ..FetchPlan::whole(reference, signers) };
@@ -80,13 +81,20 @@ fn remote(cx: &Context<'_>, client: &Client, reference: Reference, wanted: &Want
 
 /// The members, to prepare the place for them before anything is released; and the reference to the very version that was
 /// looked at, for a tag may move meanwhile.
-fn seen(facts: SealedFacts, reference: Reference) -> Result<(Reference, Vec<Item>)> {
+fn seen(facts: SealedFacts, reference: Reference, wanted: &Wanted) -> Result<(Reference, Vec<Item>)> {
     let missing = || Error::new(ErrorId::StreamBroken, "the vault did not name the version and its members");
     let (version, members) = facts.version.zip(facts.members).ok_or_else(missing)?;
     let revision = match reference.revision {
         Revision::Tag(_) => Revision::Version(version.version),
         fixed => fixed,
     };
+    if wanted.member.is_none() && Parts::are_named(version.kind, |path| members.iter().any(|m| m.path == path)) {
+        return Err(Error::new(
+            ErrorId::InvalidArgument,
+            "it is a dataset in parts, which is no file or directory by itself",
+        )
+        .hint("vault fetch brings all of it, vault dataset read its records"));
+    }
     let items = members.into_iter().map(|m| Item { path: m.path, size: m.size }).collect();
     Ok((Reference { revision, ..reference }, items))
 }

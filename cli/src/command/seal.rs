@@ -1,5 +1,7 @@
 //! `vault seal`: a new version in the vault, or a portable sealed file.
 
+mod parts;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use model_vault::crypto::dsse::Signer;
 use model_vault::crypto::kdf::Argon2Costs;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::SigningIdentity;
+use model_vault::facts::VersionFacts;
 use model_vault::manifest::{ArtifactStatement, Subject};
 use model_vault::names::{Clock as _, FileId, Name, Root, SystemClock, Tag};
 use model_vault::seal::io::WriteAt as _;
@@ -16,6 +19,7 @@ use model_vault::vault::{PortableInput, SealInput, SealMember, Sealing};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
 
+use self::parts::{Sealed as SealedParts, Split};
 use super::{Context, init, new_name, show};
 use crate::args;
 use crate::files::destination::{Destination, ORDINARY};
@@ -77,25 +81,90 @@ fn into_vault(
     signer: Option<SigningIdentity>,
 ) -> Result<()> {
     let sources = source::members(&args.path)?;
+    let (all, count) = (total(&sources), sources.len() as u64);
+    let Split { parts, mut beside } = parts::split(sources, args)?;
     // Questions first: a bar would be drawn over them.
     let access = access_or_init(cx)?;
-    let bar = Progress::new("sealing", total(&sources), cx.out.json());
-    let version = match access {
-        Access::Local(vault) => {
-            let sealing = sealing(sources, args, signer, bar.callback())?;
-            let input = SealInput { namespace, name, tag, sealing };
-            vault.seal(&cx.session.caller(&vault)?, input)?.version
-        }
-        Access::Remote(client) => {
-            let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
-            let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, signer.map(shared));
-            let (allow_unsigned, identity) = (args.reason.clone(), args.identity.clone());
-            let upload = Upload { namespace, name, kind, tag, members, sha256, signer, identity, allow_unsigned };
-            cx.session.wait(client.seal(upload, &bar.callback()))?.0
-        }
+    let bar = Progress::new("sealing", all, cx.out.json());
+    let making = Making { cx, args, access, named: (namespace, name), signer: signer.map(shared), bar: &bar };
+    let (mut sealed, mut done, number) = (SealedParts::default(), 0, parts.len() as u64);
+    for part in parts {
+        let ends = part.first().zip(part.last()).map(|(first, last)| (first.path.clone(), last.path.clone()));
+        let bytes = total(&part);
+        let version = making.one(part, None, (done, true)).map_err(|e| unnamed(cx, &sealed, e))?;
+        sealed.push(&version, ends.unwrap_or_default());
+        done += bytes;
+    }
+    let version = if number == 0 {
+        making.one(beside, tag, (done, false))?
+    } else {
+        let orphans = sealed.orphans();
+        let list = sealed.list()?;
+        beside.push(list);
+        beside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        making.one(beside, tag, (done, false)).map_err(|e| tell_unnamed(cx, orphans, e))?
     };
     bar.done();
+    if number > 0 {
+        let (files, parts) = (text::count(count, "file"), text::count(number, "part"));
+        cx.out.message(format!("sealed {files} in {parts}, which {} names", show::reference(&version)));
+    }
     cx.out.report(&version, show::version)
+}
+
+/// What the versions of one run have in common.
+struct Making<'a> {
+    cx: &'a Context<'a>,
+    args: &'a args::Seal,
+    access: Access,
+    named: (Name, Name),
+    signer: Option<Arc<dyn Signer>>,
+    bar: &'a Progress,
+}
+
+impl Making<'_> {
+    /// Seals one version; `done`: bytes that were sealed before it, and whether it is a part.
+    fn one(&self, sources: Vec<source::Source>, tag: Option<Tag>, (done, part): (u64, bool)) -> Result<VersionFacts> {
+        let Self { cx, args, .. } = self;
+        let (namespace, name) = self.named.clone();
+        let at = self.bar.callback();
+        let progress = Box::new(move |bytes| at(done + bytes));
+        match &self.access {
+            Access::Local(vault) => {
+                let sealing = sealing(sources, args, self.signer.clone(), progress)?;
+                let input = SealInput { namespace, name, tag, sealing };
+                let caller = cx.session.caller(vault)?;
+                let made = if part { vault.seal_part(&caller, input) } else { vault.seal(&caller, input) };
+                Ok(made?.version)
+            }
+            Access::Remote(client) => {
+                let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
+                let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, self.signer.clone());
+                let (allow_unsigned, identity) = (args.reason.clone(), args.identity.clone());
+                let upload = Upload { namespace, name, kind, tag, members, sha256, signer, identity, allow_unsigned };
+                let made = async {
+                    if part {
+                        client.seal_part(upload, &*progress).await
+                    } else {
+                        client.seal(upload, &*progress).await
+                    }
+                };
+                Ok(cx.session.wait(made)?.0)
+            }
+        }
+    }
+}
+
+fn unnamed(cx: &Context<'_>, sealed: &SealedParts, error: Error) -> Error {
+    tell_unnamed(cx, sealed.orphans(), error)
+}
+
+/// Says what a sealing that failed has left.
+fn tell_unnamed(cx: &Context<'_>, orphans: Option<String>, error: Error) -> Error {
+    if let Some(orphans) = orphans {
+        cx.out.message(format!("{orphans} no version names them: seal again, and remove these (vault shred NAME@vN)"));
+    }
+    error
 }
 
 /// The vault; where there is none, a person is asked whether to make one.
@@ -141,7 +210,7 @@ fn to_file(
                 .hint("seal to a passphrase (--to passphrase), or export an artifact: vault export REF -o FILE.mvlt"));
         };
         let (to, bar) = (open_output(output)?, bar());
-        let sealing = sealing(sources, args, signer, bar.callback())?;
+        let sealing = sealing(sources, args, signer.map(shared), bar.callback())?;
         let input = PortableInput { namespace, name, sealing };
         (vault.seal_portable(&cx.session.caller(&vault)?, input, &to)?, "vault-key", to, bar)
     };
@@ -239,12 +308,12 @@ fn statement(
 fn sealing(
     sources: Vec<source::Source>,
     args: &args::Seal,
-    signer: Option<SigningIdentity>,
+    signer: Option<Arc<dyn Signer>>,
     progress: Box<dyn Fn(u64) + Send + Sync>,
 ) -> Result<Sealing> {
     let members = sources.into_iter().map(|s| SealMember { path: s.path, source: s.bytes }).collect();
     let allow_unsigned = args.reason.clone();
-    let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, signer.map(shared));
+    let (kind, sha256) = (args.kind()?, args.digest.sha256);
     Ok(Sealing { members, kind, sha256, sequential: false, signer, allow_unsigned, progress })
 }
 

@@ -24,7 +24,13 @@ pub fn version(v: &VersionFacts) -> String {
         ("signer", Some(v.signer.short())),
         ("root", Some(format!("b3:{}", v.root))),
         ("state", state(v)),
+        ("part", part(v)),
     ])
+}
+
+/// Of which dataset it is a part.
+fn part(v: &VersionFacts) -> Option<String> {
+    v.part_of.map(|head| if head == 0 { "part of none".into() } else { format!("part of v{head}") })
 }
 
 /// A list of artifacts: the newest version of each, and where all tags are.
@@ -63,7 +69,7 @@ pub fn versions(list: &[VersionFacts], styled: bool) -> String {
             match (v.shredded, v.unlisted) {
                 (true, _) => "shredded".into(),
                 (_, true) => "removed".into(),
-                _ => "listed".into(),
+                _ => part(v).unwrap_or_else(|| "listed".into()),
             },
             size(v.size),
             v.member_count.to_string(),

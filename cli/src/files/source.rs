@@ -13,7 +13,9 @@ use model_vault::{Error, ErrorId, Result};
 use super::{folding, on};
 
 /// Most members of a sealed file (docs/format.md 11).
-const MEMBERS_MAX: usize = 262_144;
+pub const MEMBERS_MAX: usize = 262_144;
+/// Most files of a directory: those of a dataset may be sealed in parts.
+const FILES_MAX: usize = 1 << 23;
 /// O_NOFOLLOW: what was a file when the directory was walked must not be a link when it is read.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
@@ -90,8 +92,8 @@ fn directory(root: &Path) -> Result<Vec<Source>> {
                 return Err(Error::new(ErrorId::InvalidArgument, format!("{} is {what}", path.display()))
                     .hint("only files and directories are sealed; replace links by what they point to (cp -L)"));
             }
-            if sources.len() > MEMBERS_MAX {
-                let text = format!("{} has more than {MEMBERS_MAX} files", root.display());
+            if sources.len() > FILES_MAX {
+                let text = format!("{} has more than {FILES_MAX} files", root.display());
                 return Err(Error::new(ErrorId::InvalidArgument, text).hint("pack small files into archives first"));
             }
         }

@@ -11,6 +11,7 @@ mod daemon;
 mod dataset;
 mod dataset_hostile;
 mod dataset_images;
+mod dataset_parts;
 mod dataset_provenance;
 mod dataset_scan;
 mod dataset_sealed;

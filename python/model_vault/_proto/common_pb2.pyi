@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Version(_message.Message):
-    __slots__ = ("namespace", "name", "number", "artifact_id", "root", "file_id", "generation", "kind", "payload_size", "member_count", "created", "signer", "sealed_by", "tags", "unlisted", "shredded", "size")
+    __slots__ = ("namespace", "name", "number", "artifact_id", "root", "file_id", "generation", "kind", "payload_size", "member_count", "created", "signer", "sealed_by", "tags", "unlisted", "shredded", "size", "part_of")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class Version(_message.Message):
     UNLISTED_FIELD_NUMBER: _ClassVar[int]
     SHREDDED_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    PART_OF_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     name: str
     number: int
@@ -42,7 +43,8 @@ class Version(_message.Message):
     unlisted: bool
     shredded: bool
     size: int
-    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., number: _Optional[int] = ..., artifact_id: _Optional[bytes] = ..., root: _Optional[bytes] = ..., file_id: _Optional[bytes] = ..., generation: _Optional[int] = ..., kind: _Optional[str] = ..., payload_size: _Optional[int] = ..., member_count: _Optional[int] = ..., created: _Optional[str] = ..., signer: _Optional[str] = ..., sealed_by: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., unlisted: bool = ..., shredded: bool = ..., size: _Optional[int] = ...) -> None: ...
+    part_of: int
+    def __init__(self, namespace: _Optional[str] = ..., name: _Optional[str] = ..., number: _Optional[int] = ..., artifact_id: _Optional[bytes] = ..., root: _Optional[bytes] = ..., file_id: _Optional[bytes] = ..., generation: _Optional[int] = ..., kind: _Optional[str] = ..., payload_size: _Optional[int] = ..., member_count: _Optional[int] = ..., created: _Optional[str] = ..., signer: _Optional[str] = ..., sealed_by: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., unlisted: bool = ..., shredded: bool = ..., size: _Optional[int] = ..., part_of: _Optional[int] = ...) -> None: ...
 
 class Signer(_message.Message):
     __slots__ = ("keyid", "spki")

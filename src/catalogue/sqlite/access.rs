@@ -6,6 +6,7 @@ use super::super::*;
 use super::artifacts::{self, artifact, missing, short};
 use super::attestations;
 use super::page::{bounded, page};
+use super::parts;
 use super::requests;
 use super::rows::Db;
 use crate::marks::Marks;
@@ -273,9 +274,12 @@ pub(super) fn surroundings(
         None => false,
     };
     let about = |id: VersionId| -> Result<VersionSurroundings> {
-        let tags = artifacts::tags_of(db, artifact)?.into_iter().filter(|t| t.version_id == id);
-        let (tags, signer) = (tags.map(|t| t.tag).collect(), artifacts::version(db, id)?.facts.signer);
-        Ok(VersionSurroundings { signer, tags, attestations: attestations::of_version(db, id)? })
+        let record = artifacts::version(db, id)?;
+        // What is said of a dataset holds for its parts.
+        let by = parts::speaker(db, &record)?;
+        let tags = artifacts::tags_of(db, artifact)?.into_iter().filter(|t| t.version_id == by);
+        let (tags, signer) = (tags.map(|t| t.tag).collect(), record.facts.signer);
+        Ok(VersionSurroundings { signer, tags, attestations: attestations::of_version(db, by)? })
     };
     Ok(Surroundings { marks, granted, version: of.map(about).transpose()? })
 }

@@ -7,7 +7,7 @@ use super::attestations;
 use super::page::{bounded, page};
 use super::requests;
 use super::rows::{Db, Query};
-use super::{log, operators};
+use super::{log, operators, parts};
 
 /// The longest media type and format, in bytes.
 const MAX_WORD: usize = 256;
@@ -190,7 +190,7 @@ pub(super) fn publication(db: &Db<'_>, request: RequestId) -> Result<Option<Publ
 
 pub(super) fn publish(
     db: &Db<'_>,
-    new: NewVersion,
+    (new, role): (NewVersion, VersionRole),
     tag: Option<&Tag>,
     attestations: Vec<NewAttestation>,
     audit: OfMoves,
@@ -217,7 +217,8 @@ pub(super) fn publish(
     db.execute("DELETE FROM reservations WHERE version_id = ?1", [reserved.version_id.0])?;
     let latest = Tag::latest();
     let ahead = tag_of(db, artifact.id, &latest)?.is_some_and(|t| t.number > new.number);
-    let moving = [(!ahead && tag != Some(&latest)).then_some(&latest), tag];
+    let part_of = parts::join(db, &role, &new, tag)?;
+    let moving = [(!ahead && tag != Some(&latest) && role != VersionRole::Part).then_some(&latest), tag];
     let moves = moving.into_iter().flatten().map(|t| next_move(db, artifact.id, t, new.number));
     let moves = moves.collect::<Result<Vec<_>>>()?;
     let sequence = requests::append(db, &audit(&moves), 0)?;
@@ -229,6 +230,7 @@ pub(super) fn publish(
         unlisted: None,
         shred_begun: None,
         shredded: None,
+        part_of,
     };
     db.insert(&record)?;
     for attestation in attestations {
@@ -289,7 +291,7 @@ pub(super) fn locate(
     Ok(Located { artifact, version, tag })
 }
 
-fn numbered(db: &Db<'_>, artifact: ArtifactId, n: u64) -> Result<Option<VersionRecord>> {
+pub(super) fn numbered(db: &Db<'_>, artifact: ArtifactId, n: u64) -> Result<Option<VersionRecord>> {
     // Numbers above 63 bits were never given out.
     let Ok(n) = i64::try_from(n) else { return Ok(None) };
     db.one("WHERE artifact_id = ?1 AND number = ?2", params![artifact.0, n])
@@ -353,6 +355,10 @@ pub(super) fn set_tag(
     if target.shred_begun.is_some() {
         return Err(CatalogueError::Shredded(format!("{}@v{n}", artifact.name)));
     }
+    if target.part_of.is_some() {
+        let text = format!("{}@v{n} is a part of a dataset, to which no tag goes", artifact.name);
+        return Err(CatalogueError::InvalidArgument(text));
+    }
     move_tag(db, &to, &target)?;
     let sequence = requests::append(db, &entry(&to), n)?;
     Ok((to, sequence))
@@ -392,7 +398,11 @@ pub(super) fn set_listing(db: &Db<'_>, scope: ListingScope, listed: bool, entry:
             if record.shred_begun.is_some() {
                 return Err(CatalogueError::Shredded(format!("version {id}")));
             }
-            vec![record]
+            parts::stands_alone(&record)?;
+            let mut all = parts::of(db, record.facts.artifact_id, record.facts.number)?;
+            all.retain(|part| part.shred_begun.is_none());
+            all.push(record);
+            all
         }
         ListingScope::Artifact(id) => {
             artifact(db, id)?;
@@ -421,17 +431,25 @@ pub(super) fn purgeable(
     Ok(page(rows, limit, |v: &VersionRecord| v.facts.version_id))
 }
 
-/// First step of a shred: from here on nobody gets the version. `Shredded` if the last step was done.
-pub(super) fn begin_shred(db: &Db<'_>, id: VersionId, approval: Option<Spend>) -> Result<()> {
+/// First step of a shred: from here on nobody gets the version and its parts, all of which it names. `Shredded` if the last step
+/// was done.
+pub(super) fn begin_shred(db: &Db<'_>, id: VersionId, approval: Option<Spend>) -> Result<Vec<VersionId>> {
     let record = version(db, id)?;
     match (record.shred_begun, record.shredded) {
-        (_, Some(_)) => Err(CatalogueError::Shredded(format!("version {id}"))),
-        (Some(_), None) => Ok(()),
+        (_, Some(_)) => return Err(CatalogueError::Shredded(format!("version {id}"))),
+        (Some(_), None) => {}
         (None, None) => {
+            parts::may_go(db, &record)?;
             operators::spend(db, approval.as_ref())?;
-            db.update(&VersionRecord { shred_begun: Some(db.now), ..record })
         }
     }
+    let mut all = parts::of(db, record.facts.artifact_id, record.facts.number)?;
+    all.retain(|part| part.shredded.is_none());
+    all.push(record);
+    for begun in all.iter().filter(|v| v.shred_begun.is_none()) {
+        db.update(&VersionRecord { shred_begun: Some(db.now), ..begun.clone() })?;
+    }
+    Ok(all.into_iter().map(|v| v.facts.version_id).collect())
 }
 
 /// Last step of a shred: the keys are gone.
@@ -440,7 +458,12 @@ pub(super) fn finish_shred(db: &Db<'_>, id: VersionId, entry: &Entry) -> Result<
     if record.shredded.is_some() {
         return Err(CatalogueError::Shredded(format!("version {id}")));
     }
-    db.update(&VersionRecord { shredded: Some(db.now), ..record })?;
+    let mut all = parts::of(db, record.facts.artifact_id, record.facts.number)?;
+    all.retain(|part| part.shredded.is_none());
+    all.push(record);
+    for gone in all {
+        db.update(&VersionRecord { shredded: Some(db.now), ..gone })?;
+    }
     requests::append(db, entry, 0)
 }
 

@@ -50,6 +50,7 @@ pub(super) const CATALOGUE: Kind = Kind {
         ),
         concat!(include_str!("v5_sessions.sql"), include_str!("v5_policies.sql")),
         include_str!("v6_attestations.sql"),
+        include_str!("v7_parts.sql"),
     ],
     secure_delete: false,
     readers: 4,

@@ -22,6 +22,7 @@ mod log;
 mod marking;
 mod operators;
 mod page;
+mod parts;
 mod readers;
 mod requests;
 mod rows;
@@ -143,14 +144,19 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |db| artifacts::reserve(db, &reservation))
     }
 
-    fn publish_attested(
+    fn publish_as(
         &self,
         version: NewVersion,
+        role: VersionRole,
         tag: Option<Tag>,
         attestations: Vec<NewAttestation>,
         audit: OfMoves,
     ) -> Result<Published> {
-        self.write(move |db| artifacts::publish(db, version, tag.as_ref(), attestations, audit))
+        self.write(move |db| artifacts::publish(db, (version, role), tag.as_ref(), attestations, audit))
+    }
+
+    fn parts_of(&self, artifact: ArtifactId, head: u64) -> Result<Vec<VersionRecord>> {
+        self.read(|db| parts::of(db, artifact, head))
     }
 
     fn publication(&self, request: RequestId) -> Result<Option<Published>> {
@@ -251,8 +257,9 @@ impl Catalogue for SqliteCatalogue {
 
     fn shred(&self, version: VersionId, mut entry: Entry) -> Result<Sequence> {
         let approval = entry.approval.take();
-        self.write(move |db| artifacts::begin_shred(db, version, approval))?;
-        self.delete_artifact_keys(version)?;
+        for id in self.write(move |db| artifacts::begin_shred(db, version, approval))? {
+            self.delete_artifact_keys(id)?;
+        }
         self.write(move |db| artifacts::finish_shred(db, version, &entry))
     }
 

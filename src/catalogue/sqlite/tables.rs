@@ -113,9 +113,10 @@ impl Row for VersionRecord {
             "shred_begun",
             "shredded",
             "content_len",
+            "part_of",
         ],
         key: 1,
-        added: 1,
+        added: 2,
     };
 
     fn values(&self) -> Result<Vec<Value>> {
@@ -147,6 +148,7 @@ impl Row for VersionRecord {
             time_if_any(self.shred_begun),
             time_if_any(self.shredded),
             number(f.content_len)?,
+            self.part_of.map_or(Ok(Value::Null), number)?,
         ])
     }
 
@@ -176,7 +178,8 @@ impl Row for VersionRecord {
         let (sequence, unlisted, shred_begun, shredded) =
             (c.number()?, c.time_if_any()?, c.time_if_any()?, c.time_if_any()?);
         facts.content_len = c.number_if_any()?.unwrap_or(facts.payload_len);
-        Ok(Self { facts, namespace_id, kind, sequence, unlisted, shred_begun, shredded })
+        let part_of = c.number_if_any()?;
+        Ok(Self { facts, namespace_id, kind, sequence, unlisted, shred_begun, shredded, part_of })
     }
 }
 

@@ -86,10 +86,11 @@ impl Drop for Stream {
 
 /// In as many requests as their size asks for.
 async fn fetch(served: &Served, mut bytes: Range<u64>, give: &SyncSender<Result<Vec<u8>>>) -> Result<()> {
-    let mut sink = Sink { served, give, block: Vec::new() };
+    let mut sink = Sink { served, of: 0, give, block: Vec::new() };
     while !bytes.is_empty() {
-        let (members, end) = served.selections(bytes.clone());
-        let plan = FetchPlan { members, ..served.plan.clone() };
+        let (of, members, end) = served.selections(bytes.clone());
+        let plan = FetchPlan { members, ..served.sealed[of].plan.clone() };
+        sink.of = of;
         served.client.fetch(plan, &mut sink).await?;
         if end <= bytes.start {
             return Err(Error::new(ErrorId::Internal, "a request for no bytes"));
@@ -102,6 +103,8 @@ async fn fetch(served: &Served, mut bytes: Range<u64>, give: &SyncSender<Result<
 /// Cuts what was verified into blocks.
 struct Sink<'a> {
     served: &'a Served,
+    /// The sealed file that is fetched now.
+    of: usize,
     give: &'a SyncSender<Result<Vec<u8>>>,
     block: Vec<u8>,
 }
@@ -115,7 +118,7 @@ impl Sink<'_> {
 
 impl FetchSink for Sink<'_> {
     fn start(&mut self, _: &VersionFacts, statement: &ArtifactStatement) -> Result<()> {
-        if *statement == self.served.statement {
+        if *statement == self.served.sealed[self.of].statement {
             return Ok(());
         }
         let text = format!("version v{} is another one than at the start of the reading", statement.version);

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::super::Vault;
+use super::parts::SealedDataset;
 use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged};
 use crate::catalogue::{DatasetFacts, NewAttestation, ScanFacts};
 use crate::crypto::hash::{Algorithm, Sha256Hasher, sha256};
@@ -14,7 +15,6 @@ use crate::error::{Error, ErrorId, Result};
 use crate::manifest::oms::Difference;
 use crate::names::{ArtifactId, Name, Sha256, Timestamp, VersionId};
 use crate::policy::{Dataset, Scan};
-use crate::seal::Reader;
 
 /// Below it lie, in a directory for each file, hashes of its records and such.
 const TREE: &str = "dataset.tree/";
@@ -30,9 +30,10 @@ impl Vault {
         &self,
         (namespace, artifact): (&Name, ArtifactId),
         (version, added_by): (VersionId, &str),
-        reader: &Reader,
+        sealed: &SealedDataset<'_>,
         beside: &[&str],
     ) -> Result<Vec<NewAttestation>> {
+        let reader = sealed.reader;
         if !carries_statement(reader.manifest()) {
             return Ok(Vec::new());
         }
@@ -51,7 +52,7 @@ impl Vault {
         if let Some(floor) = self.dataset_floor(namespace, artifact, &newest.statement.name)? {
             floor.holds(&chain)?;
         }
-        unchanged(ErrorId::DatasetChanged, &differences(&newest.statement, reader, beside)?)?;
+        unchanged(ErrorId::DatasetChanged, &differences(&newest.statement, sealed, beside)?)?;
         let facts = facts_of(newest);
         let signed = believed.into_iter().filter(|(bundle, _)| sha256(&bundle.payload) == newest.digest);
         let attested = signed.map(|(bundle, by)| NewAttestation {
@@ -66,14 +67,15 @@ impl Vault {
 }
 
 /// Every difference between the files that were signed and those that were sealed.
-fn differences(statement: &DatasetStatement, reader: &Reader, beside: &[&str]) -> Result<Vec<Difference>> {
+fn differences(statement: &DatasetStatement, sealed: &SealedDataset<'_>, beside: &[&str]) -> Result<Vec<Difference>> {
     // Statements have them in the order of their paths.
     let files = &statement.files;
     let at = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).ok();
     let has_images = files.iter().any(|file| file.format == Format::Images);
     let (mut there, mut images, mut found) = (vec![false; files.len()], Images::default(), Vec::new());
     let mut sidecars = Sidecars::of(statement);
-    for (index, member) in reader.manifest().members.iter().enumerate() {
+    sealed.each(&mut |reader, index| {
+        let member = &reader.manifest().members[index];
         let path = member.path.clone();
         let digest = || -> Result<Sha256> {
             match member.sha256 {
@@ -95,7 +97,8 @@ fn differences(statement: &DatasetStatement, reader: &Reader, beside: &[&str]) -
         {
             found.push(Difference::Extra { path });
         }
-    }
+        Ok(())
+    })?;
     for (file, there) in files.iter().zip(there) {
         let path = file.path.clone();
         if file.format == Format::Images && !images.are(file) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use model_vault::client::{FetchPlan, Member, SealedVersion};
 use model_vault::dataset::{Beside, Folder, Format, Opened, Tree};
+use model_vault::manifest::PARTS_NAME;
 use model_vault::manifest::oms::MAX_BUNDLE_LEN;
 use model_vault::names::{Reference, Revision};
 use model_vault::seal::io::ReadAt;
@@ -98,14 +99,17 @@ impl Beside for Sealed {
 
 /// What lies beside the files of a dataset.
 fn is_beside(path: &str) -> bool {
-    path == STATEMENT || path.strip_prefix(RECORDS).is_some_and(|rest| rest.starts_with('/'))
+    path == STATEMENT || path == PARTS_NAME || path.strip_prefix(RECORDS).is_some_and(|rest| rest.starts_with('/'))
 }
 
 struct Files(Arc<SealedVersion>);
 
 impl Tree for Files {
     fn walk(&self, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        self.0.members().filter(|(path, _)| !is_beside(path)).try_for_each(|(path, size)| each(path, size))
+        self.0
+            .members()
+            .filter(|(path, _)| *path == PARTS_NAME || !is_beside(path))
+            .try_for_each(|(path, size)| each(path, size))
     }
 
     fn open(&self, path: &str) -> Result<Arc<dyn Opened>> {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod parts;
+
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,7 +63,7 @@ impl Fixture {
         let f = Self { _dir: dir, vault, clock, curator, acme, artifacts: AtomicU32::default() };
         f.trust("curator", &f.curator);
         f.trust("acme", &f.acme);
-        let (_, rule) = include_str!("../docs/policy.md").split_once(&format!("@id(\"{RULE}\")")).unwrap();
+        let (_, rule) = include_str!("../../docs/policy.md").split_once(&format!("@id(\"{RULE}\")")).unwrap();
         let (rule, _) = rule.split_once("\n```").unwrap();
         let text = f.vault.policy(&f.caller()).unwrap().text;
         f.vault.set_policy(&f.caller(), &format!("{text}\n@id(\"{RULE}\"){rule}\n")).unwrap();

@@ -1,0 +1,112 @@
+//! Datasets that are sealed in parts (docs/datasets.md): which versions a version names, and the members of them all.
+
+use super::super::Vault;
+use crate::catalogue::{ArtifactRecord, VersionRecord, VersionRole, Visibility};
+use crate::error::{Error, ErrorId, Result};
+use crate::manifest::{MAX_PARTS_LEN, PARTS_NAME, Parts};
+use crate::names::{ArtifactKind, Name, Reference, Revision};
+use crate::seal::{Manifest, Reader};
+
+/// The parts that a version names, as the catalogue has them. Their members are read one part after the other.
+pub(in super::super) struct SealedParts {
+    artifact: ArtifactRecord,
+    parts: Vec<VersionRecord>,
+}
+
+impl SealedParts {
+    /// What the version that names them is to the catalogue.
+    pub fn role(&self) -> VersionRole {
+        VersionRole::Head(self.parts.iter().map(|record| record.facts.version_id).collect())
+    }
+}
+
+/// What was sealed as one dataset: in one file, or in one that names parts.
+pub(super) struct SealedDataset<'a> {
+    pub vault: &'a Vault,
+    pub reader: &'a Reader,
+    pub parts: Option<&'a SealedParts>,
+}
+
+impl SealedDataset<'_> {
+    /// Hands on the members, each with the file it is in and its place there: the files of the dataset in the order of their paths,
+    /// what lies beside them before, between or after them. Holds one part at a time.
+    pub fn each(&self, take: &mut dyn FnMut(&Reader, usize) -> Result<()>) -> Result<()> {
+        let mut all = |reader: &Reader| (0..reader.manifest().members.len()).try_for_each(|index| take(reader, index));
+        if let Some(SealedParts { artifact, parts }) = self.parts {
+            for record in parts {
+                all(&self.vault.reader_of(artifact, record)?)?;
+            }
+        }
+        all(self.reader)
+    }
+}
+
+/// Whether a version names parts.
+pub(in super::super) fn names_parts(manifest: &Manifest) -> bool {
+    Parts::are_named(manifest.kind, |path| manifest.member(path).is_some())
+}
+
+/// Refuses as a part what is none: the files of a dataset are, and nothing that lies beside them.
+pub(in super::super) fn may_be_part(manifest: &Manifest) -> Result<()> {
+    let beside = manifest.members.iter().find(|m| Parts::lies_beside(&m.path));
+    match beside {
+        Some(member) => {
+            let text = format!("{}: lies beside the files of a dataset, and is in no part of it", member.path);
+            Err(Error::new(ErrorId::InvalidArgument, text))
+        }
+        None if manifest.kind != ArtifactKind::Dataset || manifest.members.is_empty() => {
+            Err(Error::new(ErrorId::InvalidArgument, "a part of a dataset has files, and is a dataset"))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Vault {
+    /// The parts that a sealed version `number` names; none if it names none. Each is a version of the same artifact that was sealed
+    /// as a part before it, that no other version names, and that is listed.
+    ///
+    /// # Errors
+    /// `ManifestInvalid` for what does not name parts; `InvalidArgument` for versions that are none of its parts.
+    pub(in super::super) fn parts_named(
+        &self,
+        (namespace, name, number): (&Name, &Name, u64),
+        reader: &Reader,
+    ) -> Result<Option<SealedParts>> {
+        if !names_parts(reader.manifest()) {
+            return Ok(None);
+        }
+        if let Some(file) = reader.manifest().members.iter().find(|m| !Parts::lies_beside(&m.path)) {
+            let text = format!("{}: a version that names parts has no files of the dataset", file.path);
+            return Err(Error::new(ErrorId::InvalidArgument, text));
+        }
+        let named = self.parts_in(reader)?;
+        let artifact = self.catalogue.artifact_named(namespace, name)?;
+        let mut parts = Vec::with_capacity(named.as_slice().len());
+        for part in named.as_slice() {
+            let revision = Revision::Version(part.version);
+            let reference = Reference { revision, ..Reference::latest(namespace.clone(), name.clone()) };
+            let record = self.lookup(&reference, Visibility::Listed)?.version;
+            let none = || {
+                let text = format!("v{} is no part that this version can name", part.version);
+                Error::new(ErrorId::InvalidArgument, text)
+                    .hint("seal the directory again: vault seal DIR --kind dataset")
+            };
+            if record.part_of != Some(0) || part.version >= number || record.facts.root != part.root {
+                return Err(none());
+            }
+            // What is written of its files is what its own manifest says.
+            if !part.holds(self.reader_of(&artifact, &record)?.manifest().members.iter().map(|m| m.path.as_str())) {
+                return Err(none());
+            }
+            parts.push(record);
+        }
+        Ok(Some(SealedParts { artifact, parts }))
+    }
+
+    fn parts_in(&self, reader: &Reader) -> Result<Parts> {
+        if reader.member(PARTS_NAME)?.size > MAX_PARTS_LEN {
+            return Err(Error::new(ErrorId::ManifestInvalid, "longer than 8 MiB"));
+        }
+        Parts::from_json(&super::read_member(reader, PARTS_NAME)?)
+    }
+}
