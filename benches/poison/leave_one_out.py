@@ -263,6 +263,7 @@ def main() -> None:
     parser.add_argument("--detector", action="append", choices=list(GRIDS), help="only this one; may be repeated")
     parser.add_argument("--data", type=Path, default=ROOT / ".venv/data")
     parser.add_argument("--debian", type=Path)
+    parser.add_argument("--without", action="append", default=[], metavar="SET", help="as if it were not there")
     parser.add_argument("--most", type=int, default=3000)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "modelvault-poison")
     given = parser.parse_args()
@@ -273,6 +274,8 @@ def main() -> None:
         scores: dict[str, list[list[Score]]] = {}
         names: dict[str, list[str]] = {}
         for name, cases in sets(detector, given.data, given.debian, given.most):
+            if name in given.without:
+                continue
             scores[name] = [[scans.score(case, detector, bars) for case in cases] for bars in grid]
             names[name] = [case.attack for case in cases]
         each = f"{'worst':>6} {'mean':>6} {'honest':>7} {'clean':>7}"

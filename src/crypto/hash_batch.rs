@@ -10,9 +10,8 @@ use sha2::block_api::compress256;
 use crate::names::Sha256;
 
 /// FIPS 180-4, 5.3.3.
-const INITIAL: [u32; 8] = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
-];
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 const BLOCK: usize = 64;
 /// Bytes that wait: they stay in the first-level cache.
 const FULL: usize = 16 << 10;

@@ -178,7 +178,10 @@ fn a_version_names_its_own_parts_all_of_them_and_no_others() {
         match id {
             ErrorId::DatasetChanged => {
                 let head = all_the_same.unwrap().version;
-                assert!(f.said(&refer(head)).is_empty() && !f.opens(&refer(head)) && !f.opens(&refer(parts[0].version)), "{why}");
+                assert!(
+                    f.said(&refer(head)).is_empty() && !f.opens(&refer(head)) && !f.opens(&refer(parts[0].version)),
+                    "{why}"
+                );
             }
             _ => assert_eq!(all_the_same.unwrap_err().id(), id, "{why}"),
         }

@@ -60,12 +60,7 @@ impl Vault {
     ///
     /// # Errors
     /// Those of the catalogue.
-    pub(super) fn dataset_floor(
-        &self,
-        namespace: &Name,
-        artifact: ArtifactId,
-        name: &str,
-    ) -> Result<Option<Floor>> {
+    pub(super) fn dataset_floor(&self, namespace: &Name, artifact: ArtifactId, name: &str) -> Result<Option<Floor>> {
         let signers = self.signers();
         let believers = Believers::of(&signers);
         let (mut before, mut floor) = (None, None);
