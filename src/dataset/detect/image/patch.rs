@@ -26,6 +26,9 @@ const WHOLE: f64 = 0.6;
 /// Windows of the place of a patch that tell of one more carrier, each shown by few.
 const BLURRED: usize = 2;
 
+/// Share of the neighbours of a label's records that have it, for these windows to count.
+const BORNE_OUT: f64 = 0.7;
+
 /// Windows that are no patch by themselves.
 struct Others {
     /// Shown by many, of several labels.
@@ -167,8 +170,12 @@ impl<'a> Judge<'a> {
     }
 
     /// Records whose neighbours do not bear the label out and that show, in the place of a patch, [`BLURRED`] windows that only
-    /// some records of its label show: JPEG makes of one patch several, by what stands around it.
+    /// some records of its label show: JPEG makes of one patch several, by what stands around it. None for a label whose
+    /// records are mostly not borne out: there this would tell of honest ones too.
     fn blurred(&self, patch: Area, label: u32, others: &Others, carriers: &[Carrier]) -> Vec<u64> {
+        if self.typical.mean(label) < BORNE_OUT * self.settings.neighbours as f64 {
+            return Vec::new();
+        }
         let few = self.settings.neighbours * 3 / 10;
         let mut shown: BTreeMap<u32, usize> = BTreeMap::new();
         let faint = others.faint.iter().filter(|c| c.label == label && c.tied && c.purity() >= self.settings.purity);
