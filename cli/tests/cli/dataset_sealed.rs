@@ -289,7 +289,8 @@ fn policies_see_what_a_signed_scan_found() {
 fn a_report_about_what_is_sealed_is_one_about_the_same_files_on_disk() {
     let m = with_sealed(60);
     for version in ["1", "2"] {
-        let report = m.checked("dataset-scan", &with(&["scan", &format!("reviews@v{version}")], &["--json"]));
+        let report =
+            m.checked("dataset-scan", &with(&["scan", &format!("reviews@v{version}")], &["--text", "text", "--json"]));
         fs::write(m.path(&format!("r{version}.json")), report.to_string()).unwrap();
     }
     let sign = |report: &'static str| with(&["sign", "d1"], &["--key", "k.pem", "--scan", report]);

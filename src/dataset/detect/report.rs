@@ -32,7 +32,7 @@ pub struct Report {
     pub unseen: Vec<String>,
     /// Records whose images could not be decoded.
     pub undecoded: Undecoded,
-    /// Whether all records were looked at, with all their images.
+    /// Whether all records were looked at by a detector at least, with all their images.
     pub complete: bool,
     /// What was found, the gravest first.
     pub findings: Vec<Row>,

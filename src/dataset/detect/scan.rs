@@ -81,7 +81,10 @@ pub fn scan(
         unseen.push(format!("{} records have no image that can be decoded", undecoded.count));
     }
     let whole = |file: &ScannedFile| file.looked_at || file.format == Format::Whole.as_str();
-    let complete = undecoded.count == 0 && files.iter().all(whole) && view.layout().is_none_or(|layout| !layout.more);
+    let complete = !detectors.is_empty()
+        && undecoded.count == 0
+        && files.iter().all(whole)
+        && view.layout().is_none_or(|layout| !layout.more);
     let mut report = Report {
         suspicious: !findings.is_empty(),
         records: columns.records,

@@ -35,8 +35,7 @@ pub fn outcome(fail_on: &[FailOn], report: &Report) -> Outcome {
 fn fails(what: &FailOn, report: &Report) -> bool {
     match what {
         FailOn::Any => report.suspicious,
-        // Where no detector ran, no record was looked at.
-        FailOn::Unseen => !report.complete || report.detectors.is_empty(),
+        FailOn::Unseen => !report.complete,
         FailOn::Detector { name, records } => {
             let (findings, found) = report.found_by(name);
             findings > 0 && records.is_none_or(|least| found >= least)
