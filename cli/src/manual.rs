@@ -52,7 +52,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "vault seal model.onnx                              # version 1, 2, ... of artifact model",
             "vault seal weights/ --name prod/resnet --tag gold",
-            "vault seal pictures/ --kind dataset                # a signed dataset of any size, in parts if need be",
+            "vault seal pictures/ --kind dataset                # a signed dataset, in parts if it is large",
             "vault seal model.onnx -o model.mvlt --to passphrase    # a portable file; needs no vault",
         ],
     ),

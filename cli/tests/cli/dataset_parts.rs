@@ -67,10 +67,10 @@ fn a_dataset_in_parts_is_one_dataset_to_whoever_reads_it() {
     assert_eq!(parts.iter().filter(|of| **of == Some(9)).count(), 8);
     assert_eq!(parts.iter().filter(|of| **of == Some(14)).count(), 4);
     assert_eq!(parts.iter().filter(|of| of.is_none()).count(), 2);
-    let diff = m.run(&["dataset", "diff", "pictures@v9", "pictures", "--key", "path", "--json"]);
+    let diff = m.run(&["dataset", "diff", "pictures@v9", "pictures", "--json"]);
     assert_eq!(diff.status.code(), Some(11));
     let diff: Value = serde_json::from_slice(&diff.stdout).unwrap();
-    assert_eq!((&diff["summary"]["changed"], &diff["summary"]["same"]), (&1.into(), &(IMAGES + 1).into()), "{diff}");
+    assert_eq!(diff["summary"]["same"], IMAGES + 1, "{diff}");
 
     // A workload gets what it was granted, all of it and nothing beside it.
     m.ok(&["workload", "enroll", "job", "-o", "enrolment"]);

@@ -542,7 +542,8 @@ fn a_page_of_a_long_listing_is_quick() {
             let artifact = format!("model-{:05}", n.wrapping_mul(7919) % ARTIFACTS);
             for version in [n, n + ARTIFACTS] {
                 let reserved = artifacts::reserve(db, &reservation(ns, &artifact, version))?;
-                artifacts::publish(db, facts(&reserved, version), None, Vec::new(), of_moves(b"publish".to_vec()))?;
+                let new = (facts(&reserved, version), VersionRole::Alone);
+                artifacts::publish(db, new, None, Vec::new(), of_moves(b"publish".to_vec()))?;
             }
         }
         Ok(())
