@@ -34,7 +34,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { alike: 0.5, words: 3, most: 1 << 18 }
+        Self { alike: 0.35, words: 3, most: 1 << 18 }
     }
 }
 

@@ -82,8 +82,8 @@ impl Default for Settings {
             carriers: 1 << 23,
             support: 5,
             purity: 0.8,
-            score: 2.5,
-            nats: 3.0,
+            score: 3.0,
+            nats: 3.5,
             sure: Sure::default(),
         }
     }
