@@ -58,6 +58,7 @@ struct Finding {
 }
 
 /// What a statement says of a report.
+#[derive(Debug)]
 pub enum Said {
     /// The report in short, for policies to see.
     InShort(ScanSummary),
