@@ -157,9 +157,8 @@ class Dataset:
     def receipt(self, models: Iterable[str | os.PathLike[str]] = ()) -> dict[str, Any]:
         """What was read of it until now: an in-toto statement, unsigned, about the files ``models``.
 
-        A piece counts when it is about to be handed on, a record when it was; passes that were broken off are counted as
-        ``unfinished``. Sign it with ``vault dataset receipt
-        sign``. One object tells only of its own process.
+        A piece counts when it is about to be handed on, a record when it was; passes that were broken off are counted
+        as ``unfinished``. Sign it with ``vault dataset receipt sign``. One object tells only of its own process.
         """
         return self._log.receipt(self.statement, models)
 
