@@ -165,7 +165,14 @@ impl Vault {
         let attested = around.version.map(|of| of.attestations).unwrap_or_default();
         let signers =
             attested.iter().flat_map(|a| a.path.iter().copied().chain([a.keyid])).chain([record.facts.signer]);
-        Ok(lists.find(indicators(reader.manifest(), record.facts.root.0, signers), self.now()))
+        if let Some(hit) = lists.find(indicators(reader.manifest(), record.facts.root.0, signers), self.now()) {
+            return Ok(Some(hit));
+        }
+        // What is named of the version that names a part is named of the part.
+        let Some(head) = self.head_of(record)? else { return Ok(None) };
+        let artifact = self.catalogue.artifact(head.facts.artifact_id)?;
+        let beside = self.reader_of(&artifact, &head)?;
+        Ok(lists.find(indicators(beside.manifest(), head.facts.root.0, [head.facts.signer]), self.now()))
     }
 
     fn refuse_named<T>(&self, caller: &Caller, act: Act, subject: &Subject, hit: &Hit) -> Result<T> {

@@ -128,6 +128,7 @@ impl Vault {
             authority,
             intel: RwLock::new(lists),
             setting_intel: Mutex::new(()),
+            publishing_dataset: Mutex::new(()),
             log: Mutex::new(log),
             witness: Mutex::new(None),
             contradiction: OnceLock::new(),

@@ -131,6 +131,8 @@ pub struct Vault {
     authority: Authority,
     intel: RwLock<Arc<Lists>>,
     setting_intel: Mutex<()>,
+    /// Held from the question whether a dataset is the newest version to its being published.
+    publishing_dataset: Mutex<()>,
     log: Mutex<Log>,
     witness: Mutex<Option<witness::Witness>>,
     /// How the log contradicted its witness, once it did.

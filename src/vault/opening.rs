@@ -96,7 +96,7 @@ impl Vault {
         let dataset = decided.request().context.dataset.as_ref().map(|d| format!("{} v{}", d.name, d.version));
         let grant = decided.grant(record.facts.version_id, self.lease_of(caller, of)?)?;
         let caller = self.underway(caller, &permit);
-        let (meter, due) = self.begin_count(&caller, &subject, of, record.facts.content_len)?;
+        let (meter, due) = self.begin_count(&caller, &subject, of, self.content_with_parts(record)?)?;
         let size = record.facts.content_len;
         let mut started = subject.clone().with("lease_ends", grant.expires_at()).with("size", size);
         if let Some(dataset) = dataset {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::attesting::carries_statement;
 use super::attesting::parts::{SealedParts, may_be_part};
@@ -215,7 +215,9 @@ impl Vault {
             // Sealing took its time: what holds is who may publish, and who is trusted, when the version becomes visible.
             right.ask_again(&goes_on)?;
             (making.still)()?;
-            self.is_newest(namespace, reservation.artifact_id, &attestations)?;
+            let is_dataset = attestations.iter().any(|a| a.dataset.is_some());
+            let _turn = is_dataset.then(|| self.publishing_dataset.lock().unwrap_or_else(PoisonError::into_inner));
+            self.is_newest(namespace, (reservation.artifact_id, reservation.number), &attestations)?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
             let mut subject = subject.clone().with("version", number).with("root", version.root);

@@ -180,7 +180,8 @@ impl Vault {
         let checked = |bytes| progress(bytes, total);
         let whole = |reader: &Reader| Ok(reader.verify_full_with(default_threads(), &checked)?);
         let part = |part| whole(&self.reader_of(&artifact, part)?);
-        let verified = whole(&reader).and_then(|()| parts.iter().try_for_each(part));
+        let verified = whole(&reader).and_then(|()| self.must_have_parts(&reader, &parts));
+        let verified = verified.and_then(|()| parts.iter().try_for_each(part));
         verified.or_else(|e| self.refuse(caller, act, &subject, e))?;
         self.note(caller, act, &subject)?;
         Ok(VerifyFacts {

@@ -28,6 +28,9 @@ pub struct Report {
     pub detectors: Vec<RunDetector>,
     /// What did not, and why.
     pub skipped: Vec<SkippedDetector>,
+    /// Why it is not known which column is the label, where several could be: most detectors did not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<String>,
     /// What else was not looked at.
     pub unseen: Vec<String>,
     /// Records whose images could not be decoded.

@@ -105,6 +105,16 @@ fn one(schema: &Schema, asked: Option<&str>, known: &[&str]) -> Result<Option<Pl
     })
 }
 
+/// Why nobody knows which column is the label: several could be, and none was named.
+pub(super) fn undecided_label(view: &View, space: &Space) -> Option<String> {
+    if view.layout().is_some() || !space.labels.is_empty() {
+        return None;
+    }
+    let names = names(view.schema());
+    let several = names.iter().filter(|n| LABELS.contains(&&*n.to_ascii_lowercase())).count() > 1;
+    several.then(|| no_label(view))
+}
+
 /// Why there is no label, and what to do about it.
 pub(super) fn no_label(view: &View) -> String {
     let names = names(view.schema());

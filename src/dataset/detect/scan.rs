@@ -81,7 +81,9 @@ pub fn scan(
         unseen.push(format!("{} records have no image that can be decoded", undecoded.count));
     }
     let whole = |file: &ScannedFile| file.looked_at || file.format == Format::Whole.as_str();
+    let undecided = roles::undecided_label(&view, &space);
     let complete = !detectors.is_empty()
+        && undecided.is_none()
         && undecoded.count == 0
         && files.iter().all(whole)
         && view.layout().is_none_or(|layout| !layout.more);
@@ -94,6 +96,7 @@ pub fn scan(
         bars: settings.bars.changed(),
         detectors,
         skipped,
+        undecided,
         unseen,
         undecoded: Default::default(),
         complete,

@@ -143,8 +143,11 @@ mod tests {
         }
     }
 
-    fn receipt(records: u64, reads: &[(u64, &str, (u64, u64), (u64, u64))]) -> Receipt {
-        let read = |(epoch, file, pieces, records): &(u64, &str, (u64, u64), (u64, u64))| Read {
+    /// Epoch, file, first and last piece, first and last record.
+    type Run<'a> = (u64, &'a str, (u64, u64), (u64, u64));
+
+    fn receipt(records: u64, reads: &[Run<'_>]) -> Receipt {
+        let read = |(epoch, file, pieces, records): &Run<'_>| Read {
             epoch: *epoch,
             file: (*file).into(),
             pieces: *pieces,
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn files_ranges_and_epochs_are_those_of_the_version() {
-        let id = |epochs: u64, reads: &[(u64, &str, (u64, u64), (u64, u64))]| {
+        let id = |epochs: u64, reads: &[Run<'_>]| {
             let records = reads.iter().map(|read| read.3.1.saturating_sub(read.3.0) + 1).sum();
             let receipt = Receipt { epochs, ..receipt(records, reads) };
             receipt.must_agree_with(&statement(0)).err().map(|e| e.id())

@@ -1,5 +1,7 @@
 //! Datasets that are sealed in parts (docs/datasets.md): which versions a version names, and the members of them all.
 
+use std::collections::BTreeSet;
+
 use super::super::Vault;
 use crate::catalogue::{ArtifactRecord, VersionRecord, VersionRole, Visibility};
 use crate::error::{Error, ErrorId, Result};
@@ -101,6 +103,48 @@ impl Vault {
             parts.push(record);
         }
         Ok(Some(SealedParts { artifact, parts }))
+    }
+
+    /// The version that names a part.
+    ///
+    /// # Errors
+    /// Those of the catalogue.
+    pub(in super::super) fn head_of(&self, part: &VersionRecord) -> Result<Option<VersionRecord>> {
+        let Some(head) = part.part_of.filter(|head| *head > 0) else { return Ok(None) };
+        let page = self.catalogue.versions_of(part.facts.artifact_id, Visibility::All, head.checked_add(1), 1)?;
+        Ok(page.rows.into_iter().next().filter(|record| record.facts.number == head))
+    }
+
+    /// Bytes of all members of a version, with those of its parts; of a part, those of all that is sealed with it: what a whole read is.
+    ///
+    /// # Errors
+    /// Those of the catalogue.
+    pub(in super::super) fn content_with_parts(&self, record: &VersionRecord) -> Result<u64> {
+        let own = record.facts.content_len;
+        let (head, own) = match self.head_of(record)? {
+            Some(head) => (head.facts.number, head.facts.content_len),
+            None if record.kind == ArtifactKind::Dataset => (record.facts.number, own),
+            None => return Ok(own),
+        };
+        let parts = self.catalogue.parts_of(record.facts.artifact_id, head)?;
+        Ok(parts.iter().fold(own, |sum, part| sum.saturating_add(part.facts.content_len)))
+    }
+
+    /// Whether the parts that a version names, as it was signed, are those that the catalogue has for it.
+    ///
+    /// # Errors
+    /// `CatalogueDamaged` where they are not; `ManifestInvalid`.
+    pub(in super::super) fn must_have_parts(&self, reader: &Reader, parts: &[VersionRecord]) -> Result<()> {
+        let there = parts.iter().map(|part| (part.facts.number, part.facts.root));
+        let named = match names_parts(reader.manifest()) {
+            true => self.parts_in(reader)?.as_slice().iter().map(|part| (part.version, part.root)).collect(),
+            false => BTreeSet::new(),
+        };
+        if named == there.collect::<BTreeSet<_>>() {
+            return Ok(());
+        }
+        let text = format!("its parts are not the {} that it names", named.len());
+        Err(Error::new(ErrorId::CatalogueDamaged, text).hint("restore the home from a backup"))
     }
 
     fn parts_in(&self, reader: &Reader) -> Result<Parts> {

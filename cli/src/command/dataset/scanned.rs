@@ -28,6 +28,8 @@ struct Report {
     detectors: Vec<Ran>,
     /// Those that do not stand where they do by themselves.
     bars: Vec<IgnoredAny>,
+    /// Several columns could be the label.
+    undecided: Option<IgnoredAny>,
     findings: Vec<Finding>,
 }
 
@@ -109,9 +111,10 @@ pub fn summary(text: &[u8], files: &[Measured]) -> Result<Said> {
         summary.worst = summary.worst.max(gravity);
     }
     // A policy that asks for no grave finding must not be met by bars that nothing reaches.
-    Ok(match report.bars.is_empty() {
-        true => Said::InShort(summary),
-        false => Said::DigestAlone("was made with other bars (--bar)"),
+    Ok(match (report.bars.is_empty(), report.undecided) {
+        (true, None) => Said::InShort(summary),
+        (true, Some(_)) => Said::DigestAlone("does not know which column is the label (--label)"),
+        (false, _) => Said::DigestAlone("was made with other bars (--bar)"),
     })
 }
 

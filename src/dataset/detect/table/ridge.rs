@@ -104,7 +104,7 @@ impl Map {
     }
 
     fn features(&self, vectors: &Matrix) -> Matrix {
-        let projected = product(&vectors, &self.directions);
+        let projected = product(vectors, &self.directions);
         let mut out = Matrix::zeros(vectors.rows(), self.size);
         for row in 0..vectors.rows() {
             let target = out.row_mut(row);

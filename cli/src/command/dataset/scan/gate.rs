@@ -55,6 +55,9 @@ fn unanswered(what: &FailOn, report: &Report) -> Option<Error> {
         let hint = "give what it needs (--label, --by, --text, --baseline), or leave this --fail-on out";
         return refused(&format!("that detector did not run: {}", skipped.why), hint);
     }
+    if let (FailOn::Any, Some(why)) = (what, &report.undecided) {
+        return refused(why, "without a label most detectors do not run");
+    }
     match what {
         _ if report.records == 0 => refused("no record was looked at", NOTHING),
         FailOn::Unseen => None,
