@@ -156,6 +156,7 @@ mod tests {
                 LabelRow { label: "ham".into(), records: 345 },
             ],
             seed: 1,
+            undecided: None,
             bars: vec![ChangedBar { bar: "label.margin", value: 0.5, standard: 0.65 }],
             detectors: CLAIMS.iter().map(|claim| RunDetector { passes: 2, compares: false, claim: *claim }).collect(),
             skipped: vec![SkippedDetector { detector: "drift", why: BAD.into() }],
