@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ..errors import VaultError
@@ -27,7 +26,8 @@ class PieceFile(io.RawIOBase):
         self._held = -1
         self._piece = memoryview(b"")
         self._failure: VaultError | None = None
-        self._ahead: _Ahead | None = None
+        self._worker: ThreadPoolExecutor | None = None
+        self._ahead: tuple[int, Future[bytes]] | None = None
 
     def readable(self) -> bool:
         return True
@@ -62,6 +62,8 @@ class PieceFile(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._take_ahead()
+            if self._worker is not None:
+                self._worker.shutdown()
             self._reader.close()
             self._piece = memoryview(b"")
         super().close()
@@ -79,33 +81,25 @@ class PieceFile(io.RawIOBase):
                 self._failure = e
                 raise
             if index == self._held + 1 < last:
-                self._ahead = _Ahead(self._reader, index + 1)
+                self._read_ahead(index + 1)
             self._held, self._piece = index, memoryview(piece)
             if not self._noted[index]:
                 self._noted[index] = 1
                 self._note(index)
         return self._piece
 
+    def _read_ahead(self, index: int) -> None:
+        """Has a piece read and hashed while the caller works on the one before: hashing needs no interpreter lock."""
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, "model-vault-ahead")
+        self._ahead = index, self._worker.submit(self._reader.read, index)
+
     def _take_ahead(self, index: int = -1) -> bytes | None:
-        """What was read ahead, if it is that; nothing is read ahead any more."""
+        """What was read ahead, if it is that; nothing is read ahead any more. A failure is left to whom it concerns."""
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return None
-        ahead.join()
-        return ahead.piece if ahead.index == index else None
-
-
-class _Ahead(threading.Thread):
-    """Reads and hashes the next piece while the caller works on this one: hashing needs no interpreter lock. A failure
-    is left to who needs the piece."""
-
-    def __init__(self, reader: PieceReader, index: int) -> None:
-        super().__init__(name="model-vault-ahead", daemon=True)
-        self.index = index
-        self.piece: bytes | None = None
-        self._reader = reader
-        self.start()
-
-    def run(self) -> None:
-        with contextlib.suppress(VaultError, OSError):
-            self.piece = self._reader.read(self.index)
+        number, reading = ahead
+        if isinstance(reading.exception(), VaultError | OSError):
+            return None
+        return reading.result() if number == index else None
