@@ -110,6 +110,9 @@ pub trait Catalogue:
     /// The parts that a version of an artifact names, by number.
     fn parts_of(&self, artifact: ArtifactId, head: u64) -> Result<Vec<VersionRecord>>;
 
+    /// The version that names this one as a part, in any state; none for what is no part, or that of no version yet.
+    fn head_of(&self, part: &VersionRecord) -> Result<Option<VersionRecord>>;
+
     /// What a request has published, if it has: ask before sealing anew after a cut.
     fn publication(&self, request: RequestId) -> Result<Option<Published>>;
 

@@ -1,5 +1,6 @@
 //! Datasets that are sealed in parts (docs/datasets.md): the version that is asked for names others, each by its sealed root in a
-//! member that was signed. So which parts there are is the word of whoever sealed the dataset, never of the server.
+//! member that was signed. So which parts there are is the word of whoever sealed the dataset; a server that lied while it was sealed
+//! is found out by its `dataset.sig`, not here.
 
 use super::fetch::{FetchPlan, FetchReport, FetchSink};
 use super::{Client, InMemory};

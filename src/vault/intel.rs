@@ -169,7 +169,7 @@ impl Vault {
             return Ok(Some(hit));
         }
         // What is named of the version that names a part is named of the part.
-        let Some(head) = self.head_of(record)? else { return Ok(None) };
+        let Some(head) = self.catalogue.head_of(record)? else { return Ok(None) };
         let artifact = self.catalogue.artifact(head.facts.artifact_id)?;
         let beside = self.reader_of(&artifact, &head)?;
         Ok(lists.find(indicators(beside.manifest(), head.facts.root.0, [head.facts.signer]), self.now()))

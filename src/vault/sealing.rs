@@ -217,7 +217,8 @@ impl Vault {
             (making.still)()?;
             let is_dataset = attestations.iter().any(|a| a.dataset.is_some());
             let _turn = is_dataset.then(|| self.publishing_dataset.lock().unwrap_or_else(PoisonError::into_inner));
-            self.is_newest(namespace, (reservation.artifact_id, reservation.number), &attestations)?;
+            let newest = self.is_newest(namespace, (reservation.artifact_id, reservation.number), &attestations);
+            newest.or_else(|e| self.refuse(caller, act, &subject, e))?;
             self.catalogue.put_artifact_key(row)?;
             let number = format!("v{}", reservation.number);
             let mut subject = subject.clone().with("version", number).with("root", version.root);

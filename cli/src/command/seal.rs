@@ -91,7 +91,7 @@ fn into_vault(
     for part in parts {
         let ends = part.first().zip(part.last()).map(|(first, last)| (first.path.clone(), last.path.clone()));
         let bytes = total(&part);
-        let version = making.one(part, None, (done, true)).map_err(|e| unnamed(cx, &sealed, e))?;
+        let version = making.one(part, None, (done, true)).map_err(|e| tell_unnamed(cx, sealed.orphans(), e))?;
         sealed.push(&version, ends.unwrap_or_default());
         done += bytes;
     }
@@ -153,10 +153,6 @@ impl Making<'_> {
             }
         }
     }
-}
-
-fn unnamed(cx: &Context<'_>, sealed: &SealedParts, error: Error) -> Error {
-    tell_unnamed(cx, sealed.orphans(), error)
 }
 
 /// Says what a sealing that failed has left.

@@ -159,6 +159,10 @@ impl Catalogue for SqliteCatalogue {
         self.read(|db| parts::of(db, artifact, head))
     }
 
+    fn head_of(&self, part: &VersionRecord) -> Result<Option<VersionRecord>> {
+        self.read(|db| parts::head(db, part))
+    }
+
     fn publication(&self, request: RequestId) -> Result<Option<Published>> {
         self.read(|db| artifacts::publication(db, request))
     }

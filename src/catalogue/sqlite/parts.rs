@@ -60,14 +60,15 @@ pub(super) fn may_go(db: &Db<'_>, record: &VersionRecord) -> Result<()> {
     }
 }
 
+/// The version that names this one as a part.
+pub(super) fn head(db: &Db<'_>, record: &VersionRecord) -> Result<Option<VersionRecord>> {
+    let Some(head) = record.part_of.filter(|head| *head > 0) else { return Ok(None) };
+    let (artifact, n) = (record.facts.artifact_id, record.facts.number);
+    let missing = || CatalogueError::Damaged(format!("v{n} of artifact {artifact} is a part of no version"));
+    numbered(db, artifact, head)?.ok_or_else(missing).map(Some)
+}
+
 /// The version whose statements and tags speak for this one: the one that names it as a part, or itself.
 pub(super) fn speaker(db: &Db<'_>, record: &VersionRecord) -> Result<VersionId> {
-    match record.part_of {
-        Some(head) if head > 0 => {
-            let (artifact, n) = (record.facts.artifact_id, record.facts.number);
-            let missing = || CatalogueError::Damaged(format!("v{n} of artifact {artifact} is a part of no version"));
-            Ok(numbered(db, artifact, head)?.ok_or_else(missing)?.facts.version_id)
-        }
-        _ => Ok(record.facts.version_id),
-    }
+    Ok(head(db, record)?.map_or(record.facts.version_id, |head| head.facts.version_id))
 }

@@ -35,14 +35,14 @@ pub const CLAIMS: &[Claim] = &[
         detector: "text-trigger",
         severity: Severity::High,
         finds: "words and phrases whose records have a label that their other words do not speak for",
-        false_positives: "none on 13 clean development sets; up to 0.8 % of records beside a real trigger",
-        misses: "triggers in fewer than 5 records, and those whose records keep their right label",
+        false_positives: "8 records of one of six clean development sets of short texts, none of the others; of random parts of them 8 in 48 had a finding, of at most 2.8 % of the records",
+        misses: "triggers in fewer than 5 records, about half of those in 10, and those whose records keep their right label",
     },
     Claim {
         detector: "image-trigger",
         severity: Severity::High,
         finds: "small patches that are the same in many images, whose label their likes do not have",
-        false_positives: "none on 8 clean development sets; marks that honest images of one class share, such as a stamp, would be found",
+        false_positives: "none on 8 clean development sets of drawings, 37 of 2,000 crops of photographs; marks that honest images of one class share, such as a stamp, would be found",
         misses: "patterns blended over whole images, small patches on rich photographs, and triggers whose images keep their right label",
     },
     Claim {

@@ -105,29 +105,19 @@ impl Vault {
         Ok(Some(SealedParts { artifact, parts }))
     }
 
-    /// The version that names a part.
-    ///
-    /// # Errors
-    /// Those of the catalogue.
-    pub(in super::super) fn head_of(&self, part: &VersionRecord) -> Result<Option<VersionRecord>> {
-        let Some(head) = part.part_of.filter(|head| *head > 0) else { return Ok(None) };
-        let page = self.catalogue.versions_of(part.facts.artifact_id, Visibility::All, head.checked_add(1), 1)?;
-        Ok(page.rows.into_iter().next().filter(|record| record.facts.number == head))
-    }
-
     /// Bytes of all members of a version, with those of its parts; of a part, those of all that is sealed with it: what a whole read is.
     ///
     /// # Errors
     /// Those of the catalogue.
     pub(in super::super) fn content_with_parts(&self, record: &VersionRecord) -> Result<u64> {
-        let own = record.facts.content_len;
-        let (head, own) = match self.head_of(record)? {
-            Some(head) => (head.facts.number, head.facts.content_len),
-            None if record.kind == ArtifactKind::Dataset => (record.facts.number, own),
-            None => return Ok(own),
-        };
-        let parts = self.catalogue.parts_of(record.facts.artifact_id, head)?;
-        Ok(parts.iter().fold(own, |sum, part| sum.saturating_add(part.facts.content_len)))
+        if record.kind != ArtifactKind::Dataset {
+            return Ok(record.facts.content_len);
+        }
+        let head = self.catalogue.head_of(record)?;
+        let head = head.as_ref().unwrap_or(record);
+        let parts = self.catalogue.parts_of(head.facts.artifact_id, head.facts.number)?;
+        let all = parts.iter().map(|part| part.facts.content_len);
+        Ok(all.fold(head.facts.content_len, u64::saturating_add))
     }
 
     /// Whether the parts that a version names, as it was signed, are those that the catalogue has for it.
