@@ -12,11 +12,19 @@ use rustix::fs::OFlags;
 /// # Errors
 /// `IsADirectory`; `InvalidData` for a pipe, a device and the like; those of the file system.
 pub fn open(path: &Path) -> io::Result<File> {
+    let file = open_or_directory(path)?;
+    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+}
+
+/// Opens a regular file, or a directory.
+///
+/// # Errors
+/// `InvalidData` for a pipe, a device and the like; those of the file system.
+pub fn open_or_directory(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     match file.metadata()?.file_type() {
-        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        kind if !kind.is_file() => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
-        _ => Ok(file),
+        kind if kind.is_file() || kind.is_dir() => Ok(file),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
     }
 }
 

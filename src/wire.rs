@@ -32,6 +32,8 @@ pub(crate) mod spiffe {
 
 /// Most bytes of bulk data in one message, both ways.
 pub(crate) const PIECE_LEN: usize = 1 << 20;
+/// Most bytes of a statement of a dataset that is sent ahead of the version that it is about.
+pub(crate) const MAX_STATEMENT_AHEAD: usize = 256 << 10;
 /// Largest message either side takes: a piece with its outboard nodes, or the request with the longest member list.
 pub(crate) const MESSAGE_LIMIT: usize = 4 << 20;
 

@@ -87,13 +87,14 @@ def vault(rows: list[Row], *detectors: str) -> Verdict:
 
 
 def vault_labels(rows: list[Row]) -> Verdict:
-    """With a score of each row, which a report has not: the highest of some bars that it passes. CPU of one scan."""
-    verdict = vault(rows, "label")
-    verdict.scores = np.zeros(len(rows))
-    for bar in (0.01, 0.1, 0.3, 0.5, 0.7, 0.9):
-        report, _ = scan(rows, "--detector", "label", "--bar", f"label.margin={bar}", "--bar", "label.above-mean=0")
-        verdict.scores[sorted(found(report))] = bar + 0.1
-    return verdict
+    """With a score of each row: that of the ranking of labels."""
+    report, seconds = scan(rows, "--detector", "label", "--rank", str(len(rows)))
+    scores = np.zeros(len(rows))
+    for ranking in report["rankings"]:
+        if ranking["ranking"] == "label":
+            for ranked in ranking["records"]:
+                scores[ranked["record"] - 1] = ranked["score"]
+    return Verdict(found(report), seconds, scores)
 
 
 @dataclass

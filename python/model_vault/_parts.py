@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from blake3 import blake3
+
 from . import _json
 from ._statement import ArtifactStatement, Malformed, hex_of, number_of, text_of
 from .errors import error
@@ -30,6 +32,8 @@ class Part:
     """Path of the first file."""
     last: str
     """Path of the last."""
+    content: str
+    """Digest of what the files are, 64 hex digits (docs/datasets.md)."""
 
 
 def names_parts(statement: ArtifactStatement) -> bool:
@@ -57,10 +61,11 @@ def read(text: bytes) -> tuple[Part, ...]:
 
 
 def _part(value: object) -> Part:
-    if not _json.has_only(value, "version", "root", "files", "first", "last"):
+    if not _json.has_only(value, "version", "root", "files", "first", "last", "content"):
         raise Malformed("a part")
     numbers = number_of(value, "version"), number_of(value, "files")
-    part = Part(numbers[0], hex_of(value, "root"), numbers[1], text_of(value, "first"), text_of(value, "last"))
+    ends = text_of(value, "first"), text_of(value, "last")
+    part = Part(numbers[0], hex_of(value, "root"), numbers[1], *ends, hex_of(value, "content"))
     if 0 in numbers or (part.files == 1) != (part.first == part.last):
         raise Malformed("a part")
     return part
@@ -69,13 +74,27 @@ def _part(value: object) -> Part:
 def check(part: Part, root: str, statement: ArtifactStatement) -> None:
     """That a signed statement is that of this part. Raises IntegrityError ``BindingMismatch``."""
     paths = [member.path for member in statement.members]
-    same = (statement.version, root, len(paths)) == (part.version, part.root, part.files)
-    if not same or (paths[0], paths[-1]) != (part.first, part.last) or not all(map(_is_file, paths)):
+    ends = (paths[0], paths[-1]) if paths else ("", "")
+    found = Part(statement.version, root, len(paths), *ends, content(statement))
+    if found != part or not all(map(_is_file, paths)):
         raise error(
             "BindingMismatch",
             f"v{statement.version} (b3:{root}) is not the part of the dataset that was signed (b3:{part.root})",
             "the server answers with something else than was sealed: do not use it, ask its operator",
         )
+
+
+def content(statement: ArtifactStatement) -> str:
+    """Digest of path, size and BLAKE3 of each member, in the order of their paths."""
+    digest = blake3()
+    for member in statement.members:
+        path = member.path.encode()
+        digest.update(b"".join((_u64(len(path)), path, _u64(member.size), bytes.fromhex(member.blake3))))
+    return digest.hexdigest()
+
+
+def _u64(number: int) -> bytes:
+    return number.to_bytes(8, "little")
 
 
 def _is_file(path: str) -> bool:

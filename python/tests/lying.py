@@ -167,13 +167,16 @@ class Content:
             if request.statement_only
             else list(request.members) or [fetch_pb2.MemberSelection(path=p) for p in paths]
         )
-        chunks = total = 0
+        spans = []
         for selected in wanted:
-            path, group = selected.path, 1 << self.group_log2
+            last = selected.through or selected.path
+            spans += [(path, 0, len(self.members[path])) for path in paths if selected.path <= path <= last]
+            if selected.HasField("range"):
+                spans[-1] = (selected.path, getattr(selected.range, "from"), selected.range.to)
+        chunks = total = 0
+        for path, begin, end in spans:
+            group = 1 << self.group_log2
             data, step = self.members[path], min(group, 1 << 20)
-            begin, end = (
-                (getattr(selected.range, "from"), selected.range.to) if selected.HasField("range") else (0, len(data))
-            )
             for offset in range(begin // group * group, min(len(data), -(-end // group) * group), step):
                 piece = data[offset : offset + step]
                 nodes = b"" if offset % (1 << self.group_log2) else bytes(64)

@@ -954,7 +954,7 @@ def test_what_this_reader_saw_the_command_line_holds_too(vault, home, tmp_path):
     (home / "dataset.sig").write_text(first)
     command = [binary(), "dataset", "verify", home, "--key", tmp_path / "curator.pub.pem"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, "version 2 was read here before" in done.stderr) == (3, True)
+    assert (done.returncode, "version 2 was seen here before" in done.stderr) == (3, True)
 
 
 def test_the_command_line_signs_and_checks_a_receipt(vault, home, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from lying import Content, Message, Server, seal_statements
 
 import model_vault
@@ -43,7 +44,13 @@ class Sealed(Content):
 
     def part(self) -> dict[str, Any]:
         paths = sorted(self.members)
-        ends = {"files": len(paths), "first": paths[0], "last": paths[-1]}
+        content = blake3()
+        for path in paths:
+            data = self.members[path]
+            for field in (len(path).to_bytes(8, "little"), path.encode(), len(data).to_bytes(8, "little")):
+                content.update(field)
+            content.update(blake3(data).digest())
+        ends = {"files": len(paths), "first": paths[0], "last": paths[-1], "content": content.hexdigest()}
         return {"version": self.version, "root": self.root, **ends}
 
 
@@ -85,12 +92,62 @@ def test_the_files_of_all_parts_are_those_of_the_version_that_names_them(server,
             artifact.read(missing)
 
 
+def test_many_members_come_in_one_call_for_each_part_which_goes_on_where_it_was_cut(server, connect):
+    held = versions()
+    serve(server, held)
+    artifact = connect().fetch("digits")
+    files = {**ONE, **TWO}
+    before = len(server.requests)
+    assert list(artifact.each_unverified(files)) == list(files.values())
+    asked = [[(m.path, m.through) for m in r.members] for r in server.requests[before:]]
+    assert asked == [[("a/1.png", "b.png")], [("c/9.png", "c/9.png")]]
+
+    # The second is left out of what follows, and each call gives one member, or nothing, before it is cut.
+    served = server.answer
+    for chunks, fails in ((3, False), (0, True)):
+
+        def cut(request: fetch_pb2.FetchRequest, context: Any, most: int = chunks) -> list[Message]:
+            messages = served(request, context)
+            chunk = [i for i, message in enumerate(messages) if message.WhichOneof("part") == "chunk"]
+            return messages[: chunk[most] if len(chunk) > most else -1]
+
+        server.answer, before = cut, len(server.requests)
+        if fails:
+            with pytest.raises(model_vault.IntegrityError) as caught:
+                list(artifact.each_unverified(["a/1.png", "b.png"]))
+            assert caught.value.id == "StreamBroken"
+            continue
+        assert list(artifact.each_unverified(["a/1.png", "b.png"])) == [ONE["a/1.png"], ONE["b.png"]]
+        asked = [[(m.path, m.through) for m in r.members] for r in server.requests[before:]]
+        assert asked == [[("a/1.png", "a/1.png"), ("b.png", "b.png")], [("b.png", "b.png")]]
+
+
+def test_members_that_lie_apart_are_asked_for_in_requests_that_a_server_takes(server, connect, tmp_path):
+    # Every other one of them, with paths that are long.
+    members = {f"{i:04}/{'x' * 200}": b"%d" % i for i in range(2000)}
+    wanted = list(members)[::2]
+    content = Content(members)
+    server.answer = lambda request, context: content.answer(request)
+    artifact = connect().fetch("digits", members=wanted)
+    assert list(artifact.each_unverified(wanted)) == [members[path] for path in wanted]
+    saved = artifact.save(tmp_path / "out")
+    assert {str(p.relative_to(saved)): p.read_bytes() for p in saved.rglob("*") if p.is_file()} == {
+        path: members[path] for path in wanted
+    }
+    assert max(request.ByteSize() for request in server.requests) < 256 << 10
+    assert len(server.requests) > 3
+
+
 def swapped(held: Versions) -> None:
     held[5] = replace(held[4])
 
 
 def older(held: Versions) -> None:
     held[5] = replace(held[5], root="99" * 32)
+
+
+def rewritten(held: Versions) -> None:
+    held[5] = replace(held[5], members={"c/9.png": b"ten!" * 90_000})
 
 
 def longer(held: Versions) -> None:
@@ -123,6 +180,7 @@ def none(held: Versions) -> None:
     [
         (swapped, "BindingMismatch"),
         (older, "BindingMismatch"),
+        (rewritten, "BindingMismatch"),
         (longer, "BindingMismatch"),
         (beside, "BindingMismatch"),
         (twice, "ManifestInvalid"),

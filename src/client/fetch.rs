@@ -132,6 +132,19 @@ impl Client {
         self.fetch_selected(&plan, Some(wanted), sink).await
     }
 
+    /// As [`fetch`](Self::fetch), of other members than the plan names.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub(crate) async fn fetch_some(
+        &self,
+        plan: &FetchPlan,
+        wanted: Vec<Selection>,
+        sink: &mut (dyn FetchSink + Send),
+    ) -> Result<FetchReport> {
+        self.fetch_selected(plan, Some(wanted), sink).await
+    }
+
     /// The verified statement of a version, without a byte of it. Checked as in [`fetch`](Self::fetch).
     ///
     /// # Errors
@@ -189,13 +202,22 @@ fn named(error: Error, reference: &Reference) -> Error {
         .hint(format!("check the name; if it is right, ask an operator: vault grant WORKLOAD {artifact}"))
 }
 
-/// Path of a member, and the bytes of it; none: all.
-pub(super) type Selection = (String, Option<Range<u64>>);
+/// A member, or several that follow one another in path order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// Path of the first.
+    pub path: String,
+    /// The bytes of it; none: all. It goes to its end where others follow.
+    pub range: Option<Range<u64>>,
+    /// Path of the last, unless there is one only.
+    pub through: Option<String>,
+}
 
 fn selections(plan: &FetchPlan) -> Result<Vec<Selection>> {
-    let mut wanted = plan.members.clone();
-    wanted.extend(plan.reference.member.iter().map(|path| (path.clone(), None)));
-    for (path, range) in &wanted {
+    let whole = plan.reference.member.iter().map(|path| (path.clone(), None));
+    let wanted = plan.members.iter().cloned().chain(whole);
+    let wanted: Vec<_> = wanted.map(|(path, range)| Selection { path, range, through: None }).collect();
+    for Selection { path, range, .. } in &wanted {
         if range.as_ref().is_some_and(|r| r.start > r.end) {
             return Err(Error::new(ErrorId::RangeInvalid, format!("{path}: the range ends before it starts")));
         }
@@ -203,9 +225,9 @@ fn selections(plan: &FetchPlan) -> Result<Vec<Selection>> {
     Ok(wanted)
 }
 
-fn selection_to_wire((path, range): &Selection) -> pb::MemberSelection {
+fn selection_to_wire(Selection { path, range, through }: &Selection) -> pb::MemberSelection {
     let range = range.as_ref().map(|r| pb::ByteRange { from: r.start, to: r.end });
-    pb::MemberSelection { path: path.clone(), range }
+    pb::MemberSelection { path: path.clone(), range, through: through.clone().unwrap_or_default() }
 }
 
 /// The checks, fed message by message. Holds at most the statement and one group.
@@ -398,20 +420,25 @@ fn spans(statement: &ArtifactStatement, wanted: &[Selection]) -> Result<Vec<Span
         return Ok(subjects.iter().enumerate().map(|(member, s)| Span { member, from: 0, to: s.size }).collect());
     }
     let places: HashMap<&str, usize> = subjects.iter().enumerate().map(|(i, s)| (s.path.as_str(), i)).collect();
-    wanted
-        .iter()
-        .map(|(path, range)| {
-            let member = *places
-                .get(path.as_str())
-                .ok_or_else(|| Error::new(ErrorId::NotFound, format!("no member {path:?} in the artifact")))?;
-            let size = subjects[member].size;
-            let range = range.clone().unwrap_or(0..size);
-            if range.end > size {
-                return Err(Error::new(ErrorId::RangeInvalid, format!("{path} has {size} bytes, not {}", range.end)));
-            }
-            Ok(Span { member, from: range.start, to: range.end })
-        })
-        .collect()
+    let place_of = |path: &str| {
+        let place = places.get(path).copied();
+        place.ok_or_else(|| Error::new(ErrorId::NotFound, format!("no member {path:?} in the artifact")))
+    };
+    let mut spans = Vec::with_capacity(wanted.len());
+    for Selection { path, range, through } in wanted {
+        let member = place_of(path)?;
+        let size = subjects[member].size;
+        let range = range.clone().unwrap_or(0..size);
+        if range.end > size {
+            return Err(Error::new(ErrorId::RangeInvalid, format!("{path} has {size} bytes, not {}", range.end)));
+        }
+        spans.push(Span { member, from: range.start, to: range.end });
+        if let Some(through) = through {
+            let rest = member + 1..=place_of(through)?;
+            spans.extend(rest.map(|member| Span { member, from: 0, to: subjects[member].size }));
+        }
+    }
+    Ok(spans)
 }
 
 /// Takes the chunks. What must come next follows from the statement and the plan alone; the server decides nothing.

@@ -27,6 +27,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use connect::Endpoint;
+#[cfg(test)]
+pub(crate) use fetch::Selection;
 pub use fetch::{FetchPlan, FetchReport, FetchSink, InMemory};
 pub use floor::{Seen, SeenMove, TagFloor};
 pub use seal::Upload;

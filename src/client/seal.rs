@@ -4,18 +4,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
 use super::connect::Link;
-use super::transfer::{Digests, Source, Sources};
+use super::transfer::{Digests, DigestsOfAll, Source, Sources};
 use super::{Client, request_id};
 use crate::crypto::dsse::{IN_TOTO, Signer};
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
-use crate::manifest::{ArtifactStatement, CLOCK_SKEW, MAX_STATEMENT_LEN};
-use crate::names::{ALLOW_UNSIGNED, ArtifactKind, Clock as _, Name, Root, SystemClock, Tag, Timestamp};
+use crate::manifest::{ArtifactStatement, CLOCK_SKEW, MAX_STATEMENT_LEN, Part as SealedPart};
+use crate::names::{ALLOW_UNSIGNED, ArtifactKind, Blake3, Clock as _, Name, Root, SystemClock, Tag, Timestamp};
 use crate::seal::io::ReadAt;
 use crate::seal::signatures;
 use crate::wire::pb::seal_response::Part;
@@ -52,28 +53,37 @@ impl Client {
     /// if the vault asks for a signature on something else than was sent; else the vault's or the signer's. Nothing was
     /// published then.
     pub async fn seal(&self, upload: Upload, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<(VersionFacts, bool)> {
-        self.seal_new(upload, false, progress).await
+        self.seal_new(upload, None, progress).await.map(|(version, replayed, _)| (version, replayed))
     }
 
     /// Seals some of the files of a dataset, as a version that no tag moves to. A version of the same artifact that is sealed later
-    /// names it, with all others (docs/datasets.md).
+    /// names it as is told here, with all others (docs/datasets.md). What its files are is measured as they are sent: of that the vault
+    /// is not believed. `statement`: the `dataset.sig` of that version, if it is known already: what it will be refused for, this is
+    /// refused for at once, unless it is longer than 256 KiB.
     ///
     /// # Errors
     /// As [`seal`](Self::seal).
     pub async fn seal_part(
         &self,
         upload: Upload,
+        statement: &[u8],
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(VersionFacts, bool)> {
-        self.seal_new(upload, true, progress).await
+    ) -> Result<SealedPart> {
+        let statement = if statement.len() > wire::MAX_STATEMENT_AHEAD { &[] } else { statement };
+        let (version, _, sent) = self.seal_new(upload, Some(statement), progress).await?;
+        if sent.len() as u64 != version.member_count {
+            return Err(broken("it sealed another number of files than were sent"));
+        }
+        let members = sent.iter().map(|(path, size, digest)| (path.as_str(), *size, *digest));
+        Ok(SealedPart::of(version.version, version.root, members))
     }
 
     async fn seal_new(
         &self,
         upload: Upload,
-        part: bool,
+        part: Option<&[u8]>,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(VersionFacts, bool)> {
+    ) -> Result<(VersionFacts, bool, Vec<(String, u64, Blake3)>)> {
         let mut members = Vec::with_capacity(upload.members.len());
         let mut list = Vec::with_capacity(upload.members.len());
         for (path, source) in upload.members {
@@ -81,11 +91,12 @@ impl Client {
             members.push(pb::SealMember { path: path.clone(), size });
             list.push(Source { name: path, size, bytes: source });
         }
+        let sent: Vec<_> = members.iter().map(|m| (m.path.clone(), m.size)).collect();
         let claim = Claim {
             namespace: upload.namespace.clone(),
             name: upload.name.clone(),
             kind: upload.kind,
-            members: members.iter().map(|m| (m.path.clone(), m.size)).collect(),
+            members: sent.clone(),
             began: SystemClock.now(),
         };
         let start = pb::SealStart {
@@ -100,21 +111,29 @@ impl Client {
             identity: upload.identity.map(|name| name.to_string()).unwrap_or_default(),
             allow: upload.allow_unsigned.iter().map(|_| ALLOW_UNSIGNED.to_owned()).collect(),
             reason: upload.allow_unsigned.unwrap_or_default(),
-            part,
+            part: part.is_some(),
+            statement: part.map(Bytes::copy_from_slice).unwrap_or_default(),
         };
-        let (sources, publisher) = match upload.signer {
-            Some(signer) => {
-                let (sources, digests) = Sources::hashed(list, upload.sha256);
-                (sources, Some(Publisher { signer, claim, digests: Some(digests), statement: None, root: None }))
+        let (sources, measured) = match &upload.signer {
+            None if part.is_none() => (Sources::unhashed(list), None),
+            signer => {
+                let (sources, digests) = Sources::hashed(list, upload.sha256 && signer.is_some());
+                (sources, Some(digests))
             }
-            None => (Sources::unhashed(list), None),
         };
+        let publisher = upload.signer.zip(measured.clone());
+        let publisher =
+            publisher.map(|(signer, digests)| Publisher { signer, claim, digests, statement: None, root: None });
         let part = |part| pb::SealRequest { part: Some(part) };
         let first = part(pb::seal_request::Part::Start(start));
         let wrap = |data| part(pb::seal_request::Part::Data(data));
         let last = |bytes| Some(part(pb::seal_request::Part::End(pb::SealEnd { bytes })));
         let talk = async |outgoing, requests| self.talk(outgoing, requests, publisher).await;
-        self.upload(talk, first, wrap, last, sources, progress).await
+        let (version, replayed) = self.upload(talk, first, wrap, last, sources, progress).await?;
+        let measured = measured.and_then(|all| all.borrow().clone()).unwrap_or_default();
+        let mut sent: Vec<_> = sent.into_iter().zip(measured).map(|((path, size), d)| (path, size, d.blake3)).collect();
+        sent.sort_unstable();
+        Ok((version, replayed, sent))
     }
 
     async fn talk(
@@ -202,7 +221,7 @@ struct Publisher {
     signer: Arc<dyn Signer>,
     claim: Claim,
     /// Told when all was sent.
-    digests: Option<oneshot::Receiver<Vec<Digests>>>,
+    digests: DigestsOfAll,
     statement: Option<ArtifactStatement>,
     root: Option<Root>,
 }
@@ -211,9 +230,9 @@ impl Publisher {
     async fn sign(&mut self, payload: Vec<u8>) -> Result<[u8; 64]> {
         match (&self.statement, &self.root) {
             (None, _) => {
-                let digests = self.digests.take().ok_or_else(|| broken("it asks twice"))?;
-                let digests = digests.await.map_err(|_| broken("it asks before all was sent"))?;
-                self.statement = Some(self.claim.accept(&payload, &digests, SystemClock.now())?);
+                let digests = self.digests.wait_for(Option::is_some).await;
+                let digests = digests.map_err(|_| broken("it asks before all was sent"))?.clone();
+                self.statement = Some(self.claim.accept(&payload, &digests.unwrap_or_default(), SystemClock.now())?);
             }
             (Some(statement), None) => {
                 let root = signatures::root_of_statement(&payload, &statement.file_id);

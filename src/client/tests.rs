@@ -131,6 +131,22 @@ impl Artifact {
         offsets.iter().flat_map(|o| outboard[*o as usize..][..NODE_LEN].to_vec()).collect()
     }
 
+    /// Members and byte ranges that a request selects.
+    pub(crate) fn selected(&self, wanted: &[pb::MemberSelection]) -> Vec<(usize, Range<usize>)> {
+        let (subjects, mut ranges) = (&self.statement.subjects, Vec::new());
+        let place_of = |path: &str| subjects.iter().position(|s| s.path == path).unwrap();
+        for selection in wanted {
+            let at = place_of(&selection.path);
+            let whole = 0..subjects[at].size as usize;
+            ranges.push((at, selection.range.as_ref().map_or(whole, |r| r.from as usize..r.to as usize)));
+            if !selection.through.is_empty() {
+                let rest = at + 1..=place_of(&selection.through);
+                ranges.extend(rest.map(|at| (at, 0..subjects[at].size as usize)));
+            }
+        }
+        ranges
+    }
+
     /// What an honest server sends for byte ranges of members, in pieces of at most 1 MiB.
     pub(crate) fn stream(&self, wanted: &[(usize, Range<usize>)]) -> Vec<Part> {
         self.stream_with(&self.envelope(1), wanted)

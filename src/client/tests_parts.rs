@@ -28,15 +28,7 @@ impl FetchService for Server {
             return Err(wire::status_of(&Error::new(ErrorId::NotFound, "none"), wire::Audience::Remote));
         };
         let subjects = &artifact.statement.subjects;
-        let mut wanted: Vec<_> = asked
-            .members
-            .iter()
-            .map(|m| {
-                let at = subjects.iter().position(|s| s.path == m.path).unwrap();
-                let whole = 0..subjects[at].size as usize;
-                (at, m.range.as_ref().map_or(whole, |r| r.from as usize..r.to as usize))
-            })
-            .collect();
+        let mut wanted = artifact.selected(&asked.members);
         if wanted.is_empty() && !asked.statement_only {
             wanted = subjects.iter().enumerate().map(|(at, s)| (at, 0..s.size as usize)).collect();
         }
@@ -63,14 +55,8 @@ fn sealed(number: u64, sizes: &[(&str, usize)]) -> Artifact {
 }
 
 fn part(of: &Artifact) -> Part {
-    let subjects = &of.statement.subjects;
-    Part {
-        version: of.statement.version,
-        root: of.version.root,
-        files: subjects.len() as u64,
-        first: subjects.first().unwrap().path.clone(),
-        last: subjects.last().unwrap().path.clone(),
-    }
+    let members = of.statement.subjects.iter().map(|s| (s.path.as_str(), s.size, s.blake3));
+    Part::of(of.statement.version, of.version.root, members)
 }
 
 /// The version that names these parts, as the tag has it.
@@ -184,6 +170,9 @@ fn a_part_that_is_not_the_one_that_was_named_is_refused() {
         let mut older = sealed(5, &[("c/9.png", 3 << 20)]);
         older.version.root = Root([9; 32]);
         a.insert(5, older);
+    });
+    refused("another content under the number and the root that were named", ErrorId::BindingMismatch, &|a| {
+        a.get_mut(&5).unwrap().statement.subjects[0].blake3 = blake3(b"of an earlier sealing");
     });
     refused("one with more files, and the root that was named", ErrorId::BindingMismatch, &|a| {
         a.insert(5, sealed(5, &[("c/9.png", 3 << 20), ("d.png", 1)]));

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tonic::Response;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
@@ -145,7 +145,7 @@ impl Client {
 pub(super) struct Sources {
     list: Vec<Source>,
     /// Hears the digests of all members when the last was read, and whether SHA-256 is wanted too.
-    hashed: Option<(oneshot::Sender<Vec<Digests>>, bool)>,
+    hashed: Option<(watch::Sender<Option<Vec<Digests>>>, bool)>,
 }
 
 impl Sources {
@@ -155,11 +155,14 @@ impl Sources {
     }
 
     /// The digests are told when all was read.
-    pub(super) fn hashed(list: Vec<Source>, sha256: bool) -> (Self, oneshot::Receiver<Vec<Digests>>) {
-        let (hears, told) = oneshot::channel();
+    pub(super) fn hashed(list: Vec<Source>, sha256: bool) -> (Self, DigestsOfAll) {
+        let (hears, told) = watch::channel(None);
         (Self { list, hashed: Some((hears, sha256)) }, told)
     }
 }
+
+/// None until all was read.
+pub(super) type DigestsOfAll = watch::Receiver<Option<Vec<Digests>>>;
 
 pub(super) struct Source {
     pub(super) name: String,
@@ -208,6 +211,6 @@ fn read_all(sources: Sources, pieces: &mpsc::Sender<Result<Bytes>>) {
         digests.extend(of);
     }
     if let Some((hears, _)) = sources.hashed {
-        let _ = hears.send(digests);
+        let _ = hears.send(Some(digests));
     }
 }

@@ -63,8 +63,6 @@ struct One {
     statement: ArtifactStatement,
     /// Where each member begins in the line.
     starts: Vec<u64>,
-    /// The part of the line that its members are, in the order of their paths, if they are all together there.
-    whole: Option<Range<u64>>,
 }
 
 /// A member in the line.
@@ -229,41 +227,52 @@ impl Line {
 }
 
 impl Served {
-    /// What to ask for to get these bytes, as far as fits into one request, of which sealed file, and where that ends.
+    /// What to ask for to get these bytes, as far as it is of one sealed file and fits into one request: of which file, and where that ends.
     fn selections(&self, bytes: Range<u64>) -> (usize, Vec<Selection>, u64) {
         let first = self.order.partition_point(|place| place.start <= bytes.start).saturating_sub(1);
-        let (mut selected, mut named, mut at, mut from) = (Vec::new(), 0, bytes.start, 0);
-        for Place { start, of, member } in self.order.iter().skip(first).take_while(|p| p.start < bytes.end) {
-            let one = &self.sealed[*of as usize];
-            let subject = &one.statement.subjects[*member as usize];
+        let of = self.order.get(first).map_or(0, |place| place.of);
+        let subjects = &self.sealed[of as usize].statement.subjects;
+        let (mut runs, mut named, mut at) = (Vec::<Run>::new(), 0, bytes.start);
+        let places = self.order.iter().skip(first);
+        for Place { start, member, .. } in places.take_while(|p| p.start < bytes.end && p.of == of) {
+            let (member, subject) = (*member as usize, &subjects[*member as usize]);
             let within = at.saturating_sub(*start)..subject.size.min(bytes.end - start);
-            if within.is_empty() {
-                continue;
-            }
-            if selected.is_empty() {
-                from = *of as usize;
-                if let Some(whole) = one.whole.as_ref().filter(|w| w.start == at && w.end <= bytes.end) {
-                    // No path is named to get all.
-                    return (from, selected, whole.end);
+            let whole = within == (0..subject.size);
+            if let Some(run) = runs.last_mut().filter(|run| whole && run.to_its_end && run.last + 1 == member) {
+                run.last = member;
+            } else if !within.is_empty() {
+                named += 2 * subject.path.len() + 64;
+                if named > REQUEST_PATHS && !runs.is_empty() {
+                    break;
                 }
-            } else if from != *of as usize {
-                break;
-            }
-            named += subject.path.len() + 32;
-            if named > REQUEST_PATHS && !selected.is_empty() {
-                break;
+                let to_its_end = within.end == subject.size;
+                runs.push(Run { first: member, within: within.clone(), last: member, to_its_end });
             }
             at = start + within.end;
-            selected.push((subject.path.clone(), Some(within)));
         }
-        (from, selected, at)
+        let selection = |Run { first, within, last, .. }: Run| Selection {
+            path: subjects[first].path.clone(),
+            range: Some(within),
+            through: (last > first).then(|| subjects[last].path.clone()),
+        };
+        (of as usize, runs.into_iter().map(selection).collect(), at)
     }
+}
+
+/// Members that follow one another in their sealed file as they do in the line.
+struct Run {
+    first: usize,
+    /// Bytes of the first.
+    within: Range<u64>,
+    last: usize,
+    /// Whether others may follow.
+    to_its_end: bool,
 }
 
 impl One {
     fn of(plan: FetchPlan, statement: ArtifactStatement) -> Self {
         let starts = vec![0; statement.subjects.len()];
-        Self { plan, statement, starts, whole: None }
+        Self { plan, statement, starts }
     }
 }
 
@@ -274,7 +283,6 @@ fn lay_out(sealed: &mut [One], last: &dyn Fn(&str) -> bool) -> Result<(Vec<Place
     let mut len = 0_u64;
     for pass in [false, true] {
         for (of, one) in sealed.iter_mut().enumerate() {
-            let (begin, mut taken) = (len, 0);
             for (member, subject) in one.statement.subjects.iter().enumerate() {
                 if last(&subject.path) != pass {
                     continue;
@@ -283,10 +291,6 @@ fn lay_out(sealed: &mut [One], last: &dyn Fn(&str) -> bool) -> Result<(Vec<Place
                 let narrow = |n: usize| u32::try_from(n).map_err(|_| too_many());
                 order.push(Place { start: len, of: narrow(of)?, member: narrow(member)? });
                 len = len.checked_add(subject.size).ok_or_else(too_many)?;
-                taken += 1;
-            }
-            if taken == one.starts.len() && len > begin {
-                one.whole = Some(begin..len);
             }
         }
     }

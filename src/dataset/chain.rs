@@ -88,9 +88,9 @@ impl Chain {
             Err(Error::new(ErrorId::VersionRollback, text).hint("get the newer version from its owner"))
         };
         match seen {
-            Some(seen) if version < seen.version => return older(seen.version, "was read here before"),
+            Some(seen) if version < seen.version => return older(seen.version, "was seen here before"),
             Some(seen) if version == seen.version && *digest != seen.digest => {
-                let text = format!("another version {version} of {:?} was read here before", statement.name);
+                let text = format!("another version {version} of {:?} was seen here before", statement.name);
                 return Err(Error::new(ErrorId::DatasetForked, text));
             }
             // It follows from the one that was seen, over all between.
@@ -101,7 +101,7 @@ impl Chain {
                 let same = self.0.iter().all(|v| v.statement.version != seen.version || v.digest == seen.digest);
                 if seen.version != version && !(whole && follows && same) {
                     let text = format!(
-                        "version {version} of {:?} does not follow the version {} that was read here before",
+                        "version {version} of {:?} does not follow the version {} that was seen here before",
                         statement.name, seen.version
                     );
                     return Err(Error::new(ErrorId::DatasetForked, text)

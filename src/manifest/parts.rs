@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 
 use super::ArtifactStatement;
+use crate::crypto::hash::Blake3Hasher;
 use crate::error::{Error, ErrorId, Result};
 use crate::json::{self, Value, quote};
-use crate::names::{ArtifactKind, Root};
+use crate::names::{ArtifactKind, Blake3, Root};
 
 /// The member that names the parts.
 pub const PARTS_NAME: &str = "dataset.parts";
@@ -33,6 +34,8 @@ pub struct Part {
     pub first: String,
     /// Path of the last.
     pub last: String,
+    /// Digest of what the files are ([`of`](Self::of)): root and number are what the vault said when it sealed them, this is not.
+    pub content: Blake3,
 }
 
 /// All parts of a dataset, in the order of their paths; no path is in two.
@@ -84,7 +87,7 @@ impl Parts {
             quote(&part.first, &mut out);
             out.push_str(",\"last\":");
             quote(&part.last, &mut out);
-            out.push('}');
+            let _ = write!(out, ",\"content\":\"{}\"}}", part.content);
         }
         out.push_str("\n]}\n");
         out
@@ -107,6 +110,7 @@ impl Parts {
                 files: value.get("files")?.as_u64()?,
                 first: value.get("first")?.as_str()?.to_owned(),
                 last: value.get("last")?.as_str()?.to_owned(),
+                content: value.get("content")?.as_str()?.parse().ok()?,
             })
         };
         let parts = listed.iter().map(part).collect::<Option<_>>().ok_or_else(|| invalid("a part"))?;
@@ -124,22 +128,31 @@ impl Parts {
 }
 
 impl Part {
-    /// Whether these are the members of this part, in the order of their paths. What is about the version is for others to check.
-    pub fn holds<'a>(&self, mut paths: impl ExactSizeIterator<Item = &'a str> + DoubleEndedIterator + Clone) -> bool {
-        // They are sorted, so that what is no file of a dataset lies between others where it hides.
-        let files = paths.clone().all(is_file);
-        let (len, first) = (paths.len() as u64, paths.next());
-        let last = paths.next_back().or(first);
-        files && len == self.files && first == Some(&self.first) && last == Some(&self.last)
+    /// The part that a version with these members is: path, bytes and BLAKE3 of each, in the order of their paths. Of what a member is,
+    /// the digest takes the length of the path and the path, the bytes and their digest; both numbers have 8 bytes, the lowest first.
+    pub fn of<'a>(version: u64, root: Root, members: impl IntoIterator<Item = (&'a str, u64, Blake3)>) -> Self {
+        let (mut files, mut first, mut last, mut content) = (0, None, "", Blake3Hasher::default());
+        for (path, size, digest) in members {
+            files += 1;
+            first.get_or_insert(path);
+            last = path;
+            [&(path.len() as u64).to_le_bytes(), path.as_bytes(), &size.to_le_bytes(), &digest.0]
+                .into_iter()
+                .for_each(|field| content.update(field));
+        }
+        let (first, last) = (first.unwrap_or_default().to_owned(), last.to_owned());
+        Self { version, root, files, first, last, content: content.finish() }
     }
 
-    /// Whether a signed statement is that of this part.
+    /// Whether a signed statement is that of this part, and is about files of a dataset only.
     ///
     /// # Errors
     /// `BindingMismatch`.
     pub fn check(&self, root: &Root, statement: &ArtifactStatement) -> Result<()> {
-        let paths = statement.subjects.iter().map(|s| s.path.as_str());
-        if *root == self.root && statement.version == self.version && self.holds(paths) {
+        let members = statement.subjects.iter().map(|s| (s.path.as_str(), s.size, s.blake3));
+        // They are sorted, so that what is no file of a dataset lies between others where it hides.
+        let files = statement.subjects.iter().all(|s| is_file(&s.path));
+        if files && Self::of(statement.version, *root, members) == *self {
             return Ok(());
         }
         let text = format!(
@@ -165,7 +178,8 @@ mod tests {
     use super::*;
 
     fn part(version: u64, files: u64, first: &str, last: &str) -> Part {
-        Part { version, root: Root([version as u8; 32]), files, first: first.into(), last: last.into() }
+        let (first, last, content) = (first.into(), last.into(), Blake3([7; 32]));
+        Part { version, root: Root([version as u8; 32]), files, first, last, content }
     }
 
     #[test]
@@ -207,12 +221,21 @@ mod tests {
         refused(|p| p[1] = part(2, 1, "dataset.sig", "dataset.sig"));
         refused(|p| p[1] = part(2, 2, "d", "dataset.tree/x"));
         refused(|p| p.clear());
-        let first = part(1, 3, "a", "c");
-        assert!(first.holds(["a", "b", "c"].into_iter()));
-        assert!(part(1, 1, "a", "a").holds(["a"].into_iter()));
-        for other in [&["a", "c"][..], &["a", "b", "d"], &["b", "bb", "c"], &["a", "b", "bb", "c"], &[]] {
-            assert!(!first.holds(other.iter().copied()), "{other:?}");
+    }
+
+    #[test]
+    fn a_part_is_what_its_files_are() {
+        let of = |members: &[(&str, u64)]| {
+            Part::of(1, Root([1; 32]), members.iter().map(|(path, size)| (*path, *size, Blake3([*size as u8; 32]))))
+        };
+        let first = of(&[("a", 1), ("b", 2), ("c", 3)]);
+        assert_eq!((first.files, &*first.first, &*first.last), (3, "a", "c"));
+        // Reckoned by another implementation, over 3 x (8 + 1 + 8 + 32) bytes.
+        assert_eq!(first.content.to_string(), "41f576ced09f5e2f774b5981e19cc209dec0e52585b72f895ce7ea19366b0ffd");
+        assert_eq!((of(&[("a", 1)]).first, of(&[("a", 1)]).last), ("a".into(), "a".into()));
+        for other in [&[("a", 1), ("b", 4), ("c", 3)][..], &[("a", 1), ("bb", 2), ("c", 3)], &[("a", 1), ("c", 3)], &[]]
+        {
+            assert_ne!(of(other).content, first.content, "{other:?}");
         }
-        assert!(!part(1, 3, "a", "e").holds(["a", "dataset.tree/x", "e"].into_iter()));
     }
 }

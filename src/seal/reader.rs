@@ -284,21 +284,12 @@ impl Reader {
     /// # Errors
     /// As [`read_range`](Self::read_range).
     pub fn read_at(&self, offset: u64, place: &mut [u8], check: HashCheck) -> Result<(), SealError> {
-        let end = offset.saturating_add(place.len() as u64);
-        let index = self.segments().containing(offset);
-        if !place.is_empty() && self.segment_range(index) == Some(offset..end) {
-            return self.read_segment_into(index, place, check);
-        }
-        let mut filled = 0;
-        let read = self.read_range(offset..end, check, &mut |bytes: &[u8]| {
-            place[filled..filled + bytes.len()].copy_from_slice(bytes);
-            filled += bytes.len();
-            Ok::<_, SealError>(())
-        });
-        if read.is_err() {
-            place.zeroize();
-        }
-        read
+        self.cursor(check).read_at(offset, place)
+    }
+
+    /// For reading at several places, one after the other.
+    pub fn cursor(&self, check: HashCheck) -> Cursor<'_> {
+        Cursor { reader: self, check, held: None, segment: Zeroizing::new(Vec::new()) }
     }
 
     /// The same for bytes of one member.
@@ -323,6 +314,53 @@ impl Reader {
     /// `NotFound`.
     pub fn member(&self, path: &str) -> Result<&Member, SealError> {
         self.manifest.member(path).ok_or_else(|| SealError::NoSuchMember { path: path.into() })
+    }
+}
+
+/// Reads at any places, and decrypts a segment once for all places that follow one another within it.
+pub struct Cursor<'a> {
+    reader: &'a Reader,
+    check: HashCheck,
+    /// Which segment lies in the buffer.
+    held: Option<u64>,
+    segment: Zeroizing<Vec<u8>>,
+}
+
+impl Cursor<'_> {
+    /// As [`Reader::read_at`].
+    ///
+    /// # Errors
+    /// As [`Reader::read_range`].
+    pub fn read_at(&mut self, offset: u64, place: &mut [u8]) -> Result<(), SealError> {
+        let read = self.fill(offset, place);
+        if read.is_err() {
+            self.held = None;
+            place.zeroize();
+        }
+        read
+    }
+
+    fn fill(&mut self, offset: u64, place: &mut [u8]) -> Result<(), SealError> {
+        let reader = self.reader;
+        let range = offset..offset.saturating_add(place.len() as u64);
+        let first = reader.segments().containing(offset);
+        if !place.is_empty() && reader.segment_range(first) == Some(range.clone()) {
+            return reader.read_segment_into(first, place, self.check);
+        }
+        let mut filled = 0;
+        for index in reader.segments().covering(&range)? {
+            if self.held != Some(index) {
+                self.held = None;
+                reader.read_segment(index, &mut self.segment, self.check)?;
+                self.held = Some(index);
+            }
+            let segment = reader.range_of(index)?;
+            let part = range.start.max(segment.start)..range.end.min(segment.end);
+            let bytes = &self.segment[(part.start - segment.start) as usize..(part.end - segment.start) as usize];
+            place[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
+        }
+        Ok(())
     }
 }
 

@@ -23,18 +23,20 @@ use tonic::{Code, Status};
 
 use super::calls::{Call, Calls, Phase, overloaded, panicked};
 use super::connection::Cut;
-use super::segments::PER_STREAM;
+use super::segments::{PER_STREAM, Segment};
 use super::standing::{GRACE, lost};
 use crate::error::{Error, ErrorId, Kind, Result};
 use crate::facts::VersionFacts;
 use crate::names::{Reference, RequestId, Timestamp};
-use crate::vault::{Caller, OpenArtifact, OpenMember, Standing};
+use crate::vault::{Caller, OpenArtifact, OpenMember, Standing, Wanted};
 use crate::wire::pb::fetch_response::Part;
 use crate::wire::{PIECE_LEN, pb, version_to_wire};
 
 /// Most bytes of a request. It is read and decoded before anything is decided about it, and grows some thirty-fold when decoded;
 /// thousands of members fit, and whoever wants more of them asks for all, or several times.
 const REQUEST_LIMIT: usize = 256 << 10;
+/// Most members of a request, each as often as it is selected: more than a version has, and 32 MiB of memory.
+const SPANS_LIMIT: usize = 1 << 20;
 
 /// An artifact that was opened for reading: [`OpenArtifact`], or what a test puts in its place.
 pub(super) trait Plaintext: Send + 'static {
@@ -45,7 +47,7 @@ pub(super) trait Plaintext: Send + 'static {
     fn members(&self) -> &[OpenMember];
     fn group_log2(&self) -> u8;
     fn expires(&self) -> Timestamp;
-    fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()>;
+    fn read(&self, pieces: &mut [Wanted<'_>], client_checks_groups: bool) -> Result<()>;
     fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8>;
     fn finish(self: Box<Self>, bytes: u64, reason: &str) -> Result<()>;
     /// Whether it may still be read, for whoever can end the stream.
@@ -79,8 +81,8 @@ impl Plaintext for OpenArtifact {
     fn expires(&self) -> Timestamp {
         self.expires()
     }
-    fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
-        self.read(member, offset, buffer, client_checks_groups)
+    fn read(&self, pieces: &mut [Wanted<'_>], client_checks_groups: bool) -> Result<()> {
+        self.read_all(pieces, client_checks_groups)
     }
     fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8> {
         self.nodes(member, previous, index)
@@ -243,6 +245,19 @@ fn spans(source: &dyn Plaintext, wanted: &[pb::MemberSelection]) -> Result<Vec<S
             return Err(Error::new(ErrorId::RangeInvalid, message));
         }
         spans.push(span(member, from, to));
+        if selection.through.is_empty() {
+            continue;
+        }
+        let after = places.get(selection.through.as_str()).filter(|last| **last >= member && to == size);
+        let Some(&last) = after else {
+            let message =
+                format!("no members from {:?} to {:?}, one after the other", selection.path, selection.through);
+            return Err(Error::new(ErrorId::RangeInvalid, message));
+        };
+        if spans.len() + (last - member) > SPANS_LIMIT {
+            return Err(Error::new(ErrorId::LimitExceeded, format!("more than {SPANS_LIMIT} members in one request")));
+        }
+        spans.extend((member + 1..=last).map(|member| span(member, 0, members[member].size)));
     }
     Ok(spans)
 }
@@ -293,7 +308,7 @@ impl Stream {
         let mut taken_back = false;
         let mut source = Some(source);
         let outcome = {
-            let mut producing = std::pin::pin!(self.produce(&mut source, &spans, call.caller.request_id));
+            let mut producing = std::pin::pin!(self.produce(&mut source, spans, call.caller.request_id));
             tokio::select! {
                 outcome = &mut producing => outcome,
                 why = &mut lost => {
@@ -344,12 +359,11 @@ impl Stream {
     async fn produce(
         &self,
         source: &mut Option<Box<dyn Plaintext>>,
-        spans: &[Span],
+        spans: Vec<Span>,
         request_id: RequestId,
     ) -> Result<(), Stop> {
         let open = source.as_ref().expect("the source is only away while a piece is read");
-        let log2 = open.group_log2();
-        let sizes: Vec<u64> = open.members().iter().map(|m| m.size).collect();
+        let mut chunks = Chunks::of(spans, open.members().iter().map(|m| m.size).collect(), open.group_log2());
         let statement = Bytes::copy_from_slice(open.statement());
         let seal_statements = Bytes::copy_from_slice(open.seal_statements());
         if seal_statements.len() > PIECE_LEN {
@@ -370,39 +384,19 @@ impl Stream {
             self.send(Piece::message(Part::Statement(piece))).await?;
         }
         drop(statement);
-        let (mut chunks, mut bytes) = (0, 0);
-        let mut previous = None;
-        for span in spans {
-            for group in span.first..span.end {
-                let (from, to) = (group << log2, sizes[span.member].min((group + 1) << log2));
-                let before = previous.filter(|(member, _)| *member == span.member).map(|(_, group)| group);
-                let mut offset = from;
-                while offset < to {
-                    let len = (to - offset).min(PIECE_LEN as u64) as usize;
-                    let nodes = (offset == from).then_some((before, group));
-                    self.send(self.read(source, span.member, offset, len, nodes).await?).await?;
-                    offset += len as u64;
-                    chunks += 1;
-                    bytes += len as u64;
-                }
-                previous = Some((span.member, group));
-            }
+        while chunks.next().is_some() {
+            let (rest, piece) = self.read(source, chunks).await?;
+            chunks = rest;
+            self.send(piece).await?;
         }
-        self.send(Piece::message(Part::End(pb::FetchEnd { chunks, bytes }))).await
+        self.send(Piece::message(Part::End(pb::FetchEnd { chunks: chunks.taken, bytes: chunks.bytes }))).await
     }
 
-    /// Reads one piece into a segment, on a blocking thread. `nodes`: the group before it in this member, and this one.
-    async fn read(
-        &self,
-        source: &mut Option<Box<dyn Plaintext>>,
-        member: usize,
-        offset: u64,
-        len: usize,
-        nodes: Option<(Option<u64>, u64)>,
-    ) -> Result<Piece, Stop> {
+    /// Reads what comes next into a segment, as many chunks as it holds, on a blocking thread.
+    async fn read(&self, source: &mut Option<Box<dyn Plaintext>>, mut chunks: Chunks) -> Result<(Chunks, Piece), Stop> {
         let own = self.step(Arc::clone(&self.own).acquire_owned()).await?.expect("the semaphore is never closed");
         let room = self.calls.segments.acquire(own, &self.share);
-        let mut segment = tokio::select! {
+        let segment = tokio::select! {
             biased;
             () = self.pieces.closed() => return Err(Stop::Gone),
             room = tokio::time::timeout(self.calls.limits.segment_wait, room) => {
@@ -413,16 +407,13 @@ impl Stream {
         let open = source.take().expect("the source is only away while a piece is read");
         let checked = self.client_checks_groups;
         let read = move || {
-            let outcome = open.read(member, offset, segment.fill(len), checked);
-            let nodes = outcome.map(|()| nodes.map_or_else(Vec::new, |(before, g)| open.nodes(member, before, g)));
+            let piece = chunks.read(&*open, segment, checked);
             drop(worker);
-            (open, nodes.map(|nodes| (nodes, segment)))
+            (open, piece.map(|piece| (chunks, piece)))
         };
         let (open, outcome) = tokio::task::spawn_blocking(read).await.map_err(panicked)?;
         *source = Some(open);
-        let (nodes, segment) = outcome?;
-        let member = u32::try_from(member).map_err(|_| Error::new(ErrorId::LimitExceeded, "too many members"))?;
-        Ok(Piece::chunk(member, offset, nodes.into(), segment.into_bytes()))
+        Ok(outcome?)
     }
 
     async fn send(&self, piece: Piece) -> Result<(), Stop> {
@@ -457,10 +448,110 @@ async fn finish(source: Box<dyn Plaintext>, bytes: u64, reason: String) {
     }
 }
 
+/// What is still to be sent, chunk by chunk.
+struct Chunks {
+    spans: std::vec::IntoIter<Span>,
+    sizes: Vec<u64>,
+    log2: u8,
+    /// The span that is being sent, and the chunk of it that comes next.
+    now: Option<(Span, Chunk)>,
+    /// Member and group of the chunk before.
+    previous: Option<(usize, u64)>,
+    taken: u64,
+    bytes: u64,
+}
+
+/// A group of a member, or a piece of one.
+#[derive(Clone, Copy)]
+struct Chunk {
+    member: usize,
+    group: u64,
+    offset: u64,
+    len: usize,
+    /// The group before it in this member, if this begins a group.
+    begins: Option<Option<u64>>,
+}
+
+impl Chunks {
+    fn of(spans: Vec<Span>, sizes: Vec<u64>, log2: u8) -> Self {
+        let mut all = Self { spans: spans.into_iter(), sizes, log2, now: None, previous: None, taken: 0, bytes: 0 };
+        all.enter();
+        all
+    }
+
+    /// The chunk that comes next; none after the last.
+    fn next(&self) -> Option<Chunk> {
+        self.now.map(|(_, chunk)| chunk)
+    }
+
+    /// Moves to the next span that has a group.
+    fn enter(&mut self) {
+        let span = self.spans.find(|span| span.first < span.end);
+        self.now = span.map(|span| (span, self.chunk(span.member, span.first, span.first << self.log2)));
+    }
+
+    fn chunk(&self, member: usize, group: u64, offset: u64) -> Chunk {
+        let end = self.sizes[member].min((group + 1) << self.log2);
+        let before = self.previous.filter(|(of, _)| *of == member).map(|(_, group)| group);
+        let begins = (offset == group << self.log2).then_some(before);
+        Chunk { member, group, offset, len: (end - offset).min(PIECE_LEN as u64) as usize, begins }
+    }
+
+    fn advance(&mut self) {
+        let Some((span, Chunk { member, group, offset, len, .. })) = self.now else { return };
+        (self.taken, self.bytes) = (self.taken + 1, self.bytes + len as u64);
+        let offset = offset + len as u64;
+        self.previous = Some((member, group));
+        if offset < self.sizes[member].min((group + 1) << self.log2) {
+            self.now = Some((span, self.chunk(member, group, offset)));
+        } else if group + 1 < span.end {
+            self.now = Some((span, self.chunk(member, group + 1, (group + 1) << self.log2)));
+        } else {
+            self.enter();
+        }
+    }
+
+    /// Reads as many chunks as a segment holds: a large one by itself, which goes out as it was decrypted, or several small ones with their
+    /// framing, so that thousands of small members are not as many hops from thread to thread.
+    fn read(&mut self, open: &dyn Plaintext, mut segment: Segment, client_checks_groups: bool) -> Result<Piece> {
+        let (mut heads, mut len) = (Vec::new(), 0);
+        while let Some(chunk) = self.next() {
+            let nodes = chunk.begins.map_or_else(Vec::new, |before| open.nodes(chunk.member, before, chunk.group));
+            let member = u32::try_from(chunk.member);
+            let member = member.map_err(|_| Error::new(ErrorId::LimitExceeded, "too many members"))?;
+            let head = head_of(member, chunk.offset, nodes.into(), chunk.len);
+            if !heads.is_empty() && len + head.len() + chunk.len > PIECE_LEN {
+                break;
+            }
+            len += head.len() + chunk.len;
+            heads.push((head, chunk));
+            self.advance();
+        }
+        let plain = heads.iter().map(|(_, chunk)| chunk.len as u64).sum();
+        if let [(head, Chunk { member, offset, len, .. })] = &heads[..] {
+            let place = segment.fill(*len);
+            open.read(&mut [Wanted { member: *member, offset: *offset, place }], client_checks_groups)?;
+            return Ok(Piece::Chunks { head: head.clone(), data: segment.into_bytes(), plain });
+        }
+        let (mut rest, mut wanted) = (segment.fill(len), Vec::with_capacity(heads.len()));
+        for (head, Chunk { member, offset, len, .. }) in &heads {
+            let (framing, after) = rest.split_at_mut(head.len());
+            framing.copy_from_slice(head);
+            let (place, after) = after.split_at_mut(*len);
+            wanted.push(Wanted { member: *member, offset: *offset, place });
+            rest = after;
+        }
+        open.read(&mut wanted, client_checks_groups)?;
+        Ok(Piece::Chunks { head: Bytes::new(), data: segment.into_bytes(), plain })
+    }
+}
+
 /// What the body sends next.
 enum Piece {
-    /// Framing and fields; then, of a chunk, the plaintext itself.
-    Message { head: Bytes, data: Option<Bytes> },
+    /// A message without plaintext.
+    Message(Bytes),
+    /// Framing and fields of a chunk, then its plaintext; or several chunks, each with its own framing, all in one.
+    Chunks { head: Bytes, data: Bytes, plain: u64 },
     /// The trailers.
     Last(Status),
 }
@@ -471,25 +562,24 @@ impl Piece {
         let len = message.encoded_len();
         let mut head = frame(len, len);
         message.encode(&mut head).expect("a BytesMut grows");
-        Self::Message { head: head.freeze(), data: None }
+        Self::Message(head.freeze())
     }
+}
 
-    /// The message FetchResponse { chunk { member, offset, nodes, data } }, all but the bytes of `data`, which come last.
-    fn chunk(member: u32, offset: u64, nodes: Bytes, data: Bytes) -> Self {
-        const CHUNK: u32 = 3; // in FetchResponse
-        const DATA: u32 = 4; // in FetchChunk
-        let fields = pb::FetchChunk { member, offset, nodes, data: Bytes::new() };
-        let data_len = data.len() as u64;
-        let chunk_len = fields.encoded_len() + 1 + encoded_len_varint(data_len) + data.len();
-        let len = 1 + encoded_len_varint(chunk_len as u64) + chunk_len;
-        let mut head = frame(len, len - data.len());
-        encode_key(CHUNK, WireType::LengthDelimited, &mut head);
-        encode_varint(chunk_len as u64, &mut head);
-        fields.encode(&mut head).expect("a BytesMut grows");
-        encode_key(DATA, WireType::LengthDelimited, &mut head);
-        encode_varint(data_len, &mut head);
-        Self::Message { head: head.freeze(), data: Some(data) }
-    }
+/// The message FetchResponse { chunk { member, offset, nodes, data } }, all but the `data_len` bytes of `data`, which come last.
+fn head_of(member: u32, offset: u64, nodes: Bytes, data_len: usize) -> Bytes {
+    const CHUNK: u32 = 3; // in FetchResponse
+    const DATA: u32 = 4; // in FetchChunk
+    let fields = pb::FetchChunk { member, offset, nodes, data: Bytes::new() };
+    let chunk_len = fields.encoded_len() + 1 + encoded_len_varint(data_len as u64) + data_len;
+    let len = 1 + encoded_len_varint(chunk_len as u64) + chunk_len;
+    let mut head = frame(len, len - data_len);
+    encode_key(CHUNK, WireType::LengthDelimited, &mut head);
+    encode_varint(chunk_len as u64, &mut head);
+    fields.encode(&mut head).expect("a BytesMut grows");
+    encode_key(DATA, WireType::LengthDelimited, &mut head);
+    encode_varint(data_len as u64, &mut head);
+    head.freeze()
 }
 
 /// A buffer with the gRPC prefix of a message of `len` bytes: not compressed, length.
@@ -503,8 +593,8 @@ fn frame(len: usize, capacity: usize) -> BytesMut {
 /// The body of the response.
 struct FetchBody {
     taken: mpsc::Receiver<Piece>,
-    /// The plaintext that follows the framing sent last.
-    data: Option<Bytes>,
+    /// What follows the framing sent last, and how many bytes of plaintext are in it.
+    data: Option<(Bytes, u64)>,
     ended: bool,
     progress: Arc<Progress>,
 }
@@ -514,16 +604,21 @@ impl hyper::body::Body for FetchBody {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(data) = self.data.take() {
-            self.progress.bytes.fetch_add(data.len() as u64, Ordering::AcqRel);
+        if let Some((data, plain)) = self.data.take() {
+            self.progress.bytes.fetch_add(plain, Ordering::AcqRel);
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if self.ended {
             return Poll::Ready(None);
         }
         let status = match ready!(self.taken.poll_recv(cx)) {
-            Some(Piece::Message { head, data }) => {
-                self.data = data;
+            Some(Piece::Message(message)) => return Poll::Ready(Some(Ok(Frame::data(message)))),
+            Some(Piece::Chunks { head, data, plain }) if head.is_empty() => {
+                self.progress.bytes.fetch_add(plain, Ordering::AcqRel);
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Some(Piece::Chunks { head, data, plain }) => {
+                self.data = Some((data, plain));
                 return Poll::Ready(Some(Ok(Frame::data(head))));
             }
             Some(Piece::Last(status)) => status,
@@ -544,8 +639,6 @@ impl hyper::body::Body for FetchBody {
 /// A chunk as it goes out, in one piece.
 #[cfg(test)]
 pub(super) fn framed(chunk: &pb::FetchChunk) -> Vec<u8> {
-    match Piece::chunk(chunk.member, chunk.offset, chunk.nodes.clone(), chunk.data.clone()) {
-        Piece::Message { head, data } => [&head[..], &data.unwrap_or_default()[..]].concat(),
-        Piece::Last(_) => unreachable!("a chunk is a message"),
-    }
+    let head = head_of(chunk.member, chunk.offset, chunk.nodes.clone(), chunk.data.len());
+    [&head[..], &chunk.data[..]].concat()
 }

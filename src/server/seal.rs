@@ -21,7 +21,7 @@ use crate::names::{ALLOW_UNSIGNED, Name};
 use crate::vault::{NewArtifact, Published, SealInput, SealMember, Sealing, Standing};
 use crate::wire::pb::seal_request::Part;
 use crate::wire::pb::seal_response::Part as Answer;
-use crate::wire::{self, PIECE_LEN, pb};
+use crate::wire::{self, MAX_STATEMENT_AHEAD, PIECE_LEN, pb};
 
 /// Members of one upload: more do not fit into a manifest anyway (docs/format.md 11).
 const MAX_MEMBERS: usize = 1 << 20;
@@ -79,6 +79,10 @@ impl Artifacts {
         let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
             call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
         })?;
+        if start.statement.len() > MAX_STATEMENT_AHEAD {
+            let text = format!("a statement of more than {MAX_STATEMENT_AHEAD} bytes ahead of its version");
+            return Err(call.status(&Error::new(ErrorId::InvalidArgument, text)));
+        }
         let new = NewArtifact { namespace, name, kind: Some(kind), tag, publisher };
         let asked = new.clone();
         let (transfer, standing) = self.begin(&call, move |vault, caller| vault.may_seal(caller, asked)).await?;
@@ -89,7 +93,7 @@ impl Artifacts {
         let (asking, questions) = mpsc::channel(1);
         let remote = |public| Arc::new(RemoteSigner { public, questions: asking }) as Arc<dyn Signer>;
         let signer = publisher.map(remote).or(identity);
-        let (sha256, part, progress) = (start.sha256, start.part, Box::new(|_| {}));
+        let (sha256, part, statement, progress) = (start.sha256, start.part, start.statement, Box::new(|_| {}));
         let sealing = Sealing { members, kind, sha256, sequential: true, signer, allow_unsigned, progress };
         let NewArtifact { namespace, name, tag, .. } = new;
         let input = SealInput { namespace, name, tag, sealing };
@@ -98,8 +102,10 @@ impl Artifacts {
         let sealing = tokio::task::spawn_blocking(move || {
             let _until_done = (transfer, working);
             let outcome = if total == 0 { lock(&inbox).expect_end().map_err(Error::from) } else { Ok(()) };
-            let outcome =
-                outcome.and_then(|()| if part { vault.seal_part(&caller, input) } else { vault.seal(&caller, input) });
+            let outcome = outcome.and_then(|()| match part {
+                true => vault.seal_part(&caller, input, &statement).map(|(published, _)| published),
+                false => vault.seal(&caller, input),
+            });
             outcome.map_err(|e| Inbox::failure(&inbox).unwrap_or(e))
         });
         let (answers, outgoing) = mpsc::channel(1);

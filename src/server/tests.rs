@@ -14,7 +14,7 @@ use super::connection::{Peer, Slots};
 use super::fetch::{Fetches, Plaintext};
 use super::*;
 use crate::client::tests::{Artifact, Kept, identity, plan};
-use crate::client::{Client, Endpoint, FetchPlan, FetchSink};
+use crate::client::{Client, Endpoint, FetchPlan, FetchSink, Selection};
 use crate::crypto::random::SystemRandom;
 use crate::facts::VersionFacts;
 use crate::identity::{
@@ -22,7 +22,7 @@ use crate::identity::{
 };
 use crate::manifest::{ArtifactStatement, Subject};
 use crate::names::{Revision, SystemClock, VaultId};
-use crate::vault::{OpenMember, Transport};
+use crate::vault::{OpenMember, Transport, Wanted};
 use crate::wire::pb::fetch_service_client::FetchServiceClient;
 
 /// What the daemon under test did.
@@ -84,7 +84,7 @@ impl Plaintext for Memory {
     fn expires(&self) -> Timestamp {
         self.artifact.version.created
     }
-    fn read(&self, member: usize, offset: u64, buffer: &mut [u8], checks: bool) -> Result<()> {
+    fn read(&self, pieces: &mut [Wanted<'_>], checks: bool) -> Result<()> {
         assert!(checks, "the client announces that it checks groups");
         if self.seen.revoked.load(Ordering::Acquire) {
             return Err(Error::new(ErrorId::Denied, "the grant of resnet was taken back"));
@@ -93,7 +93,9 @@ impl Plaintext for Memory {
         if self.seen.damaged.load(Ordering::Acquire) {
             return Err(Error::new(ErrorId::SegmentAuthFailed, "segment 1 of /home/vault/blobs/x"));
         }
-        buffer.copy_from_slice(&self.artifact.members[member].0[offset as usize..][..buffer.len()]);
+        for Wanted { member, offset, place } in pieces {
+            place.copy_from_slice(&self.artifact.members[*member].0[*offset as usize..][..place.len()]);
+        }
         Ok(())
     }
     fn nodes(&self, member: usize, previous: Option<u64>, index: u64) -> Vec<u8> {
@@ -308,6 +310,61 @@ async fn server_and_client_agree_on_every_kind_of_artifact_and_selection() {
             assert_eq!(report.bytes, to - from + from + size, "{from}..{to} of {size}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_small_members_are_as_many_chunks_in_few_reads() {
+    let names: Vec<_> = (0..5000).map(|n| format!("n{n:05}")).collect();
+    // Empty, small, several groups, and one that fills a segment by itself.
+    let size = |n: usize| [0, 1, 700, 40_000][n % 4] + if n == 2501 { 3 << 20 } else { 0 };
+    let sizes: Vec<_> = names.iter().enumerate().map(|(n, name)| (&**name, size(n))).collect();
+    let daemon = Daemon::start(Artifact::new(&sizes, 16), Limits::default()).await;
+    let client = daemon.operator().await;
+    let bytes: usize = sizes.iter().map(|(_, size)| size).sum();
+    let all: Vec<_> = daemon.artifact.members.iter().enumerate().filter(|(_, (b, _))| !b.is_empty()).collect();
+    let came = |kept: Kept, from: usize, members: &[(usize, &(Vec<u8>, Vec<u8>))]| {
+        assert_eq!(kept.pieces.len(), members.len());
+        for ((path, at, bytes), (n, (whole, _))) in kept.pieces.iter().zip(members) {
+            let from = if *at == 0 { 0 } else { from };
+            assert!(*path == names[*n] && *at == from as u64 && *bytes == whole[from..], "{path}");
+        }
+    };
+    let mut kept = Kept::default();
+    client.fetch(plan("resnet"), &mut kept).await.unwrap();
+    came(kept, 0, &all);
+    assert_eq!(daemon.seen.ended().await, (bytes as u64, "complete".into()), "framing is not counted");
+    let reads = daemon.seen.reads.swap(0, Ordering::AcqRel);
+    assert!((bytes as u64 >> 20..70).contains(&reads), "{reads}");
+
+    // From the middle of a member to another one.
+    let run = |path: usize, from: u64, through: usize| Selection {
+        path: names[path].clone(),
+        range: Some(from..size(path) as u64),
+        through: Some(names[through].clone()),
+    };
+    let mut kept = Kept::default();
+    let report = client.fetch_some(&plan("resnet"), vec![run(2503, 39_000, 4000)], &mut kept).await.unwrap();
+    came(
+        kept,
+        39_000,
+        &all[all.iter().position(|(n, _)| *n == 2503).unwrap()..all.iter().position(|(n, _)| *n > 4000).unwrap()],
+    );
+    assert_eq!(report.members, 1498);
+    let twice = vec![run(3, 0, 7), run(3, 0, 3), run(1, 0, 2)];
+    let report = client.fetch_some(&plan("resnet"), twice, &mut Kept::default()).await.unwrap();
+    assert_eq!((report.members, report.bytes), (8, 40_000 + 1 + 700 + 40_000 + 40_000 + 1 + 700));
+
+    let cut = Selection { range: Some(0..39_000), ..run(3, 0, 9) };
+    for (wrong, id) in [
+        (vec![cut], ErrorId::RangeInvalid),
+        (vec![run(9, 0, 3)], ErrorId::RangeInvalid),
+        (vec![Selection { through: Some("n9".into()), ..run(9, 0, 9) }], ErrorId::RangeInvalid),
+        (vec![run(0, 0, 4999); 300], ErrorId::LimitExceeded),
+    ] {
+        let refused = client.fetch_some(&plan("resnet"), wrong, &mut Kept::default()).await.unwrap_err();
+        assert_eq!(refused.id(), id);
+    }
+    daemon.all_free().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,7 +107,7 @@ impl Vault {
             self.must_trust_seal(caller, act, &subject, namespace, &reader)
         };
         let making =
-            Making { caller, act, action: Action::Import, namespace, name, tag, part: false, kept, still: &still };
+            Making { caller, act, action: Action::Import, namespace, name, tag, part: None, kept, still: &still };
         self.publish(making, sealing)
     }
 

@@ -84,7 +84,7 @@ pub use hold::{HoldSpec, HoldTarget};
 pub use identities::{identity_facts, key_facts};
 pub use importing::{ImportInput, ImportSource};
 pub use life::{InitSpec, Machine};
-pub use opening::{OpenArtifact, OpenMember};
+pub use opening::{OpenArtifact, OpenMember, Wanted};
 pub use publishing::NewArtifact;
 pub use sealing::{PortableInput, Published, SealInput, SealMember, Sealing};
 pub use sessions::{LoggedIn, TokenKeys};

@@ -203,6 +203,16 @@ impl Vault {
     }
 }
 
+/// A piece of a member, and where it is to be put.
+pub struct Wanted<'a> {
+    /// Position in the statement's subjects.
+    pub member: usize,
+    /// Where it begins within the member.
+    pub offset: u64,
+    /// As many bytes as are wanted; wiped if they cannot be verified.
+    pub place: &'a mut [u8],
+}
+
 impl OpenArtifact {
     /// The version that is open.
     pub fn version(&self) -> &VersionFacts {
@@ -267,14 +277,26 @@ impl OpenArtifact {
     /// `Denied` or `BadCredential` when the lease is not renewed, `QuotaExceeded`: the stream must end. Integrity errors, with the
     /// buffer wiped.
     pub fn read(&self, member: usize, offset: u64, buffer: &mut [u8], client_checks_groups: bool) -> Result<()> {
-        let bounds = || Error::new(ErrorId::RangeInvalid, "a read outside the member");
-        let (facts, placed) = self.members.get(member).zip(self.placed.get(member)).ok_or_else(bounds)?;
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > facts.size) {
-            return Err(bounds());
-        }
-        self.lease.count(buffer.len() as u64)?;
+        self.read_all(&mut [Wanted { member, offset, place: buffer }], client_checks_groups)
+    }
+
+    /// The same for several pieces. Small members that follow one another lie in one segment, which is decrypted once.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), of the first that cannot be read; those before it are filled then.
+    pub fn read_all(&self, pieces: &mut [Wanted<'_>], client_checks_groups: bool) -> Result<()> {
         let check = if client_checks_groups { HashCheck::SkipForCheckingClient } else { HashCheck::Compare };
-        Ok(self.reader.read_at(placed.offset + offset, buffer, check)?)
+        let mut cursor = self.reader.cursor(check);
+        for Wanted { member, offset, place } in pieces {
+            let bounds = || Error::new(ErrorId::RangeInvalid, "a read outside the member");
+            let (facts, placed) = self.members.get(*member).zip(self.placed.get(*member)).ok_or_else(bounds)?;
+            if offset.checked_add(place.len() as u64).is_none_or(|end| end > facts.size) {
+                return Err(bounds());
+            }
+            self.lease.count(place.len() as u64)?;
+            cursor.read_at(placed.offset + *offset, place)?;
+        }
+        Ok(())
     }
 
     /// The outboard nodes for group `index` that were not sent for `previous`, top first.

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::keyring::{ArtifactKeyContext, WrappedKey};
 use crate::manifest::oms::{BUNDLE_NAME, CLAIMS_NAME};
-use crate::manifest::{ArtifactStatement, PARTS_NAME, Subject as StatementSubject};
+use crate::manifest::{ArtifactStatement, PARTS_NAME, Part, Subject as StatementSubject};
 use crate::names::{ALLOW_UNSIGNED, ArtifactId, ArtifactKind, KekId, Name, NamespaceId, Tag, VersionId};
 use crate::policy::Action;
 use crate::seal::io::{ReadAt, StoreForm, WriteAt};
@@ -104,8 +104,8 @@ pub(super) struct Making<'a> {
     pub namespace: &'a Name,
     pub name: &'a Name,
     pub tag: Option<Tag>,
-    /// Whether it is a part of a dataset that a later version will name.
-    pub part: bool,
+    /// If it is a part of a dataset: the signed statement of the version that will name it, empty if that is not known.
+    pub part: Option<&'a [u8]>,
     /// Statements of a sealed file that is taken in, kept beside the new one.
     pub kept: Vec<serde_json::Value>,
     /// Whether what it is made of is trusted still: asked when it is about to become visible.
@@ -135,19 +135,24 @@ impl Vault {
     /// `Denied`, also for a publisher whom the namespace does not trust; `InvalidArgument` for members that break a rule of docs/format.md 7.2; `SourceChanged`; `DiskFull`. After an
     /// error there is no version, and nothing of it is left.
     pub fn seal(&self, caller: &Caller, input: SealInput) -> Result<Published> {
-        self.seal_new(caller, input, false)
+        self.seal_new(caller, input, None)
     }
 
     /// Seals some of the files of a dataset, as a version that no tag moves to. A version of the same artifact that is sealed later
-    /// names it, with all others (docs/datasets.md); until then nothing is known of it.
+    /// names it as is told here, with all others (docs/datasets.md); until then nothing is known of it.
+    ///
+    /// `statement`: the `dataset.sig` of that version, empty if it is not known. What that would be refused for, this is refused for
+    /// before a byte is sealed.
     ///
     /// # Errors
     /// As [`seal`](Self::seal); `InvalidArgument` for a tag, another kind, and for what lies beside the files of a dataset.
-    pub fn seal_part(&self, caller: &Caller, input: SealInput) -> Result<Published> {
-        self.seal_new(caller, input, true)
+    pub fn seal_part(&self, caller: &Caller, input: SealInput, statement: &[u8]) -> Result<(Published, Part)> {
+        let published = self.seal_new(caller, input, Some(statement))?;
+        let part = self.sealed_part(&published.version)?;
+        Ok((published, part))
     }
 
-    fn seal_new(&self, caller: &Caller, input: SealInput, part: bool) -> Result<Published> {
+    fn seal_new(&self, caller: &Caller, input: SealInput, part: Option<&[u8]>) -> Result<Published> {
         let SealInput { namespace, name, tag, sealing } = input;
         let (act, action, kept) = (Act::ArtifactSeal, Action::Seal, Vec::new());
         let making =
@@ -193,7 +198,7 @@ impl Vault {
             allowed = &[ALLOW_UNSIGNED];
             subject = subject.with("allow", ALLOW_UNSIGNED).with("why", reason);
         }
-        if making.part {
+        if making.part.is_some() {
             subject = subject.with("part", true);
         }
         let right = self.right(caller, (act, action), &new, &subject, allowed)?;
@@ -201,6 +206,10 @@ impl Vault {
         let goes_on = self.underway(caller, &permit);
         if let Some(earlier) = self.catalogue.publication(caller.request_id)? {
             return self.replay(&making, &subject, &permit, earlier.version_id);
+        }
+        if let Some(statement) = making.part.filter(|text| !text.is_empty() && sealing.allow_unsigned.is_none()) {
+            let taken = self.may_take_statement((namespace, name), statement);
+            taken.or_else(|e| self.refuse(caller, act, &subject, unless_allowed(e, ArtifactKind::Dataset, action)))?;
         }
         let namespace_id = self.ensure_namespace(caller, namespace)?;
         let reservation = self.catalogue.reserve_version(NewReservation {
@@ -302,7 +311,7 @@ impl Vault {
         body.finish()?;
         self.store.put(BlobId::Header(version_id, sealed.generation), &sealed.header)?;
         let allowed = sealing.allow_unsigned.is_some();
-        let (attestations, role) = if making.part {
+        let (attestations, role) = if making.part.is_some() {
             may_be_part(&sealed.manifest)?;
             (Vec::new(), VersionRole::Part)
         } else {
@@ -370,19 +379,7 @@ impl Vault {
             if allowed {
                 return Ok(Vec::new());
             }
-            let hint = match (e.id(), sealed.manifest.kind) {
-                (ErrorId::SignatureMissing, _) => "trust the signer first: vault key trust NAME --key FILE",
-                (ErrorId::VersionRollback, _) => "get the newer version from its owner",
-                (ErrorId::DatasetForked, _) => "ask its owner which version is right",
-                (_, ArtifactKind::Dataset) => "get the dataset from its signer again",
-                _ => "get the model from its signer again",
-            };
-            let all_the_same = match making.action {
-                Action::Import => "or open the file, and seal what is in it: vault seal --allow unsigned --reason TEXT",
-                _ => "or seal it all the same: --allow unsigned --reason TEXT",
-            };
-            let e = e.hint(format!("{hint}; {all_the_same}"));
-            self.refuse(making.caller, making.act, &subject, e)
+            self.refuse(making.caller, making.act, &subject, unless_allowed(e, sealed.manifest.kind, making.action))
         })?;
         Ok((found, role))
     }
@@ -445,6 +442,22 @@ impl Vault {
 /// Moves of tags as the audit row tells them.
 fn told(moves: &[TagMove]) -> String {
     moves.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What to do where a signature among the members is not good.
+fn unless_allowed(e: Error, kind: ArtifactKind, action: Action) -> Error {
+    let hint = match (e.id(), kind) {
+        (ErrorId::SignatureMissing, _) => "trust the signer first: vault key trust NAME --key FILE",
+        (ErrorId::VersionRollback, _) => "get the newer version from its owner",
+        (ErrorId::DatasetForked, _) => "ask its owner which version is right",
+        (_, ArtifactKind::Dataset) => "get the dataset from its signer again",
+        _ => "get the model from its signer again",
+    };
+    let all_the_same = match action {
+        Action::Import => "or open the file, and seal what is in it: vault seal --allow unsigned --reason TEXT",
+        _ => "or seal it all the same: --allow unsigned --reason TEXT",
+    };
+    e.hint(format!("{hint}; {all_the_same}"))
 }
 
 fn check_reason(reason: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A dataset in more files than one sealed file holds: sealed as parts, and one version that names them.
 
 use super::*;
+use model_vault::crypto::hash::blake3;
 use model_vault::facts::VersionFacts;
 use model_vault::manifest::{Part, Parts};
 use model_vault::names::{Root, Tag};
@@ -57,6 +58,10 @@ impl Pictures {
 
 impl Fixture {
     fn seal_files(&self, of: &str, files: &Files, part: bool, allow: Option<&str>) -> Result<VersionFacts> {
+        self.seal_some(of, files, part.then_some(&[]), allow)
+    }
+
+    fn seal_some(&self, of: &str, files: &Files, part: Option<&[u8]>, allow: Option<&str>) -> Result<VersionFacts> {
         let member =
             |(path, bytes): &(String, Vec<u8>)| SealMember { path: path.clone(), source: Box::new(bytes.clone()) };
         let sealing = Sealing {
@@ -70,7 +75,10 @@ impl Fixture {
         };
         let input = SealInput { namespace: name("default"), name: name(of), tag: None, sealing };
         let caller = self.caller();
-        let sealed = if part { self.vault.seal_part(&caller, input) } else { self.vault.seal(&caller, input) };
+        let sealed = match part {
+            Some(statement) => self.vault.seal_part(&caller, input, statement).map(|(published, _)| published),
+            None => self.vault.seal(&caller, input),
+        };
         sealed.map(|Published { version, .. }| version)
     }
 
@@ -81,13 +89,8 @@ impl Fixture {
     fn seal_part_of(&self, of: &str, files: &[(String, Vec<u8>)]) -> Part {
         let sealed = self.seal_files(of, &files.to_vec(), true, None).unwrap();
         assert_eq!((sealed.part_of, sealed.tags), (Some(0), Vec::new()));
-        Part {
-            version: sealed.version,
-            root: sealed.root,
-            files: files.len() as u64,
-            first: files[0].0.clone(),
-            last: files[files.len() - 1].0.clone(),
-        }
+        let members = files.iter().map(|(path, bytes)| (path.as_str(), bytes.len() as u64, blake3(bytes)));
+        Part::of(sealed.version, sealed.root, members)
     }
 
     fn parts(&self, of: &Pictures, each: usize) -> Vec<Part> {
@@ -165,6 +168,29 @@ fn parts_come_and_go_with_the_version_that_names_them() {
 }
 
 #[test]
+fn a_statement_that_is_no_good_is_refused_with_the_first_part() {
+    let f = Fixture::new();
+    let pictures = Pictures::new(&f, 20);
+    let part = |statement: &[u8], allow: Option<&str>| {
+        f.seal_some("d", &pictures.files, Some(statement), allow).map(|version| version.version)
+    };
+    let mut forged = pictures.signed.clone();
+    let at = forged.windows(9).position(|w| w == b"\"payload\"").unwrap() + 20;
+    forged[at] ^= 1;
+    for (why, statement) in [("forged", &forged[..]), ("none at all", b"{}")] {
+        part(statement, None).expect_err(why);
+    }
+    assert!(
+        f.rows("artifact.seal").iter().all(|row| row.contains("\"decision\":\"deny\"")),
+        "{:?}",
+        f.rows("artifact.seal")
+    );
+    assert!(f.seen(1).is_err(), "nothing was sealed");
+    part(&forged, Some("looked at by hand")).unwrap();
+    part(&pictures.signed, None).unwrap();
+}
+
+#[test]
 fn a_version_names_its_own_parts_all_of_them_and_no_others() {
     let f = Fixture::new();
     let pictures = Pictures::new(&f, 60);
@@ -195,6 +221,7 @@ fn a_version_names_its_own_parts_all_of_them_and_no_others() {
     refused("another number", ErrorId::NotFound, with(&|p| p[half].version = 99));
     refused("more files than it has", ErrorId::InvalidArgument, with(&|p| p[half].files += 1));
     refused("another first path", ErrorId::InvalidArgument, with(&|p| p[half].first.push('x')));
+    refused("other content", ErrorId::InvalidArgument, with(&|p| p[half].content.0[0] ^= 1));
 
     // Versions that are no parts, those of others, and those that another version names.
     let alone = f.seal_files("d", &pictures.files[..20].to_vec(), false, None).unwrap();

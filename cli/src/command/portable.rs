@@ -1,6 +1,7 @@
 //! Portable sealed files: opened by whoever holds a credential of a slot, with or without a vault.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use model_vault::facts::SealedFacts;
@@ -8,7 +9,7 @@ use model_vault::seal::io::ReadAt;
 use model_vault::seal::signatures::claimed;
 use model_vault::seal::{Credential, HeaderFacts, OpenOptions, Reader, SlotBody};
 use model_vault::vault::slot_facts;
-use model_vault::{Error, ErrorId, Result};
+use model_vault::{Error, ErrorId, Result, regular};
 
 use super::Context;
 use crate::files::on;
@@ -21,12 +22,13 @@ const SIGNATURES_MAX: u64 = 4 << 20;
 
 /// Opens the file that a path names: a sealed file is a regular one.
 pub fn file(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(on(path))?;
-    if !file.metadata().map_err(on(path))?.is_file() {
-        return Err(Error::new(ErrorId::InvalidArgument, format!("{} is not a regular file", path.display()))
-            .hint("sealed files are read at any place: a pipe or directory will not do"));
-    }
-    Ok(file)
+    regular::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory => {
+            Error::new(ErrorId::InvalidArgument, format!("{} is not a regular file", path.display()))
+                .hint("sealed files are read at any place: a pipe or directory will not do")
+        }
+        _ => on(path)(e),
+    })
 }
 
 /// The credential that a file wants of the user; `None`: a key of the vault.

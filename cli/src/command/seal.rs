@@ -11,7 +11,7 @@ use model_vault::crypto::kdf::Argon2Costs;
 use model_vault::crypto::random::SystemRandom;
 use model_vault::crypto::sign::SigningIdentity;
 use model_vault::facts::VersionFacts;
-use model_vault::manifest::{ArtifactStatement, Subject};
+use model_vault::manifest::{ArtifactStatement, Part, Subject};
 use model_vault::names::{Clock as _, FileId, Name, Root, SystemClock, Tag};
 use model_vault::seal::io::WriteAt as _;
 use model_vault::seal::{self, Draft, MemberSource, NewSlot, SealRequest, Sealed};
@@ -81,32 +81,33 @@ fn into_vault(
     signer: Option<SigningIdentity>,
 ) -> Result<()> {
     let sources = source::members(&args.path)?;
-    let (all, count) = (total(&sources), sources.len() as u64);
-    let Split { parts, mut beside } = parts::split(sources, args)?;
+    let all = total(&sources);
+    let split = parts::split(sources, args)?;
+    let statement = split.statement()?;
+    let Split { parts, mut beside } = split;
     // Questions first: a bar would be drawn over them.
     let access = access_or_init(cx)?;
     let bar = Progress::new("sealing", all, cx.out.json());
     let making = Making { cx, args, access, named: (namespace, name), signer: signer.map(shared), bar: &bar };
     let (mut sealed, mut done, number) = (SealedParts::default(), 0, parts.len() as u64);
+    let files = parts.iter().map(|part| part.len() as u64).sum();
     for part in parts {
-        let ends = part.first().zip(part.last()).map(|(first, last)| (first.path.clone(), last.path.clone()));
         let bytes = total(&part);
-        let version = making.one(part, None, (done, true)).map_err(|e| tell_unnamed(cx, sealed.orphans(), e))?;
-        sealed.push(&version, ends.unwrap_or_default());
+        sealed.push(making.part(part, &statement, done).map_err(|e| tell_unnamed(cx, sealed.orphans(), e))?);
         done += bytes;
     }
     let version = if number == 0 {
-        making.one(beside, tag, (done, false))?
+        making.version(beside, tag, done)?
     } else {
         let orphans = sealed.orphans();
         let list = sealed.list()?;
         beside.push(list);
         beside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        making.one(beside, tag, (done, false)).map_err(|e| tell_unnamed(cx, orphans, e))?
+        making.version(beside, tag, done).map_err(|e| tell_unnamed(cx, orphans, e))?
     };
     bar.done();
     if number > 0 {
-        let (files, parts) = (text::count(count, "file"), text::count(number, "part"));
+        let (files, parts) = (text::count(files, "file"), text::count(number, "part"));
         cx.out.message(format!("sealed {files} in {parts}, which {} names", show::reference(&version)));
     }
     cx.out.report(&version, show::version)
@@ -123,35 +124,50 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Seals one version; `done`: bytes that were sealed before it, and whether it is a part.
-    fn one(&self, sources: Vec<source::Source>, tag: Option<Tag>, (done, part): (u64, bool)) -> Result<VersionFacts> {
-        let Self { cx, args, .. } = self;
-        let (namespace, name) = self.named.clone();
-        let at = self.bar.callback();
-        let progress = Box::new(move |bytes| at(done + bytes));
+    /// Seals some of the files; `done`: bytes that were sealed before.
+    fn part(&self, sources: Vec<source::Source>, statement: &[u8], done: u64) -> Result<Part> {
         match &self.access {
             Access::Local(vault) => {
-                let sealing = sealing(sources, args, self.signer.clone(), progress)?;
-                let input = SealInput { namespace, name, tag, sealing };
-                let caller = cx.session.caller(vault)?;
-                let made = if part { vault.seal_part(&caller, input) } else { vault.seal(&caller, input) };
-                Ok(made?.version)
+                let input = self.input(sources, None, done)?;
+                Ok(vault.seal_part(&self.cx.session.caller(vault)?, input, statement)?.1)
             }
             Access::Remote(client) => {
-                let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
-                let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, self.signer.clone());
-                let (allow_unsigned, identity) = (args.reason.clone(), args.identity.clone());
-                let upload = Upload { namespace, name, kind, tag, members, sha256, signer, identity, allow_unsigned };
-                let made = async {
-                    if part {
-                        client.seal_part(upload, &*progress).await
-                    } else {
-                        client.seal(upload, &*progress).await
-                    }
-                };
-                Ok(cx.session.wait(made)?.0)
+                let (upload, progress) = (self.upload(sources, None)?, self.progress(done));
+                self.cx.session.wait(client.seal_part(upload, statement, &*progress))
             }
         }
+    }
+
+    /// Seals what is a version by itself, or names the parts.
+    fn version(&self, sources: Vec<source::Source>, tag: Option<Tag>, done: u64) -> Result<VersionFacts> {
+        match &self.access {
+            Access::Local(vault) => {
+                Ok(vault.seal(&self.cx.session.caller(vault)?, self.input(sources, tag, done)?)?.version)
+            }
+            Access::Remote(client) => {
+                let (upload, progress) = (self.upload(sources, tag)?, self.progress(done));
+                Ok(self.cx.session.wait(client.seal(upload, &*progress))?.0)
+            }
+        }
+    }
+
+    fn input(&self, sources: Vec<source::Source>, tag: Option<Tag>, done: u64) -> Result<SealInput> {
+        let (namespace, name) = self.named.clone();
+        let sealing = sealing(sources, self.args, self.signer.clone(), self.progress(done))?;
+        Ok(SealInput { namespace, name, tag, sealing })
+    }
+
+    fn upload(&self, sources: Vec<source::Source>, tag: Option<Tag>) -> Result<Upload> {
+        let (args, (namespace, name)) = (self.args, self.named.clone());
+        let members = sources.into_iter().map(|s| (s.path, s.bytes)).collect();
+        let (kind, sha256, signer) = (args.kind()?, args.digest.sha256, self.signer.clone());
+        let (allow_unsigned, identity) = (args.reason.clone(), args.identity.clone());
+        Ok(Upload { namespace, name, kind, tag, members, sha256, signer, identity, allow_unsigned })
+    }
+
+    fn progress(&self, done: u64) -> Box<dyn Fn(u64) + Send + Sync> {
+        let at = self.bar.callback();
+        Box::new(move |bytes| at(done + bytes))
     }
 }
 

@@ -109,11 +109,43 @@ fn a_sealing_that_broke_off_leaves_parts_that_are_told_and_can_be_removed() {
     assert_eq!(parts_of(&m), [None, Some(head), Some(head)]);
     dataset(&m, &["verify", "pictures"]);
 
-    // Data that nobody signed has one statement for all of it or none.
+    // Nothing says of data that nobody signed which parts belong together.
     fs::remove_file(m.path("d/dataset.sig")).unwrap();
-    m.ok(&["seal", "d", "--name", "bare", "--kind", "dataset", "--part-files", "2000"]);
-    assert_eq!(m.checked("versions", &["ls", "bare", "--json"])["versions"].as_array().unwrap().len(), 1);
+    m.fails(&["seal", "d", "--name", "bare", "--kind", "dataset", "--part-files", "2000"], 2, "InvalidArgument");
     sign(&m);
     fs::write(m.path("d/dataset.parts"), "").unwrap();
     m.fails(&failing, 2, "InvalidArgument");
+    m.fails(&["dataset", "sign", "d", "--key", "k.pem"], 2, "InvalidArgument");
+
+    // What is said of a part would count for nothing.
+    let statement = ["attest", "add", "pictures@v3", "--predicate", "p.json", "--type", "https://example.org/x"];
+    fs::write(m.path("p.json"), "{}").unwrap();
+    m.fails(&[&statement[..], &["--key", "k.pem"]].concat(), 2, "InvalidArgument");
+}
+
+#[test]
+fn a_statement_that_would_be_refused_is_refused_before_its_files_are_sealed() {
+    let m = with_images();
+    let sealing = ["seal", "d", "--name", "pictures", "--kind", "dataset", "--part-files", "2000"];
+    let refused = |id: &str| {
+        let before = m.run(&["ls", "pictures", "--json"]).stdout;
+        m.fails(&sealing, 3, id);
+        assert!(m.run(&["ls", "pictures", "--json"]).stdout == before, "{id}: nothing was sealed");
+    };
+    let first = fs::read(m.path("d/dataset.sig")).unwrap();
+    for through_daemon in [false, true] {
+        let daemon = through_daemon.then(|| Daemon::start(&m, &FREE_PORT));
+        fs::write(m.path("d/dataset.sig"), &first).unwrap();
+        if !through_daemon {
+            m.ok(&["key", "untrust", "curator"]);
+            refused("SignatureMissing");
+            m.ok(&["key", "trust", "curator", "--key", "k.pub.pem"]);
+            m.ok(&sealing);
+            sign(&m);
+            m.ok(&sealing);
+            fs::write(m.path("d/dataset.sig"), &first).unwrap();
+        }
+        refused("VersionRollback");
+        assert!(daemon.is_none_or(|daemon| daemon.stop() == Some(0)));
+    }
 }

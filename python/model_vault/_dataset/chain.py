@@ -54,15 +54,15 @@ class Chain:
         newest = self.newest
         if seen is not None:
             if newest.version < seen.version:
-                raise _older(newest, f"version {seen.version} was read here before")
+                raise _older(newest, f"version {seen.version} was seen here before")
             if any(v.version == seen.version and v.digest != seen.digest for v in self.versions):
-                raise _forked(f"another version {seen.version} of {newest.name!r} was read here before")
+                raise _forked(f"another version {seen.version} of {newest.name!r} was seen here before")
             # It follows from the one that was seen, over all between.
             since = [v for v in self.versions if v.version > seen.version]
             whole = len(since) == newest.version - seen.version
             if since and not (whole and since[0].previous == seen.digest):
                 why = f"version {newest.version} of {newest.name!r} does not follow the version {seen.version}"
-                raise _forked(f"{why} that was read here before")
+                raise _forked(f"{why} that was seen here before")
         if min_version is not None and newest.version < min_version:
             raise _older(newest, f"version {min_version} is asked for")
         if newest.expires is not None and now >= newest.expires:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import BinaryIO
 
 from blake3 import blake3
 
-from ..errors import VaultError, error
+from ..errors import VaultError
 from .rows import Record
 from .source import TREE, Source, changed
 from .statement import DatasetFile
 
 KEY = "__key__"
-MAX_RECORD = 256 << 20
-"""Most bytes of one record."""
+_MAX_FILE = 256 << 20
+"""Most bytes of one file of a sample."""
 _WIDTH = 256
 _FILES = hashlib.sha256(b'{"records":"files"}').digest()
 """The id of the schema of records that are files."""
@@ -51,8 +50,8 @@ def tar_records(file: BinaryIO) -> Iterator[list[Record]]:
                 if record and record[KEY] != key:
                     yield [record]
                     record = {}
-                if member.size > MAX_RECORD:
-                    raise ValueError(f"a file of more than {MAX_RECORD} bytes")
+                if member.size > _MAX_FILE:
+                    raise ValueError(f"a file of more than {_MAX_FILE} bytes")
                 record = {KEY: key, **record, extension: content.read()}
     except tarfile.TarError as e:
         raise ValueError(str(e)) from e
@@ -121,31 +120,19 @@ class Tiles:
 def image_records(source: Source, file: DatasetFile, tiles: Tiles) -> Iterator[tuple[int, Record]]:
     """The images of a folder in the order they were signed, each with the number of its tile. None is handed on that
     was not signed: raises IntegrityError ``DatasetChanged`` with its number and path."""
-    paths = source.images()
+    images = source.images(file)
     for piece in range(len(tiles)):
         first, _ = tiles.numbers(piece)
         for number, leaf in enumerate(tiles.leaves(piece), first):
-            path = next(paths, None)
-            data = None if path is None else _bytes(source, replace(file, path=path))
-            if path is None or data is None or _leaf(path, data) != leaf:
-                there = "there are no more images" if path is None else f"{path} stands in its place"
+            path, data = next(images, ("", b""))
+            if not path or _leaf(path, data) != leaf:
+                there = f"{path} stands in its place" if path else "there are no more images"
                 raise changed(file, (0, file.size), (number, number), f"are not what was signed: {there}")
             key, extension = parted(path)
             yield piece, {KEY: key, extension: data}
-    extra = next(paths, None)
-    if extra is not None:
+    extra, _ = next(images, ("", b""))
+    if extra:
         raise changed(file, (0, file.size), (0, 0), f"are not all: {extra} was not signed")
-
-
-def _bytes(source: Source, file: DatasetFile) -> bytes:
-    opened = source.open(file)
-    try:
-        size = opened.size()
-        if size > MAX_RECORD:
-            raise error("LimitExceeded", f"{file.path}: an image of more than {MAX_RECORD} bytes")
-        return opened.read_at(0, size)
-    finally:
-        opened.close()
 
 
 def _leaf(path: str, data: bytes) -> bytes:

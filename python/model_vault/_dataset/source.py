@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,8 @@ from .statement import DatasetFile
 STATEMENT = "dataset.sig"
 TREE = "dataset.tree"
 _HINT = "do not train on it before you know who changed it and why; vault dataset verify names the records"
+MAX_IMAGE = 256 << 20
+"""Most bytes of an image that is a record."""
 _AHEAD = 8 << 20
 """Bytes that are fetched at once while a member is read from its start to its end."""
 
@@ -58,8 +61,9 @@ class Source(Protocol):
     def open(self, file: DatasetFile) -> Bytes:
         """Raises as ``size``."""
 
-    def images(self) -> Iterator[str]:
-        """The paths of all images, in byte order."""
+    def images(self, file: DatasetFile) -> Iterator[tuple[str, bytes]]:
+        """The paths of all images in byte order, each with all its bytes. Raises LimitExceeded for one of more than
+        ``MAX_IMAGE`` bytes."""
 
 
 def changed(file: DatasetFile, span: tuple[int, int], records: tuple[int, int], why: str) -> VaultError:
@@ -129,9 +133,14 @@ class OnDisk:
             raise _why(e, file) from e
         return _DiskBytes(at, file)
 
-    def images(self) -> Iterator[str]:
-        """One directory's names are held at a time. Links are not followed: whoever opens them refuses them."""
-        return iter(()) if self._single else _images(self._path, "")
+    def images(self, file: DatasetFile) -> Iterator[tuple[str, bytes]]:
+        """One directory's names are held at a time. Links are refused."""
+        for path in () if self._single else _images(self._path, ""):
+            opened = self.open(replace(file, path=path))
+            try:
+                yield path, opened.read_at(0, _image_size(path, opened.size()))
+            finally:
+                opened.close()
 
     def _refuse_other(self, file: DatasetFile) -> None:
         if self._single and file.path != self._path.name:
@@ -188,6 +197,12 @@ class _DiskBytes:
     __del__ = close
 
 
+def _image_size(path: str, size: int) -> int:
+    if size > MAX_IMAGE:
+        raise error("LimitExceeded", f"{path}: an image of more than {MAX_IMAGE} bytes")
+    return size
+
+
 def _why(failure: OSError, file: DatasetFile) -> VaultError:
     if failure.errno == errno.ELOOP:
         return gone(file, "a symbolic link stands in its place")
@@ -228,10 +243,14 @@ class InVault:
     def open(self, file: DatasetFile) -> Bytes:
         return _VaultBytes(self._artifact, file.path, self.size(file))
 
-    def images(self) -> Iterator[str]:
-        """All members that are named so, but what lies beside the files."""
-        paths = (path for path in self._sizes if not path.startswith(f"{TREE}/") and is_image(path))
-        return iter(sorted(paths, key=str.encode))
+    def images(self, file: DatasetFile) -> Iterator[tuple[str, bytes]]:
+        """All members that are named so, but what lies beside the files: in one call to the vault, if they follow one
+        another there."""
+        found = (path for path in self._sizes if not path.startswith(f"{TREE}/") and is_image(path))
+        paths = sorted(found, key=str.encode)
+        for path in paths:
+            _image_size(path, self._sizes[path])
+        return zip(paths, self._artifact.each_unverified(paths), strict=True)
 
 
 class _VaultBytes:

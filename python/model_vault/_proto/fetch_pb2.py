@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import common_pb2 as modelvault_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelvault/v1/fetch.proto\x12\rmodelvault.v1\x1a\x1amodelvault/v1/common.proto\"\x9b\x01\n\x0c\x46\x65tchRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12/\n\x07members\x18\x03 \x03(\x0b\x32\x1e.modelvault.v1.MemberSelection\x12\x15\n\rchecks_groups\x18\x04 \x01(\x08\x12\x16\n\x0estatement_only\x18\x05 \x01(\x08J\x04\x08\n\x10\x14\"W\n\x0fMemberSelection\x12\x0c\n\x04path\x18\x01 \x01(\t\x12,\n\x05range\x18\x02 \x01(\x0b\x32\x18.modelvault.v1.ByteRangeH\x00\x88\x01\x01\x42\x08\n\x06_range\"%\n\tByteRange\x12\x0c\n\x04\x66rom\x18\x01 \x01(\x04\x12\n\n\x02to\x18\x02 \x01(\x04\"\xac\x01\n\rFetchResponse\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.modelvault.v1.FetchStartH\x00\x12\x13\n\tstatement\x18\x02 \x01(\x0cH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.modelvault.v1.FetchChunkH\x00\x12&\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x17.modelvault.v1.FetchEndH\x00\x42\x06\n\x04part\"\xbb\x01\n\nFetchStart\x12\'\n\x07version\x18\x01 \x01(\x0b\x32\x16.modelvault.v1.Version\x12\x15\n\rstatement_len\x18\x02 \x01(\x04\x12#\n\x05lease\x18\x03 \x01(\x0b\x32\x14.modelvault.v1.Lease\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\x17\n\x0fseal_statements\x18\n \x01(\x0c\x12\x15\n\rtag_statement\x18\x0b \x01(\x0cJ\x04\x08\x0c\x10\x14\"\x1e\n\x05Lease\x12\x0f\n\x07\x65xpires\x18\x01 \x01(\tJ\x04\x08\x02\x10\n\"I\n\nFetchChunk\x12\x0e\n\x06member\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\r\n\x05nodes\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\")\n\x08\x46\x65tchEnd\x12\x0e\n\x06\x63hunks\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x32T\n\x0c\x46\x65tchService\x12\x44\n\x05\x46\x65tch\x12\x1b.modelvault.v1.FetchRequest\x1a\x1c.modelvault.v1.FetchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelvault/v1/fetch.proto\x12\rmodelvault.v1\x1a\x1amodelvault/v1/common.proto\"\x9b\x01\n\x0c\x46\x65tchRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12/\n\x07members\x18\x03 \x03(\x0b\x32\x1e.modelvault.v1.MemberSelection\x12\x15\n\rchecks_groups\x18\x04 \x01(\x08\x12\x16\n\x0estatement_only\x18\x05 \x01(\x08J\x04\x08\n\x10\x14\"h\n\x0fMemberSelection\x12\x0c\n\x04path\x18\x01 \x01(\t\x12,\n\x05range\x18\x02 \x01(\x0b\x32\x18.modelvault.v1.ByteRangeH\x00\x88\x01\x01\x12\x0f\n\x07through\x18\x03 \x01(\tB\x08\n\x06_range\"%\n\tByteRange\x12\x0c\n\x04\x66rom\x18\x01 \x01(\x04\x12\n\n\x02to\x18\x02 \x01(\x04\"\xac\x01\n\rFetchResponse\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.modelvault.v1.FetchStartH\x00\x12\x13\n\tstatement\x18\x02 \x01(\x0cH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.modelvault.v1.FetchChunkH\x00\x12&\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x17.modelvault.v1.FetchEndH\x00\x42\x06\n\x04part\"\xbb\x01\n\nFetchStart\x12\'\n\x07version\x18\x01 \x01(\x0b\x32\x16.modelvault.v1.Version\x12\x15\n\rstatement_len\x18\x02 \x01(\x04\x12#\n\x05lease\x18\x03 \x01(\x0b\x32\x14.modelvault.v1.Lease\x12\x12\n\nrequest_id\x18\x04 \x01(\x0c\x12\x17\n\x0fseal_statements\x18\n \x01(\x0c\x12\x15\n\rtag_statement\x18\x0b \x01(\x0cJ\x04\x08\x0c\x10\x14\"\x1e\n\x05Lease\x12\x0f\n\x07\x65xpires\x18\x01 \x01(\tJ\x04\x08\x02\x10\n\"I\n\nFetchChunk\x12\x0e\n\x06member\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\r\n\x05nodes\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\")\n\x08\x46\x65tchEnd\x12\x0e\n\x06\x63hunks\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x32T\n\x0c\x46\x65tchService\x12\x44\n\x05\x46\x65tch\x12\x1b.modelvault.v1.FetchRequest\x1a\x1c.modelvault.v1.FetchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FETCHREQUEST']._serialized_start=73
   _globals['_FETCHREQUEST']._serialized_end=228
   _globals['_MEMBERSELECTION']._serialized_start=230
-  _globals['_MEMBERSELECTION']._serialized_end=317
-  _globals['_BYTERANGE']._serialized_start=319
-  _globals['_BYTERANGE']._serialized_end=356
-  _globals['_FETCHRESPONSE']._serialized_start=359
-  _globals['_FETCHRESPONSE']._serialized_end=531
-  _globals['_FETCHSTART']._serialized_start=534
-  _globals['_FETCHSTART']._serialized_end=721
-  _globals['_LEASE']._serialized_start=723
-  _globals['_LEASE']._serialized_end=753
-  _globals['_FETCHCHUNK']._serialized_start=755
-  _globals['_FETCHCHUNK']._serialized_end=828
-  _globals['_FETCHEND']._serialized_start=830
-  _globals['_FETCHEND']._serialized_end=871
-  _globals['_FETCHSERVICE']._serialized_start=873
-  _globals['_FETCHSERVICE']._serialized_end=957
+  _globals['_MEMBERSELECTION']._serialized_end=334
+  _globals['_BYTERANGE']._serialized_start=336
+  _globals['_BYTERANGE']._serialized_end=373
+  _globals['_FETCHRESPONSE']._serialized_start=376
+  _globals['_FETCHRESPONSE']._serialized_end=548
+  _globals['_FETCHSTART']._serialized_start=551
+  _globals['_FETCHSTART']._serialized_end=738
+  _globals['_LEASE']._serialized_start=740
+  _globals['_LEASE']._serialized_end=770
+  _globals['_FETCHCHUNK']._serialized_start=772
+  _globals['_FETCHCHUNK']._serialized_end=845
+  _globals['_FETCHEND']._serialized_start=847
+  _globals['_FETCHEND']._serialized_end=888
+  _globals['_FETCHSERVICE']._serialized_start=890
+  _globals['_FETCHSERVICE']._serialized_end=974
 # @@protoc_insertion_point(module_scope)

@@ -22,12 +22,14 @@ class FetchRequest(_message.Message):
     def __init__(self, reference: _Optional[str] = ..., request_id: _Optional[bytes] = ..., members: _Optional[_Iterable[_Union[MemberSelection, _Mapping]]] = ..., checks_groups: bool = ..., statement_only: bool = ...) -> None: ...
 
 class MemberSelection(_message.Message):
-    __slots__ = ("path", "range")
+    __slots__ = ("path", "range", "through")
     PATH_FIELD_NUMBER: _ClassVar[int]
     RANGE_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_FIELD_NUMBER: _ClassVar[int]
     path: str
     range: ByteRange
-    def __init__(self, path: _Optional[str] = ..., range: _Optional[_Union[ByteRange, _Mapping]] = ...) -> None: ...
+    through: str
+    def __init__(self, path: _Optional[str] = ..., range: _Optional[_Union[ByteRange, _Mapping]] = ..., through: _Optional[str] = ...) -> None: ...
 
 class ByteRange(_message.Message):
     __slots__ = ("to",)

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::{BLOCK, Served};
-use crate::client::{FetchPlan, FetchSink};
+use crate::client::FetchSink;
 use crate::error::{Error, ErrorId, Result};
 use crate::facts::VersionFacts;
 use crate::manifest::{ArtifactStatement, Subject};
@@ -89,12 +89,11 @@ async fn fetch(served: &Served, mut bytes: Range<u64>, give: &SyncSender<Result<
     let mut sink = Sink { served, of: 0, give, block: Vec::new() };
     while !bytes.is_empty() {
         let (of, members, end) = served.selections(bytes.clone());
-        let plan = FetchPlan { members, ..served.sealed[of].plan.clone() };
-        sink.of = of;
-        served.client.fetch(plan, &mut sink).await?;
-        if end <= bytes.start {
+        if members.is_empty() || end <= bytes.start {
             return Err(Error::new(ErrorId::Internal, "a request for no bytes"));
         }
+        sink.of = of;
+        served.client.fetch_some(&served.sealed[of].plan, members, &mut sink).await?;
         bytes.start = end;
     }
     if sink.block.is_empty() { Ok(()) } else { sink.flush() }

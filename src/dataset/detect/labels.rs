@@ -7,6 +7,7 @@ use super::bars::Bars;
 use super::example::{Detector, Example, Finding};
 use super::table::contributor::{self, Row};
 use super::table::label_noise::LabelNoise;
+use super::table::ranking::Ranks;
 
 /// What is known of each contributor, when all records were seen.
 pub(super) type Suppliers = Rc<RefCell<Vec<Row>>>;
@@ -18,13 +19,20 @@ pub(super) struct Labels {
     supplier_bars: contributor::Settings,
     /// Whether single labels are findings too.
     tells_labels: bool,
+    /// The ranking is one of labels too.
+    ranks: Option<Ranks>,
 }
 
 impl Labels {
     /// `suppliers` is filled at the end.
     pub fn new(labels: usize, seed: u64, bars: &Bars, tells_labels: bool, suppliers: Suppliers) -> Self {
         let noise = LabelNoise::new(labels, bars.label, seed);
-        Self { noise, suppliers, supplier_bars: bars.contributor, tells_labels }
+        Self { noise, suppliers, supplier_bars: bars.contributor, tells_labels, ranks: None }
+    }
+
+    /// Also ranks all labels by what speaks against them, if they are asked about.
+    pub fn ranking(self, ranks: Ranks) -> Self {
+        Self { ranks: Some(ranks).filter(|_| self.tells_labels), ..self }
     }
 }
 
@@ -43,6 +51,9 @@ impl Detector for Labels {
         let report = contributor::report(&scores, &labels, None);
         let mut findings = contributor::findings(&report, &scores, self.supplier_bars);
         *self.suppliers.borrow_mut() = report.rows;
+        if let Some(ranks) = &self.ranks {
+            ranks.tell("label", scores.iter().map(|s| (s.record, f64::from(s.suspicion))).collect());
+        }
         if self.tells_labels {
             findings.extend(labels);
         }

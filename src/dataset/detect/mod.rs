@@ -59,7 +59,7 @@ use crate::error::{Error, ErrorId, Result};
 use image::duplicate::ImageDuplicate;
 use image::trigger::ImageTrigger;
 use table::column_trigger::ColumnTrigger;
-use table::ranking::{Ranking, Rankings};
+use table::ranking::{Ranking, Rankings, Ranks};
 use text::near_duplicate::NearDuplicate;
 use text::rules::{BUILT_IN, Rules};
 use text::text_trigger::TextTrigger;
@@ -153,7 +153,11 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
     let image_trigger = || Planned::Alone(Box::new(ImageTrigger::new(labels, seed, bars.image_trigger.clone())));
     let column_trigger = || Planned::Alone(Box::new(ColumnTrigger::new(labels, bars.column_trigger, seed)));
     let told = (wanted("label"), wanted("contributor") && space.has_contributors());
-    let noise = || Planned::Alone(Box::new(labels::Labels::new(labels, seed, bars, told.0, Rc::clone(&suppliers))));
+    let ranks = Ranks { most: settings.rank, told: Rc::clone(&rankings) };
+    let noise = || {
+        let noise = labels::Labels::new(labels, seed, bars, told.0, Rc::clone(&suppliers));
+        Planned::Alone(Box::new(if settings.rank > 0 { noise.ranking(ranks.clone()) } else { noise }))
+    };
     let supply = || if told.0 { Planned::Shared } else { noise() };
     let duplicate = || match (text, images) {
         (true, _) => Planned::Alone(Box::new(NearDuplicate::new(seed, bars.near_duplicate))),
@@ -194,7 +198,7 @@ pub(super) fn plan(settings: &Settings, space: &Space, why_no_label: &str, basel
         ("drift", drifting),
     ];
     if settings.rank > 0 {
-        detectors.push(("ranking", Planned::Alone(Box::new(Ranking::new(settings.rank, seed, Rc::clone(&rankings))))));
+        detectors.push(("ranking", Planned::Alone(Box::new(Ranking::new(seed, ranks)))));
     }
     Ok(Plan { detectors, suppliers, comparisons, rankings })
 }

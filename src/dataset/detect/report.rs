@@ -134,7 +134,7 @@ pub struct SuspiciousRecord {
 /// Records in the order of how odd they are. Every dataset has an oddest record: nothing is said against it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RankingRow {
-    /// `spectral` or `rare-words`.
+    /// `label`, `spectral` or `rare-words`.
     pub ranking: &'static str,
     /// What the score is.
     pub what: &'static str,

@@ -4,15 +4,18 @@
 use std::collections::HashSet;
 
 use super::super::Vault;
+use super::super::publishing::found;
 use super::parts::SealedDataset;
-use super::{Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged};
+use super::{
+    Believed, Believers, DATASET_NAME, bundles_of, carries_statement, hashed, read_member, stranger, unchanged,
+};
 use crate::catalogue::{DatasetFacts, NewAttestation, ScanFacts};
 use crate::crypto::hash::{Algorithm, Sha256Hasher, sha256};
 use crate::dataset::{
     Attribution, Chain, DatasetStatement, Format, Gravity, Measured, ScanSummary, Sidecars, Version, file_record_hash,
 };
 use crate::error::{Error, ErrorId, Result};
-use crate::manifest::oms::Difference;
+use crate::manifest::oms::{Bundle, Difference};
 use crate::names::{ArtifactId, Name, Sha256, Timestamp, VersionId};
 use crate::policy::{Dataset, Scan};
 
@@ -38,20 +41,8 @@ impl Vault {
             return Ok(Vec::new());
         }
         let bundles = bundles_of(&read_member(reader, DATASET_NAME)?, DATASET_NAME)?;
-        let mut believed = Vec::new();
-        for bundle in &bundles {
-            believed.extend(self.whose(namespace, bundle, self.now())?.map(|by| (bundle, by)));
-        }
-        if believed.is_empty() {
-            let none = || Error::new(ErrorId::BundleMalformed, "there is no statement in it");
-            return Err(bundles.last().map_or_else(none, stranger));
-        }
-        let chain = Chain::of(believed.iter().map(|(bundle, _)| &*bundle.payload))?;
-        chain.accept(None, None, Some(self.now()))?;
+        let (believed, chain) = self.believed_statement(namespace, Some(artifact), &bundles)?;
         let newest = chain.newest();
-        if let Some(floor) = self.dataset_floor(namespace, artifact, &newest.statement.name)? {
-            floor.holds(&chain)?;
-        }
         unchanged(ErrorId::DatasetChanged, &differences(&newest.statement, sealed, beside)?)?;
         let facts = facts_of(newest);
         let signed = believed.into_iter().filter(|(bundle, _)| sha256(&bundle.payload) == newest.digest);
@@ -63,6 +54,40 @@ impl Vault {
             ..by.attested(version, &bundle.payload, added_by)
         });
         Ok(attested.collect())
+    }
+
+    /// Whether a signed statement will be taken, as far as it says itself: for whoever seals its files first, which may take hours.
+    ///
+    /// # Errors
+    /// As [`dataset_statement`](Self::dataset_statement), but those about files.
+    pub(in super::super) fn may_take_statement(&self, (namespace, name): (&Name, &Name), text: &[u8]) -> Result<()> {
+        let artifact = found(self.catalogue.artifact_named(namespace, name))?;
+        self.believed_statement(namespace, artifact.map(|artifact| artifact.id), &bundles_of(text, DATASET_NAME)?)
+            .map(drop)
+    }
+
+    /// The statements that trusted signers signed, each with who did, and their chain: good now, and not behind what the artifact holds.
+    fn believed_statement<'a>(
+        &self,
+        namespace: &Name,
+        artifact: Option<ArtifactId>,
+        bundles: &'a [Bundle],
+    ) -> Result<(Vec<(&'a Bundle, Believed)>, Chain)> {
+        let mut believed = Vec::new();
+        for bundle in bundles {
+            believed.extend(self.whose(namespace, bundle, self.now())?.map(|by| (bundle, by)));
+        }
+        if believed.is_empty() {
+            let none = || Error::new(ErrorId::BundleMalformed, "there is no statement in it");
+            return Err(bundles.last().map_or_else(none, stranger));
+        }
+        let chain = Chain::of(believed.iter().map(|(bundle, _)| &*bundle.payload))?;
+        chain.accept(None, None, Some(self.now()))?;
+        let floor = artifact.map(|artifact| self.dataset_floor(namespace, artifact, &chain.newest().statement.name));
+        if let Some(floor) = floor.transpose()?.flatten() {
+            floor.holds(&chain)?;
+        }
+        Ok((believed, chain))
     }
 }
 

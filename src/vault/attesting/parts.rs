@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::super::Vault;
 use crate::catalogue::{ArtifactRecord, VersionRecord, VersionRole, Visibility};
 use crate::error::{Error, ErrorId, Result};
-use crate::manifest::{MAX_PARTS_LEN, PARTS_NAME, Parts};
+use crate::facts::VersionFacts;
+use crate::manifest::{MAX_PARTS_LEN, PARTS_NAME, Part, Parts};
 use crate::names::{ArtifactKind, Name, Reference, Revision};
 use crate::seal::{Manifest, Reader};
 
@@ -97,12 +98,29 @@ impl Vault {
                 return Err(none());
             }
             // What is written of its files is what its own manifest says.
-            if !part.holds(self.reader_of(&artifact, &record)?.manifest().members.iter().map(|m| m.path.as_str())) {
+            if self.part(&artifact, &record)? != *part {
                 return Err(none());
             }
             parts.push(record);
         }
         Ok(Some(SealedParts { artifact, parts }))
+    }
+
+    /// What a version that was sealed as a part is to the version that will name it.
+    ///
+    /// # Errors
+    /// Those of the catalogue, and of reading what was sealed.
+    pub(in super::super) fn sealed_part(&self, version: &VersionFacts) -> Result<Part> {
+        let revision = Revision::Version(version.version);
+        let reference = Reference { revision, ..Reference::latest(version.namespace.clone(), version.name.clone()) };
+        let artifact = self.catalogue.artifact_named(&version.namespace, &version.name)?;
+        self.part(&artifact, &self.lookup(&reference, Visibility::Listed)?.version)
+    }
+
+    fn part(&self, artifact: &ArtifactRecord, record: &VersionRecord) -> Result<Part> {
+        let reader = self.reader_of(artifact, record)?;
+        let members = reader.manifest().members.iter().map(|m| (m.path.as_str(), m.size, m.blake3));
+        Ok(Part::of(record.facts.number, record.facts.root, members))
     }
 
     /// Bytes of all members of a version, with those of its parts; of a part, those of all that is sealed with it: what a whole read is.

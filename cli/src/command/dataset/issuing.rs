@@ -6,7 +6,7 @@ use std::path::Path;
 use model_vault::dataset::{Chain, DatasetStatement, Version};
 use model_vault::manifest::oms::Bundle;
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock, Timestamp};
-use model_vault::{Error, ErrorId, Result};
+use model_vault::{Error, ErrorId, Result, regular};
 
 use super::places::Places;
 use crate::args::DatasetSigner;
@@ -47,7 +47,7 @@ impl Issuing {
     /// statements.
     pub fn begin(cx: &Context<'_>, path: &Path, places: &Places, signer: &DatasetSigner) -> Result<Self> {
         // The file or directory itself: nothing is left beside it. Before the versions are read that this one follows.
-        let alone = File::open(path).map_err(on(path))?;
+        let alone = regular::open_or_directory(path).map_err(on(path))?;
         alone.try_lock().map_err(|e| match e {
             TryLockError::WouldBlock => {
                 Error::new(ErrorId::Busy, format!("{}: another command signs it", path.display()))

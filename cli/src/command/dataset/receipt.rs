@@ -30,6 +30,9 @@ struct Told {
     version: u64,
     root: Sha256,
     records: u64,
+    /// Passes that were broken off: of what was read in them, fewer records were handed on.
+    #[serde(skip_serializing_if = "is_zero")]
+    unfinished: u64,
     /// Share of the records that may be read which were, once.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole: Option<bool>,
@@ -143,7 +146,12 @@ fn verify(cx: &Context<'_>, args: &ReceiptVerify) -> Result<Outcome> {
 fn told(receipt: Receipt, signers: Vec<KeyId>) -> Told {
     let (dataset, version, root, _) = receipt.dataset;
     let models = receipt.models.into_iter().map(|(name, sha256)| Model { name, sha256 }).collect();
-    Told { dataset, version, root, records: receipt.records, whole: None, tainted_by: Vec::new(), models, signers }
+    let (records, unfinished) = (receipt.records, receipt.unfinished);
+    Told { dataset, version, root, records, unfinished, whole: None, tainted_by: Vec::new(), models, signers }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn report(cx: &Context<'_>, told: Told) -> Result<()> {
@@ -156,6 +164,7 @@ fn report(cx: &Context<'_>, told: Told) -> Result<()> {
                 Some(format!("{} version {}, {}", visible(&t.dataset), t.version, count(t.records, "record"))),
             ),
             ("all of it", t.whole.map(|whole| if whole { "yes".into() } else { "no, a part".into() })),
+            ("broken off", (t.unfinished > 0).then(|| count(t.unfinished, "reading"))),
             ("kept out since", (!t.tainted_by.is_empty()).then(|| t.tainted_by.join(", "))),
             ("signed by", Some(t.signers.iter().map(KeyId::short).collect::<Vec<_>>().join(", "))),
         ])

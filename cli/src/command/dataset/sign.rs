@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use model_vault::crypto::hash::sha256;
 use model_vault::dataset::{Attested, Attribution, Contributor, DatasetStatement, Described, Measured, Origin};
+use model_vault::manifest::PARTS_NAME;
 use model_vault::names::{Clock, KeyId, Sha256, SystemClock};
 use model_vault::{Error, ErrorId, Result};
 use serde::Serialize;
@@ -79,6 +80,10 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
             .hint("name all contributors again: --contributor NAME=PATH; or remove its records and begin anew"));
     }
     let folder = places.folder(&args.path, args.format)?;
+    if args.path.join(PARTS_NAME).symlink_metadata().is_ok() {
+        let text = format!("{}: {PARTS_NAME} is the name of the list of parts in a vault", args.path.display());
+        return Err(Error::new(ErrorId::InvalidArgument, text).hint("give the file another name"));
+    }
     let bar = Progress::new("hashing", folder.size(), cx.out.json());
     let schema = match (&args.schema, before) {
         (Some(file), _) => schema(file)?,

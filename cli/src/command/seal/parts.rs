@@ -1,6 +1,5 @@
 //! A signed dataset of more files than one sealed file holds: which files go into which version (docs/datasets.md).
 
-use model_vault::facts::VersionFacts;
 use model_vault::manifest::{DATASET_NAME, MAX_PARTS, PARTS_NAME, Part, Parts};
 use model_vault::names::ArtifactKind;
 use model_vault::{Error, ErrorId, Result};
@@ -15,9 +14,12 @@ const MANIFEST: u64 = 62 << 20;
 /// What a member takes there at most, twice described, and for each byte of its path.
 const MEMBER: u64 = 500;
 const PATH_BYTE: u64 = 3;
-/// Bytes that the list of them takes in the message that begins an upload, which has 4 MiB, and those of a member beside its path.
-const MESSAGE: u64 = 3_900_000;
+/// Bytes that the list of them takes in the message that begins an upload, which has 4 MiB with the statement of the dataset, and those of
+/// a member beside its path.
+const MESSAGE: u64 = 3_600_000;
 const LISTED: u64 = 24;
+/// Most bytes of a statement that is read for that.
+const STATEMENT: u64 = 64 << 20;
 /// Bytes of a member for each byte of its tree, and most bytes of all trees.
 const TREE: u64 = 1 << 10;
 const TREES: u64 = 32 << 20;
@@ -41,6 +43,12 @@ pub fn split(sources: Vec<Source>, args: &args::Seal) -> Result<Split> {
         let mut room = Room::of(most);
         sources.iter().all(|source| room.takes(source))
     };
+    if args.part_files.is_some() && !signed {
+        let text = format!("{} has no {DATASET_NAME}: nothing says which files belong together", args.path.display());
+        return Err(Error::new(ErrorId::InvalidArgument, text).hint(
+            "only a signed dataset is sealed in parts: vault dataset sign PATH, then vault seal PATH --kind dataset",
+        ));
+    }
     if fits || !signed {
         if sources.len() > MEMBERS_MAX {
             let text = format!("{} has more than {MEMBERS_MAX} files", args.path.display());
@@ -110,10 +118,25 @@ impl Room {
 #[derive(Default)]
 pub struct Sealed(Vec<Part>);
 
+impl Split {
+    /// The signed statement of them all, which is asked about first; empty if there are no parts, and if it is not to be read.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn statement(&self) -> Result<Vec<u8>> {
+        let signed =
+            self.beside.iter().find(|s| s.path == DATASET_NAME && s.size <= STATEMENT && !self.parts.is_empty());
+        let Some(Source { size, bytes, .. }) = signed else { return Ok(Vec::new()) };
+        let mut text = vec![0; usize::try_from(*size).unwrap_or(usize::MAX)];
+        bytes.read_exact_at(&mut text, 0).map_err(|e| Error::from(e).on(DATASET_NAME))?;
+        Ok(text)
+    }
+}
+
 impl Sealed {
-    /// One more, with these first and last paths.
-    pub fn push(&mut self, version: &VersionFacts, (first, last): (String, String)) {
-        self.0.push(Part { version: version.version, root: version.root, files: version.member_count, first, last });
+    /// One more.
+    pub fn push(&mut self, part: Part) {
+        self.0.push(part);
     }
 
     /// The member that names them all.
@@ -150,8 +173,8 @@ mod tests {
             std::iter::repeat_with(|| room.takes(&source)).take(300_000).take_while(|fits| *fits).count()
         };
         assert_eq!(taken(7, "a", 1), 7);
-        assert_eq!(taken(300_000, &"x".repeat(40), 1), 60_937);
-        assert_eq!(taken(300_000, &"x".repeat(255), 1), 13_978);
+        assert_eq!(taken(300_000, &"x".repeat(40), 1), 56_250);
+        assert_eq!(taken(300_000, &"x".repeat(255), 1), 12_903);
         assert_eq!(taken(300_000, "a", 1), 129_247);
         assert!((62_000..63_000).contains(&taken(300_000, "a", 1 << 40)));
     }

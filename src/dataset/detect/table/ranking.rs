@@ -24,9 +24,28 @@ pub type Ranked = (&'static str, Vec<(u64, f64)>);
 /// Of all rankings, when all records were seen.
 pub type Rankings = Rc<RefCell<Vec<Ranked>>>;
 
+/// Where rankings are told.
+#[derive(Clone)]
+pub struct Ranks {
+    /// So many records of each, the oddest.
+    pub most: usize,
+    /// All of them.
+    pub told: Rankings,
+}
+
+impl Ranks {
+    /// Tells one, of records with their scores.
+    pub fn tell(&self, name: &'static str, mut all: Vec<(u64, f64)>) {
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all.truncate(self.most);
+        self.told.borrow_mut().push((name, all));
+    }
+}
+
 /// What the scores of a ranking are.
 pub fn what_is(ranking: &str) -> &'static str {
     match ranking {
+        "label" => "1 - the probability of its label, by models that learned from all other records",
         "spectral" => "distance along the direction in which records of the label differ most, squared; 1 is the mean",
         _ => "share of its words and pairs of words that no other record has",
     }
@@ -35,23 +54,19 @@ pub fn what_is(ranking: &str) -> &'static str {
 /// Gathers records in one pass; never finds anything. Memory: as [`Gathered`], and its vectors.
 pub struct Ranking {
     gathered: Gathered,
-    most: usize,
     seed: u64,
-    rankings: Rankings,
+    ranks: Ranks,
 }
 
 impl Ranking {
-    /// The `most` oddest of each ranking go to `rankings`.
-    pub fn new(most: usize, seed: u64, rankings: Rankings) -> Self {
-        Self { gathered: Gathered::new(Settings::default(), seed), most, seed, rankings }
+    /// What it ranks goes to `ranks`.
+    pub fn new(seed: u64, ranks: Ranks) -> Self {
+        Self { gathered: Gathered::new(Settings::default(), seed), seed, ranks }
     }
 
-    fn told(&self, name: &'static str, scores: Vec<(usize, f64)>) -> Ranked {
+    fn tell(&self, name: &'static str, scores: Vec<(usize, f64)>) {
         let number = |row: usize| self.gathered.records.get(row).copied().unwrap_or_default();
-        let mut all: Vec<_> = scores.into_iter().map(|(row, score)| (number(row), score)).collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        all.truncate(self.most);
-        (name, all)
+        self.ranks.tell(name, scores.into_iter().map(|(row, score)| (number(row), score)).collect());
     }
 }
 
@@ -66,14 +81,12 @@ impl Detector for Ranking {
 
     fn finish(self: Box<Self>) -> Vec<Finding> {
         let all = vectors(&self.gathered).matrix;
-        let mut told = Vec::new();
         if all.dims > 0 {
-            told.push(self.told("spectral", spectral(&all, &self.gathered.labels, self.seed)));
+            self.tell("spectral", spectral(&all, &self.gathered.labels, self.seed));
         }
         if self.gathered.has_text() {
-            told.push(self.told("rare-words", rare_words(&self.gathered)));
+            self.tell("rare-words", rare_words(&self.gathered));
         }
-        *self.rankings.borrow_mut() = told;
         Vec::new()
     }
 }
@@ -148,7 +161,7 @@ mod tests {
 
     fn ranked(examples: &[(Vec<f64>, String)]) -> Vec<Ranked> {
         let rankings = Rankings::default();
-        let mut ranking = Box::new(Ranking::new(5, 1, Rc::clone(&rankings)));
+        let mut ranking = Box::new(Ranking::new(1, Ranks { most: 5, told: Rc::clone(&rankings) }));
         for (record, (numbers, text)) in (0..).zip(examples) {
             let cells: Vec<_> = numbers.iter().map(|number| Cell::Number(*number)).collect();
             let label = Some((record % 2) as u32);
