@@ -96,13 +96,11 @@ def area(verdict: Verdict, poisoned: Poisoned, count: int) -> str:
 
 def by_all(rows: list[Row], detector: str, peers: Peers) -> dict[str, Verdict]:
     alone = tools.vault_labels(rows) if detector == "label" else tools.vault(rows, detector)
-    clustering, spectral = peers.art()
     return {
         f"vault {detector}": alone,
         "vault, all": tools.vault(rows),
         "cleanlab": peers.cleanlab(duplicates=detector == "duplicate"),
-        "ART activations": clustering,
-        "ART spectral": spectral,
+        **peers.art(),
     }
 
 
@@ -131,7 +129,7 @@ def main() -> None:
             print(
                 f"{name:<22} {of:<13} {tool:<20} {hits / len(poisoned.wrong):6.2f} "
                 f"{hits / max(1, len(verdict.flagged)):6.2f} {innocent:7.2%} "
-                f"{clean[of, detector][tool] / len(rows):7.2%} {area(verdict, poisoned, count)} {verdict.seconds:6.1f}"
+                f"{clean[of, detector].get(tool, 0) / len(rows):7.2%} {area(verdict, poisoned, count)} {verdict.seconds:6.1f}"
                 + (f"  {named}" if named else ""),
                 flush=True,
             )

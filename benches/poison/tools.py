@@ -149,8 +149,11 @@ class Peers:
             flagged |= set(np.flatnonzero(lab.get_issues("near_duplicate")["is_near_duplicate_issue"]).tolist())
         return Verdict(flagged, self.reading + cpu(resource.RUSAGE_SELF) - before, None if duplicates else scores)
 
-    def art(self) -> tuple[Verdict, Verdict]:
-        """Activation clustering and spectral signatures; CPU of each with the training of the network."""
+    def art(self) -> dict[str, Verdict]:
+        """Activation clustering and spectral signatures; CPU of each with the training of the network. None where a label
+        has fewer rows than the ten dimensions that it reduces each label to."""
+        if np.bincount(self.labels).min() < 10:
+            return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
@@ -175,7 +178,7 @@ class Peers:
                 # Every label by itself, as its own flag is.
                 scores[mine] = np.argsort(np.argsort(raw)) / len(mine)
             spectral = Verdict(unclean(clean), training + cpu(resource.RUSAGE_SELF) - before, scores)
-        return clustering, spectral
+        return {"ART activations": clustering, "ART spectral": spectral}
 
 
 def unclean(clean: list[int]) -> set[int]:

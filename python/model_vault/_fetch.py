@@ -218,16 +218,17 @@ class Artifact:
         at = 0
         while at < len(members):
             begun, runs = at, self._runs(members[at:])
+            stream = self._source.stream(self._pinned, runs.named)
             try:
-                with self._source.stream(self._pinned, runs.named) as stream:
+                with stream:
                     self._accept(stream)
                     for member in members[at : at + runs.taken]:
                         data = b"".join(stream.pieces(self._positions[member.path], member.size, group_len))
                         at += 1
                         yield data
                     stream.end()
-            except VaultError as e:
-                if e.id != "StreamBroken" or at == begun:
+            except VaultError:
+                if not stream.cut or at == begun:
                     raise
 
     def _runs(self, members: Sequence[Member]) -> _Runs:

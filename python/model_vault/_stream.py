@@ -40,6 +40,8 @@ class FetchStream:
         self._bytes = 0
         self._over = threading.Event()
         self._gave_up = False
+        self.cut = False
+        """Whether the transport ended it, rather than the server broke the contract."""
         threading.Thread(target=self._watch, name="model-vault-watch", daemon=True).start()
 
     def __enter__(self) -> FetchStream:
@@ -70,7 +72,9 @@ class FetchStream:
         except grpc.RpcError as e:
             if self._gave_up:
                 raise error("DeadlineExceeded", f"the server sent nothing for {self._silence:g} s") from e
-            raise from_rpc(e, mid_stream=self._received > 0) from e
+            failure = from_rpc(e, mid_stream=self._received > 0)
+            self.cut = failure.id == "StreamBroken"
+            raise failure from e
         finally:
             self._last = float("inf")
         self._received += 1

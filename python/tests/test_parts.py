@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from blake3 import blake3
 from lying import Content, Message, Server, seal_statements
@@ -106,10 +107,11 @@ def test_many_members_come_in_one_call_for_each_part_which_goes_on_where_it_was_
     served = server.answer
     for chunks, fails in ((3, False), (0, True)):
 
-        def cut(request: fetch_pb2.FetchRequest, context: Any, most: int = chunks) -> list[Message]:
+        def cut(request: fetch_pb2.FetchRequest, context: Any, most: int = chunks) -> Iterator[Message]:
             messages = served(request, context)
             chunk = [i for i, message in enumerate(messages) if message.WhichOneof("part") == "chunk"]
-            return messages[: chunk[most] if len(chunk) > most else -1]
+            yield from messages[: chunk[most] if len(chunk) > most else -1]
+            context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
 
         server.answer, before = cut, len(server.requests)
         if fails:
@@ -120,6 +122,14 @@ def test_many_members_come_in_one_call_for_each_part_which_goes_on_where_it_was_
         assert list(artifact.each_unverified(["a/1.png", "b.png"])) == [ONE["a/1.png"], ONE["b.png"]]
         asked = [[(m.path, m.through) for m in r.members] for r in server.requests[before:]]
         assert asked == [[("a/1.png", "a/1.png"), ("b.png", "b.png")], [("b.png", "b.png")]]
+
+    # Who breaks the contract is not asked again, also where all bytes came.
+    for last in (4, -1):
+        server.answer = lambda request, context, last=last: served(request, context)[:last]
+        before = len(server.requests)
+        with pytest.raises(model_vault.IntegrityError) as caught:
+            list(artifact.each_unverified(["a/1.png", "b.png"]))
+        assert (caught.value.id, len(server.requests) - before) == ("StreamBroken", 1)
 
 
 def test_members_that_lie_apart_are_asked_for_in_requests_that_a_server_takes(server, connect, tmp_path):

@@ -31,6 +31,8 @@ use crate::wire::{self, PIECE_LEN, broken, pb};
 
 /// Largest group a client holds in memory: 16 MiB.
 const MAX_GROUP_LOG2: u8 = 24;
+/// Detail of a failure that was the transport's: asking again from where it stopped is no use against a server that breaks its contract.
+pub(super) const CUT: &str = "cut";
 /// How long a server may say nothing before the client gives up.
 const SILENCE: Duration = Duration::from_secs(120);
 
@@ -185,7 +187,7 @@ impl Client {
                 }
                 Err(status) => {
                     let message = format!("the stream was cut: {}", status.message());
-                    return Err(Error::new(ErrorId::StreamBroken, message).caused_by(status));
+                    return Err(Error::new(ErrorId::StreamBroken, message).detail(CUT, "transport").caused_by(status));
                 }
             }
         }

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use self::blocks::Blocks;
 use self::stream::Stream;
-use super::fetch::Selection;
+use super::fetch::{CUT, Selection};
 use super::{Client, FetchPlan, FetchReport};
 use crate::error::{Error, ErrorId, Result};
 use crate::manifest::{ArtifactStatement, PARTS_NAME};
@@ -211,7 +211,7 @@ impl Line {
                 Err(e) => {
                     let rest = stream.next()..stream.end();
                     state.stream = None;
-                    if !came || e.id() != ErrorId::StreamBroken {
+                    if !came || e.details().iter().all(|(key, _)| *key != CUT) {
                         return Err(e);
                     }
                     came = false;

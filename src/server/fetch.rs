@@ -35,8 +35,8 @@ use crate::wire::{PIECE_LEN, pb, version_to_wire};
 /// Most bytes of a request. It is read and decoded before anything is decided about it, and grows some thirty-fold when decoded;
 /// thousands of members fit, and whoever wants more of them asks for all, or several times.
 const REQUEST_LIMIT: usize = 256 << 10;
-/// Most members of a request, each as often as it is selected: more than a version has, and 32 MiB of memory.
-const SPANS_LIMIT: usize = 1 << 20;
+/// Most chunks that are read before anybody looks whether they are still wanted.
+const CHUNKS_LIMIT: usize = 2048;
 
 /// An artifact that was opened for reading: [`OpenArtifact`], or what a test puts in its place.
 pub(super) trait Plaintext: Send + 'static {
@@ -163,9 +163,9 @@ impl Fetches {
         let (open, caller) = (Arc::clone(&self.open), call.caller.clone());
         let opened = self.calls.compute(move || open(&caller, &reference)).await;
         let source = opened.map_err(|e| call.status(&e))?;
-        let spans = if request.statement_only { Ok(Vec::new()) } else { spans(&*source, &request.members) };
-        let spans = match spans {
-            Ok(spans) => spans,
+        let runs = if request.statement_only { Ok(Vec::new()) } else { runs(&*source, &request.members) };
+        let runs = match runs {
+            Ok(runs) => runs,
             Err(error) => {
                 finish(source, 0, error.id().name().into()).await;
                 return Err(call.status(&error));
@@ -184,7 +184,7 @@ impl Fetches {
         let working = self.calls.working();
         let cut = Cut::of_this_stream();
         tokio::spawn(async move {
-            stream.run(source, spans, call, cut).await;
+            stream.run(source, runs, call, cut).await;
             drop(working);
         });
         Ok(FetchBody { taken, data: None, ended: false, progress })
@@ -211,55 +211,50 @@ where
     if body.len() == len as usize { Ok(body) } else { Err(malformed()) }
 }
 
-/// Whole groups of one member.
+/// Members that follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
+struct Run {
+    /// The first, and which bytes of it; whole groups around them are sent.
     member: usize,
-    first: u64,
-    end: u64,
+    from: u64,
+    to: u64,
+    last: usize,
 }
 
-/// What to send: ranges widened to whole groups. An empty member or range has no groups.
-fn spans(source: &dyn Plaintext, wanted: &[pb::MemberSelection]) -> Result<Vec<Span>> {
+/// What to send. All runs of a request together have no more members than there are: what a request costs is in proportion to its length
+/// and to what it asks for.
+fn runs(source: &dyn Plaintext, wanted: &[pb::MemberSelection]) -> Result<Vec<Run>> {
     let members = source.members();
-    let log2 = source.group_log2();
-    let span = |member, from: u64, to: u64| Span {
-        member,
-        first: from >> log2,
-        end: if from == to { from >> log2 } else { ((to - 1) >> log2) + 1 },
-    };
     if wanted.is_empty() {
-        return Ok(members.iter().enumerate().map(|(i, m)| span(i, 0, m.size)).collect());
+        let first = members.first().map(|m| Run { member: 0, from: 0, to: m.size, last: members.len() - 1 });
+        return Ok(Vec::from_iter(first));
     }
     let places: HashMap<&str, usize> = members.iter().enumerate().map(|(i, m)| (m.path.as_str(), i)).collect();
-    let mut spans = Vec::with_capacity(wanted.len());
-    for selection in wanted {
-        let Some(&member) = places.get(selection.path.as_str()) else {
-            let message = format!("no member {:?} in the artifact", selection.path);
+    let (mut runs, mut following) = (Vec::with_capacity(wanted.len()), 0);
+    for pb::MemberSelection { path, range, through } in wanted {
+        let Some(&member) = places.get(path.as_str()) else {
+            let message = format!("no member {path:?} in the artifact");
             return Err(Error::new(ErrorId::NotFound, message).hint("vault inspect REF lists the members"));
         };
         let size = members[member].size;
-        let (from, to) = selection.range.as_ref().map_or((0, size), |r| (r.from, r.to));
+        let (from, to) = range.as_ref().map_or((0, size), |r| (r.from, r.to));
         if from > to || to > size {
-            let message = format!("{}: {from}..{to} is not within its {size} bytes", selection.path);
+            let message = format!("{path}: {from}..{to} is not within its {size} bytes");
             return Err(Error::new(ErrorId::RangeInvalid, message));
         }
-        spans.push(span(member, from, to));
-        if selection.through.is_empty() {
-            continue;
-        }
-        let after = places.get(selection.through.as_str()).filter(|last| **last >= member && to == size);
-        let Some(&last) = after else {
-            let message =
-                format!("no members from {:?} to {:?}, one after the other", selection.path, selection.through);
+        let last = if through.is_empty() { Some(&member) } else { places.get(through.as_str()) };
+        let Some(&last) = last.filter(|last| **last == member || (**last > member && to == size)) else {
+            let message = format!("no members from {path:?} to {through:?}, one after the other");
             return Err(Error::new(ErrorId::RangeInvalid, message));
         };
-        if spans.len() + (last - member) > SPANS_LIMIT {
-            return Err(Error::new(ErrorId::LimitExceeded, format!("more than {SPANS_LIMIT} members in one request")));
+        following += last - member;
+        if following >= members.len() {
+            let message = "a request has members more than once that follow others";
+            return Err(Error::new(ErrorId::RangeInvalid, message).hint("ask for them in requests of their own"));
         }
-        spans.extend((member + 1..=last).map(|member| span(member, 0, members[member].size)));
+        runs.push(Run { member, from, to, last });
     }
-    Ok(spans)
+    Ok(runs)
 }
 
 /// What the body has handed to the transport.
@@ -296,7 +291,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn run(self, source: Box<dyn Plaintext>, spans: Vec<Span>, call: Call, cut: Cut) {
+    async fn run(self, source: Box<dyn Plaintext>, runs: Vec<Run>, call: Call, cut: Cut) {
         let standing = source.standing();
         let lost = async {
             match standing {
@@ -308,7 +303,7 @@ impl Stream {
         let mut taken_back = false;
         let mut source = Some(source);
         let outcome = {
-            let mut producing = std::pin::pin!(self.produce(&mut source, spans, call.caller.request_id));
+            let mut producing = std::pin::pin!(self.produce(&mut source, runs, call.caller.request_id));
             tokio::select! {
                 outcome = &mut producing => outcome,
                 why = &mut lost => {
@@ -359,11 +354,11 @@ impl Stream {
     async fn produce(
         &self,
         source: &mut Option<Box<dyn Plaintext>>,
-        spans: Vec<Span>,
+        runs: Vec<Run>,
         request_id: RequestId,
     ) -> Result<(), Stop> {
         let open = source.as_ref().expect("the source is only away while a piece is read");
-        let mut chunks = Chunks::of(spans, open.members().iter().map(|m| m.size).collect(), open.group_log2());
+        let mut chunks = Chunks::of(runs, open.members(), open.group_log2());
         let statement = Bytes::copy_from_slice(open.statement());
         let seal_statements = Bytes::copy_from_slice(open.seal_statements());
         if seal_statements.len() > PIECE_LEN {
@@ -384,7 +379,7 @@ impl Stream {
             self.send(Piece::message(Part::Statement(piece))).await?;
         }
         drop(statement);
-        while chunks.next().is_some() {
+        while chunks.next.is_some() {
             let (rest, piece) = self.read(source, chunks).await?;
             chunks = rest;
             self.send(piece).await?;
@@ -450,11 +445,12 @@ async fn finish(source: Box<dyn Plaintext>, bytes: u64, reason: String) {
 
 /// What is still to be sent, chunk by chunk.
 struct Chunks {
-    spans: std::vec::IntoIter<Span>,
-    sizes: Vec<u64>,
+    runs: std::vec::IntoIter<Run>,
     log2: u8,
-    /// The span that is being sent, and the chunk of it that comes next.
-    now: Option<(Span, Chunk)>,
+    /// The chunk that comes next; none after the last.
+    next: Option<Chunk>,
+    /// Runs that were begun.
+    begun: u64,
     /// Member and group of the chunk before.
     previous: Option<(usize, u64)>,
     taken: u64,
@@ -464,77 +460,87 @@ struct Chunks {
 /// A group of a member, or a piece of one.
 #[derive(Clone, Copy)]
 struct Chunk {
-    member: usize,
+    /// What is left of its run: it is in the first member.
+    run: Run,
     group: u64,
     offset: u64,
     len: usize,
-    /// The group before it in this member, if this begins a group.
-    begins: Option<Option<u64>>,
 }
 
 impl Chunks {
-    fn of(spans: Vec<Span>, sizes: Vec<u64>, log2: u8) -> Self {
-        let mut all = Self { spans: spans.into_iter(), sizes, log2, now: None, previous: None, taken: 0, bytes: 0 };
-        all.enter();
+    fn of(runs: Vec<Run>, members: &[OpenMember], log2: u8) -> Self {
+        let mut all = Self { runs: runs.into_iter(), log2, next: None, begun: 0, previous: None, taken: 0, bytes: 0 };
+        all.begin(members);
         all
     }
 
-    /// The chunk that comes next; none after the last.
-    fn next(&self) -> Option<Chunk> {
-        self.now.map(|(_, chunk)| chunk)
-    }
-
-    /// Moves to the next span that has a group.
-    fn enter(&mut self) {
-        let span = self.spans.find(|span| span.first < span.end);
-        self.now = span.map(|span| (span, self.chunk(span.member, span.first, span.first << self.log2)));
-    }
-
-    fn chunk(&self, member: usize, group: u64, offset: u64) -> Chunk {
-        let end = self.sizes[member].min((group + 1) << self.log2);
-        let before = self.previous.filter(|(of, _)| *of == member).map(|(_, group)| group);
-        let begins = (offset == group << self.log2).then_some(before);
-        Chunk { member, group, offset, len: (end - offset).min(PIECE_LEN as u64) as usize, begins }
-    }
-
-    fn advance(&mut self) {
-        let Some((span, Chunk { member, group, offset, len, .. })) = self.now else { return };
-        (self.taken, self.bytes) = (self.taken + 1, self.bytes + len as u64);
-        let offset = offset + len as u64;
-        self.previous = Some((member, group));
-        if offset < self.sizes[member].min((group + 1) << self.log2) {
-            self.now = Some((span, self.chunk(member, group, offset)));
-        } else if group + 1 < span.end {
-            self.now = Some((span, self.chunk(member, group + 1, (group + 1) << self.log2)));
-        } else {
-            self.enter();
+    /// Moves to the next run that has a group.
+    fn begin(&mut self, members: &[OpenMember]) {
+        while self.next.is_none()
+            && let Some(run) = self.runs.next()
+        {
+            self.begun += 1;
+            self.next = self.first_of(run, members);
         }
     }
 
-    /// Reads as many chunks as a segment holds: a large one by itself, which goes out as it was decrypted, or several small ones with their
-    /// framing, so that thousands of small members are not as many hops from thread to thread.
+    /// The first chunk of a run: an empty member or range has none.
+    fn first_of(&self, mut run: Run, members: &[OpenMember]) -> Option<Chunk> {
+        while run.from == run.to {
+            run = after(run, members)?;
+        }
+        let group = run.from >> self.log2;
+        Some(self.chunk(run, group, group << self.log2, members))
+    }
+
+    fn chunk(&self, run: Run, group: u64, offset: u64, members: &[OpenMember]) -> Chunk {
+        let end = members[run.member].size.min((group + 1) << self.log2);
+        Chunk { run, group, offset, len: (end - offset).min(PIECE_LEN as u64) as usize }
+    }
+
+    fn advance(&mut self, Chunk { run, group, offset, len }: Chunk, members: &[OpenMember]) {
+        (self.taken, self.bytes) = (self.taken + 1, self.bytes + len as u64);
+        self.previous = Some((run.member, group));
+        let (offset, end) = (offset + len as u64, (group + 1) << self.log2);
+        self.next = if offset < members[run.member].size.min(end) {
+            Some(self.chunk(run, group, offset, members))
+        } else if end < run.to {
+            Some(self.chunk(run, group + 1, end, members))
+        } else {
+            after(run, members).and_then(|run| self.first_of(run, members))
+        };
+        self.begin(members);
+    }
+
+    /// Reads as many chunks of a run as a segment holds: a large one by itself, which goes out as it was decrypted, or several small ones with
+    /// their framing, so that thousands of small members are not as many hops from thread to thread. They lie side by side, so that what is
+    /// decrypted for them is little more than what they are.
     fn read(&mut self, open: &dyn Plaintext, mut segment: Segment, client_checks_groups: bool) -> Result<Piece> {
+        let (members, run) = (open.members(), self.begun);
         let (mut heads, mut len) = (Vec::new(), 0);
-        while let Some(chunk) = self.next() {
-            let nodes = chunk.begins.map_or_else(Vec::new, |before| open.nodes(chunk.member, before, chunk.group));
-            let member = u32::try_from(chunk.member);
-            let member = member.map_err(|_| Error::new(ErrorId::LimitExceeded, "too many members"))?;
-            let head = head_of(member, chunk.offset, nodes.into(), chunk.len);
+        while let Some(chunk) = self.next.filter(|_| self.begun == run && heads.len() < CHUNKS_LIMIT) {
+            let Chunk { run: Run { member, .. }, group, offset, .. } = chunk;
+            let before = self.previous.filter(|(of, _)| *of == member).map(|(_, group)| group);
+            let begins = offset == group << self.log2;
+            let nodes = if begins { open.nodes(member, before, group) } else { Vec::new() };
+            let number = u32::try_from(member);
+            let number = number.map_err(|_| Error::new(ErrorId::LimitExceeded, "too many members"))?;
+            let head = head_of(number, offset, nodes.into(), chunk.len);
             if !heads.is_empty() && len + head.len() + chunk.len > PIECE_LEN {
                 break;
             }
             len += head.len() + chunk.len;
             heads.push((head, chunk));
-            self.advance();
+            self.advance(chunk, members);
         }
         let plain = heads.iter().map(|(_, chunk)| chunk.len as u64).sum();
-        if let [(head, Chunk { member, offset, len, .. })] = &heads[..] {
+        if let [(head, Chunk { run: Run { member, .. }, offset, len, .. })] = &heads[..] {
             let place = segment.fill(*len);
             open.read(&mut [Wanted { member: *member, offset: *offset, place }], client_checks_groups)?;
             return Ok(Piece::Chunks { head: head.clone(), data: segment.into_bytes(), plain });
         }
         let (mut rest, mut wanted) = (segment.fill(len), Vec::with_capacity(heads.len()));
-        for (head, Chunk { member, offset, len, .. }) in &heads {
+        for (head, Chunk { run: Run { member, .. }, offset, len, .. }) in &heads {
             let (framing, after) = rest.split_at_mut(head.len());
             framing.copy_from_slice(head);
             let (place, after) = after.split_at_mut(*len);
@@ -544,6 +550,12 @@ impl Chunks {
         open.read(&mut wanted, client_checks_groups)?;
         Ok(Piece::Chunks { head: Bytes::new(), data: segment.into_bytes(), plain })
     }
+}
+
+/// What is left of a run after its first member.
+fn after(run: Run, members: &[OpenMember]) -> Option<Run> {
+    let member = run.member + 1;
+    (member <= run.last).then(|| Run { member, from: 0, to: members[member].size, ..run })
 }
 
 /// What the body sends next.

@@ -79,8 +79,10 @@ impl Artifacts {
         let total = total.filter(|_| sizes.len() <= MAX_MEMBERS).ok_or_else(|| {
             call.status(&Error::new(ErrorId::InvalidArgument, "more members or bytes than an artifact can have"))
         })?;
-        if start.statement.len() > MAX_STATEMENT_AHEAD {
-            let text = format!("a statement of more than {MAX_STATEMENT_AHEAD} bytes ahead of its version");
+        if start.statement.len() > MAX_STATEMENT_AHEAD || !(start.part || start.statement.is_empty()) {
+            let text = format!(
+                "a statement ahead of its version goes with parts, and has {MAX_STATEMENT_AHEAD} bytes at most"
+            );
             return Err(call.status(&Error::new(ErrorId::InvalidArgument, text)));
         }
         let new = NewArtifact { namespace, name, kind: Some(kind), tag, publisher };

@@ -251,11 +251,12 @@ impl Vault {
             return Err(Error::new(ErrorId::InvalidArgument, text)
                 .hint("put what it is about into the artifact, and attach a statement with its digest"));
         }
-        if let Some(head) = version.part_of.filter(|head| *head > 0) {
+        if let Some(head) = version.part_of {
             let text =
-                format!("v{} is a part of v{head}, and what is said of it counts for nothing", version.facts.number);
-            return Err(Error::new(ErrorId::InvalidArgument, text)
-                .hint(format!("attach it to the dataset: vault attest add {}@v{head}", artifact.name)));
+                format!("v{} is a part of a dataset: what is said of it counts for nothing", version.facts.number);
+            let whole =
+                if head == 0 { "the version that names it".into() } else { format!("{}@v{head}", artifact.name) };
+            return Err(Error::new(ErrorId::InvalidArgument, text).hint(format!("attach it to {whole}")));
         }
         let bundle = Bundle::from_json(bundle)?;
         let believed = self.whose(namespace, &bundle, self.now())?.ok_or_else(|| stranger(&bundle))?;

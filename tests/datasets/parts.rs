@@ -180,11 +180,7 @@ fn a_statement_that_is_no_good_is_refused_with_the_first_part() {
     for (why, statement) in [("forged", &forged[..]), ("none at all", b"{}")] {
         part(statement, None).expect_err(why);
     }
-    assert!(
-        f.rows("artifact.seal").iter().all(|row| row.contains("\"deny\"")),
-        "{:?}",
-        f.rows("artifact.seal")
-    );
+    assert!(f.rows("artifact.seal").iter().all(|row| row.contains("\"deny\"")), "{:?}", f.rows("artifact.seal"));
     assert!(f.seen(1).is_err(), "nothing was sealed");
     part(&forged, Some("looked at by hand")).unwrap();
     part(&pictures.signed, None).unwrap();

@@ -1,5 +1,6 @@
 //! `vault seal`: a new version in the vault, or a portable sealed file.
 
+mod ahead;
 mod parts;
 
 use std::path::{Path, PathBuf};
@@ -84,6 +85,10 @@ fn into_vault(
     let all = total(&sources);
     let split = parts::split(sources, args)?;
     let statement = split.statement()?;
+    if let Some(text) = statement.as_ref().filter(|_| args.reason.is_none()) {
+        ahead::must_agree(&split, text)?;
+    }
+    let statement = statement.unwrap_or_default();
     let Split { parts, mut beside } = split;
     // Questions first: a bar would be drawn over them.
     let access = access_or_init(cx)?;

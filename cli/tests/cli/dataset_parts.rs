@@ -134,6 +134,11 @@ fn a_statement_that_would_be_refused_is_refused_before_its_files_are_sealed() {
         assert!(m.run(&["ls", "pictures", "--json"]).stdout == before, "{id}: nothing was sealed");
     };
     let first = fs::read(m.path("d/dataset.sig")).unwrap();
+    fs::write(m.path("d/extra.bin"), "nobody signed it").unwrap();
+    refused("DatasetChanged");
+    fs::remove_file(m.path("d/extra.bin")).unwrap();
+    fs::write(m.path("d/dataset.sig"), "").unwrap();
+    m.fails(&sealing, 3, "BundleMalformed");
     for through_daemon in [false, true] {
         let daemon = through_daemon.then(|| Daemon::start(&m, &FREE_PORT));
         fs::write(m.path("d/dataset.sig"), &first).unwrap();

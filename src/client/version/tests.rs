@@ -125,14 +125,27 @@ fn thousands_of_members_are_asked_for_at_once() {
 
 #[test]
 fn a_stream_that_is_cut_goes_on_where_it_was_unless_nothing_comes() {
+    let after =
+        |most: usize, parts: Vec<Part>| (parts.into_iter().take(most).collect(), Some(Status::unavailable("cut")));
     // 64 KiB each: two and a half blocks.
-    let (cut, artifact, asked, _runtime) =
-        version(&[("a", 9 * MIB)], |_, parts| (parts.into_iter().take(42).collect(), None));
+    let (cut, artifact, asked, _runtime) = version(&[("a", 9 * MIB)], move |n, parts| match n {
+        0 | 1 => (parts, None),
+        _ => after(42, parts),
+    });
     assert!(read(&cut, "a", 100_000).unwrap() == artifact.members[0].0);
     assert!((5..8).contains(&asked.load(Ordering::SeqCst)), "{asked:?}");
-    let (never, _, _, _running) =
-        version(&[("a", 9 * MIB)], |n, parts| (parts.into_iter().take(if n < 2 { 1000 } else { 10 }).collect(), None));
+    let (never, _, _, _running) = version(&[("a", 9 * MIB)], move |n, parts| match n {
+        0 | 1 => (parts, None),
+        _ => after(10, parts),
+    });
     assert_eq!(read(&never, "a", 100_000).unwrap_err().id(), ErrorId::StreamBroken);
+    // Who ends it without its END breaks the contract, and is not asked again.
+    let (broken, _, asked, _is_running) = version(&[("a", 9 * MIB)], move |n, parts| match n {
+        0 | 1 => (parts, None),
+        _ => (parts.into_iter().take(42).collect(), None),
+    });
+    assert_eq!(read(&broken, "a", 100_000).unwrap_err().id(), ErrorId::StreamBroken);
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
 #[test]

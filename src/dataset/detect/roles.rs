@@ -217,6 +217,10 @@ fn labels(seen: &Columns, wanted: &Wanted, settings: &Settings, space: &mut Spac
             let text = format!("the label has more than {MAX_LABELS} values");
             return Err(invalid(text).hint("a label is a class; --label COLUMN names the column that holds it"));
         }
+        if count > 100 && count as u64 * 2 > seen.records {
+            let text = format!("the label has {count} values in {} records", seen.records);
+            return Err(invalid(text).hint("a label is a class; --label COLUMN names the column that holds it"));
+        }
         if count == 0 && seen.records > 0 {
             return Err(invalid("no record has a value in the column of the label".into())
                 .hint("--label COLUMN names the column that holds it"));

@@ -8,6 +8,9 @@ use crate::dataset::measure::Measured;
 use crate::dataset::statement::DatasetStatement;
 use crate::error::{Error, ErrorId, Result};
 
+/// Readings that a job may have broken off: more is no count.
+const MOST_UNFINISHED: u64 = 1_000_000;
+
 /// Runs of pieces of one file in one epoch.
 type Runs<'a> = BTreeMap<(u64, &'a str), Vec<(u64, u64)>>;
 
@@ -41,6 +44,9 @@ impl Receipt {
         let most = told.saturating_add(hidden);
         let out = statement.records().saturating_sub(statement.readable());
         let times = runs.values().fold(0_u64, |sum, pieces| sum.saturating_add(deepest(pieces)));
+        if self.unfinished > MOST_UNFINISHED {
+            return Err(contradicts(format!("{} readings were broken off", self.unfinished)));
+        }
         let least = match self.unfinished {
             0 => told.saturating_sub(out.saturating_mul(times)),
             _ => 0,
@@ -175,6 +181,7 @@ mod tests {
         assert_eq!(id(receipt(99, &all[..1]), 0), malformed);
         assert_eq!(id(Receipt { unfinished: 1, ..receipt(99, &all[..1]) }, 0), None, "it says that it was broken off");
         assert_eq!(id(Receipt { unfinished: 1, ..receipt(25_001, &all[..1]) }, 0), malformed);
+        assert_eq!(id(Receipt { unfinished: u64::MAX, ..receipt(99, &all[..1]) }, 0), malformed);
         // What is kept out is in the ranges, and is not handed on.
         assert_eq!(id(receipt(24_990, &all[..1]), 10), None);
         assert_eq!(id(receipt(24_989, &all[..1]), 10), malformed);

@@ -80,7 +80,7 @@ pub fn run(cx: &Context<'_>, args: &DatasetSign) -> Result<()> {
             .hint("name all contributors again: --contributor NAME=PATH; or remove its records and begin anew"));
     }
     let folder = places.folder(&args.path, args.format)?;
-    if args.path.join(PARTS_NAME).symlink_metadata().is_ok() {
+    if args.path.ends_with(PARTS_NAME) || args.path.join(PARTS_NAME).symlink_metadata().is_ok() {
         let text = format!("{}: {PARTS_NAME} is the name of the list of parts in a vault", args.path.display());
         return Err(Error::new(ErrorId::InvalidArgument, text).hint("give the file another name"));
     }

@@ -44,6 +44,11 @@ pub fn split(sources: Vec<Source>, args: &args::Seal) -> Result<Split> {
         sources.iter().all(|source| room.takes(source))
     };
     if args.part_files.is_some() && !signed {
+        if sources.iter().any(|s| s.path == DATASET_NAME) {
+            return Err(
+                Error::new(ErrorId::InvalidArgument, "only a dataset is sealed in parts").hint("add --kind dataset")
+            );
+        }
         let text = format!("{} has no {DATASET_NAME}: nothing says which files belong together", args.path.display());
         return Err(Error::new(ErrorId::InvalidArgument, text).hint(
             "only a signed dataset is sealed in parts: vault dataset sign PATH, then vault seal PATH --kind dataset",
@@ -119,17 +124,17 @@ impl Room {
 pub struct Sealed(Vec<Part>);
 
 impl Split {
-    /// The signed statement of them all, which is asked about first; empty if there are no parts, and if it is not to be read.
+    /// The signed statement of them all, which is asked about first; none if there are no parts, or if it is longer than anybody signs.
     ///
     /// # Errors
     /// Those of reading it.
-    pub fn statement(&self) -> Result<Vec<u8>> {
+    pub fn statement(&self) -> Result<Option<Vec<u8>>> {
         let signed =
             self.beside.iter().find(|s| s.path == DATASET_NAME && s.size <= STATEMENT && !self.parts.is_empty());
-        let Some(Source { size, bytes, .. }) = signed else { return Ok(Vec::new()) };
+        let Some(Source { size, bytes, .. }) = signed else { return Ok(None) };
         let mut text = vec![0; usize::try_from(*size).unwrap_or(usize::MAX)];
         bytes.read_exact_at(&mut text, 0).map_err(|e| Error::from(e).on(DATASET_NAME))?;
-        Ok(text)
+        Ok(Some(text))
     }
 }
 

@@ -243,8 +243,17 @@ impl Expectation {
 
     /// Pass 2: what really happened at these scores.
     pub fn calibrate(&mut self, reading: &Reading, own: u32) {
-        for label in 0..u32::try_from(self.labels).unwrap_or(u32::MAX) {
-            let cell = Self::cell(reading.words.len(), Self::odds(&reading.scores, label));
+        let scores = || reading.scores.iter().map(|&score| f64::from(score));
+        let top = scores().fold(f64::NEG_INFINITY, f64::max);
+        let shares: Vec<f64> = scores().map(|score| (score - top).exp()).collect();
+        let all: f64 = shares.iter().sum();
+        for (label, (&share, score)) in (0..).zip(shares.iter().zip(scores())) {
+            // All but a large one is not known from the sum of all.
+            let odds = match share > all / 2.0 {
+                true => Self::odds(&reading.scores, label),
+                false => score - top - (all - share).ln(),
+            };
+            let cell = Self::cell(reading.words.len(), odds);
             if let Some(seen) = self.seen.get_mut(cell) {
                 seen[0] += 1.0;
                 seen[1] += f64::from(u8::from(label == own));
