@@ -93,7 +93,8 @@ fn a_dataset_in_parts_is_one_dataset_to_whoever_reads_it() {
 #[test]
 fn a_sealing_that_broke_off_leaves_parts_that_are_told_and_can_be_removed() {
     let m = with_images();
-    fs::write(m.path("d/train/n05/000005.png"), "not what was signed").unwrap();
+    // Of the same size: what is told by size is told before anything is sealed.
+    fs::write(m.path("d/train/n05/000005.png"), "image 5 yyyyy").unwrap();
     let failing = ["seal", "d", "--name", "pictures", "--kind", "dataset", "--part-files", "2000"];
     let out = m.run(&failing);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
