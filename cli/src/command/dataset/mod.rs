@@ -23,6 +23,8 @@ mod suppliers;
 mod told;
 mod verify;
 
+pub use statements::Statements;
+
 use model_vault::Result;
 
 use super::{Context, Outcome};

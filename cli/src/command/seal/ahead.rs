@@ -5,19 +5,17 @@ use std::collections::BTreeMap;
 
 use model_vault::dataset::{DatasetStatement, Format};
 use model_vault::manifest::DATASET_NAME;
-use model_vault::manifest::oms::Bundle;
 use model_vault::{Error, ErrorId, Result};
 
 use super::parts::Split;
+use crate::command::dataset::Statements;
 
 /// Refuses files that no statement is about.
 ///
 /// # Errors
 /// `BundleMalformed` for a `dataset.sig` without a statement; `DatasetChanged`.
 pub fn must_agree(split: &Split, text: &[u8]) -> Result<()> {
-    let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    let bundles = lines.map(|line| Bundle::from_json(line).map_err(|e| Error::from(e).on(DATASET_NAME)));
-    let bundles = bundles.collect::<Result<Vec<_>>>()?;
+    let bundles = Statements::of(DATASET_NAME.into(), text)?.bundles;
     let mut statements: Vec<_> =
         bundles.iter().filter_map(|b| DatasetStatement::from_payload(&b.payload).ok()).collect();
     statements.sort_by_key(|statement| std::cmp::Reverse(statement.version));
